@@ -1,0 +1,3 @@
+"""evit-mobile: EfficientViT from PyTorch to one XNNPACK partition, with the proof and the latency curve."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,101 @@
+"""Entry point: finds commands lazily and turns errors into exit codes.
+
+Exit codes: 0 done; 1 the thing asked for is false; 2 the request is wrong; 3 a device failed; 4 this machine failed; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from typing import Sequence
+
+import click
+
+from evit_mobile import __version__
+from evit_mobile.errors import EvitMobileError, MachineError, RequestError
+
+#: Command name -> what it does, in the order that ``--help`` shows. Each lives in ``evit_mobile.cli.<name>`` as ``command``; the
+#: modules are imported only when asked for, because torch alone takes seconds to load.
+COMMANDS = {
+    "models": "List the models, with counted MACs and parameters beside the paper's.",
+    "convert": "Make a .tflite from a PyTorch model or an ONNX file.",
+    "verify": "Check a .tflite against PyTorch and ONNX Runtime.",
+    "inspect": "Show ops, delegate partitions, and who stayed outside and why.",
+    "bench": "Measure latency on a device.",
+    "report": "Make one HTML page from result files.",
+    "runtimes": "List or install the TFLite runtimes that models are checked on.",
+    "doctor": "Say what is installed and which lanes can run here.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"evit_mobile.cli.{cmd_name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="evit-mobile")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """EfficientViT and other ReLU-linear-attention models: from PyTorch to TFLite, proven and measured."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and end the process with the exit code that fits."""
+    args = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in args
+    # --debug is taken anywhere on the line: it is typed after something went wrong.
+    args = [arg for arg in args if arg != "--debug"]
+    try:
+        code = cli.main(args=args, prog_name="evit-mobile", standalone_mode=False)
+    except click.exceptions.Abort:
+        code = 130
+    except KeyboardInterrupt:
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = RequestError.exit_code
+    except BrokenPipeError:
+        # The reader of our stdout left (``| head``): not an error, and nothing more may be written there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        if debug:
+            raise
+        code = _explain(error)
+    if code == 130:
+        click.echo("interrupted", err=True)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: Exception) -> int:
+    """Print one clear line for ``error`` and give its exit code."""
+    if isinstance(error, EvitMobileError):
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        click.echo(f"error: no space left on the disk that holds {error.filename or 'the output'} (free some, then try again)", err=True)
+        return MachineError.exit_code
+    if isinstance(error, OSError):
+        click.echo(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
+        return MachineError.exit_code
+    if isinstance(error, MemoryError):
+        click.echo("error: this machine ran out of memory", err=True)
+        return MachineError.exit_code
+    click.echo(f"error: {type(error).__name__}: {error} (this is a bug; run again with --debug for the traceback)", err=True)
+    return MachineError.exit_code

@@ -1,0 +1,117 @@
+"""One loaded .tflite under one interpreter: run it, time it, read what its delegate took.
+
+This module runs inside our process and, unchanged, inside a worker under another Python that may be as old as 3.11 with numpy 1: it
+imports the standard library and numpy alone.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor of the loaded model. ``scale`` and ``zero_point`` are empty where it is not quantised."""
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: tuple[float, ...] = ()
+    zero_point: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class OpInfo:
+    """A node of the execution plan, original or ``DELEGATE``; tensors by index, -1 where an optional one is absent."""
+
+    index: int
+    name: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+
+
+class InterpreterSession:
+    """A model loaded by a TFLite ``Interpreter`` class; all known runtimes share that API.
+
+    Args:
+        module: the runtime's Python module that holds ``Interpreter`` and ``OpResolverType``.
+        model_path: the .tflite file.
+        threads: number of threads for the kernels and the delegate.
+        xnnpack: False keeps the default delegate out, so TFLite's own kernels run everything.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError, RuntimeError: whatever the runtime raises for a model that it cannot load or plan.
+    """
+
+    def __init__(self, module: Any, model_path: str, *, threads: int = 1, xnnpack: bool = True) -> None:
+        resolver = module.OpResolverType.BUILTIN if xnnpack else module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        with open(model_path, "rb") as file:
+            content = file.read()
+        if not content:
+            raise ValueError("the file is empty")
+        # From a buffer the runtime verifies the flatbuffer; from a path it does not, and a truncated file is a segmentation fault.
+        self._interpreter = module.Interpreter(model_content=content, num_threads=threads, experimental_op_resolver_type=resolver)
+        self._interpreter.allocate_tensors()
+        self.inputs = [_tensor(detail) for detail in self._interpreter.get_input_details()]
+        self.outputs = [_tensor(detail) for detail in self._interpreter.get_output_details()]
+
+    def output_names(self) -> list[str]:
+        """Names of the outputs, in the order of ``run``: by the model's signature where it has one, else by tensor."""
+        by_index = {}
+        for signature in self._interpreter._get_full_signature_list().values():
+            by_index.update({index: name for name, index in signature["outputs"].items()})
+        return [by_index.get(info.index, info.name) for info in self.outputs]
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """One inference; arrays in the model's own layout and type, in order of ``self.inputs``."""
+        self._set(inputs)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(info.index) for info in self.outputs]
+
+    def time_us(self, inputs: Sequence[Array], runs: int) -> list[float]:
+        """Wall time of each of ``runs`` inferences in microseconds; inputs are set once, before the first."""
+        self._set(inputs)
+        samples = []
+        for _ in range(runs):
+            start = time.perf_counter_ns()
+            self._interpreter.invoke()
+            samples.append((time.perf_counter_ns() - start) / 1000.0)
+        return samples
+
+    def ops(self) -> list[OpInfo]:
+        """Every node: the model's own ops and one ``DELEGATE`` a partition."""
+        return [
+            OpInfo(int(op["index"]), str(op["op_name"]), tuple(map(int, op["inputs"])), tuple(map(int, op["outputs"])))
+            for op in self._interpreter._get_ops_details()
+        ]
+
+    def tensors(self) -> list[TensorInfo]:
+        """Every tensor that has a place in the interpreter."""
+        return [_tensor(detail) for detail in self._interpreter.get_tensor_details()]
+
+    def _set(self, inputs: Sequence[Array]) -> None:
+        if len(inputs) != len(self.inputs):
+            raise ValueError(f"the model has {len(self.inputs)} inputs, {len(inputs)} were given")
+        for info, array in zip(self.inputs, inputs):
+            self._interpreter.set_tensor(info.index, np.ascontiguousarray(array))
+
+
+def _tensor(detail: dict[str, Any]) -> TensorInfo:
+    parameters = detail["quantization_parameters"]
+    return TensorInfo(
+        index=int(detail["index"]),
+        name=str(detail["name"]),
+        shape=tuple(int(size) for size in detail["shape"]),
+        dtype=np.dtype(detail["dtype"]).name,
+        scale=tuple(float(scale) for scale in parameters["scales"]),
+        zero_point=tuple(int(point) for point in parameters["zero_points"]),
+    )

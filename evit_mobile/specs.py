@@ -1,0 +1,82 @@
+"""Plain values that travel between the stages: resolutions, precisions, targets, preprocessing.
+
+Nothing here imports anything heavier than the standard library.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from evit_mobile.errors import RequestError
+
+#: Above this many pixels a side a request is taken for a slip of the finger (the paper's largest is 2048).
+MAX_SIDE = 8192
+
+
+class Precision(StrEnum):
+    """Numeric format of a converted model."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    DYNAMIC = "dynamic"
+    INT8 = "int8"
+
+
+@dataclass(frozen=True, order=True)
+class Resolution:
+    """Input height and width in pixels."""
+
+    height: int
+    width: int
+
+    @classmethod
+    def parse(cls, text: str) -> Resolution:
+        """Read ``288`` (square) or ``704x1408`` (height x width).
+
+        Raises:
+            RequestError: the text is neither, or a side is not in 1..MAX_SIDE.
+        """
+        match = re.fullmatch(r"(\d{1,6})(?:x(\d{1,6}))?", text.strip())
+        if match is None:
+            raise RequestError(f"resolution {text!r} is not a size", hint="write 288 or HEIGHTxWIDTH, e.g. 704x1408")
+        height = int(match[1])
+        resolution = cls(height, int(match[2]) if match[2] else height)
+        for side in (resolution.height, resolution.width):
+            if not 1 <= side <= MAX_SIDE:
+                raise RequestError(f"resolution {text} is out of range", hint=f"each side must be 1 to {MAX_SIDE} pixels")
+        return resolution
+
+    def check_multiple_of(self, divisor: int) -> None:
+        """Raise RequestError, naming the nearest sizes that fit, unless both sides divide by ``divisor``."""
+        for side in (self.height, self.width):
+            if side % divisor:
+                below, above = side // divisor * divisor, (side // divisor + 1) * divisor
+                near = f"{below} or {above}" if below else f"{above}"
+                raise RequestError(f"resolution {self} does not divide by {divisor}", hint=f"nearest to {side}: {near}")
+
+    def __str__(self) -> str:
+        return str(self.height) if self.height == self.width else f"{self.height}x{self.width}"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a graph is made for; every pass may read it.
+
+    ``runtime`` is a name from ``evit_mobile.runtimes``; ``cpu`` is the architecture that will run the model.
+    """
+
+    precision: Precision = Precision.FP32
+    runtime: str = "litert"
+    cpu: str = "arm64"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From an RGB image to a model's input: resize, centre crop, scale to [0, 1], subtract ``mean``, divide by ``std``."""
+
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    crop_fraction: float = 0.875
+    interpolation: str = "bicubic"
