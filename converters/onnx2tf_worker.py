@@ -1,0 +1,28 @@
+"""Run as a program by ``converters.lower``: ``python -m converters.onnx2tf_worker IN.onnx OUT_FOLDER [--simplify]``.
+
+In a process of its own, because onnx2tf prints, writes into the working directory, exits on errors and keeps hundreds of megabytes.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Lower the ONNX file by onnx2tf's flatbuffer backend; results land in the folder."""
+    import onnx2tf
+
+    onnx_path, folder, *flags = sys.argv[1:]
+    onnx2tf.convert(
+        input_onnx_file_path=onnx_path,
+        output_folder_path=folder,
+        tflite_backend="flatbuffer_direct",
+        copy_onnx_input_output_names_to_tflite=True,
+        not_use_onnxsim="--simplify" not in flags,
+        verbosity="error",
+        non_verbose=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""What ``--model`` names: a registered model, a user's own factory, or an ONNX file. Each becomes one ``Source``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evit_mobile.errors import RequestError
+from evit_mobile.models import find_model
+from evit_mobile.specs import Preprocessing, Resolution
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Input size of a factory's module where none is asked for.
+DEFAULT_RESOLUTION = Resolution(224, 224)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network ready for export.
+
+    Attributes:
+        name: what the user called it.
+        module: in evaluation mode, [1, 3, H, W] float32 in; None where the source is an ONNX file.
+        onnx_path: the ONNX file, or None.
+        resolution: input height and width; of an ONNX file, None until it is read.
+        outputs: output names, empty where the module decides.
+        seeded: the weights are random, so predictions mean nothing.
+    """
+
+    name: str
+    module: nn.Module | None
+    onnx_path: Path | None
+    resolution: Resolution | None
+    outputs: tuple[str, ...]
+    preprocessing: Preprocessing
+    task: str | None
+    seeded: bool
+
+
+def load_source(model: str, resolution: Resolution | None = None, weights: Path | None = None, seed: int = 0) -> Source:
+    """Find and build what ``model`` names.
+
+    Raises:
+        RequestError: no such model, factory or file; a resolution or weights that do not fit it.
+    """
+    if model.endswith(".onnx"):
+        return _onnx_source(model, resolution, weights)
+    if ":" in model:
+        return _factory_source(model, resolution, weights, seed)
+    return _registered_source(model, resolution, weights, seed)
+
+
+def _registered_source(model: str, resolution: Resolution | None, weights: Path | None, seed: int) -> Source:
+    spec = find_model(model)
+    resolution = resolution or spec.resolution
+    resolution.check_multiple_of(spec.divisor)
+    from evit_mobile.models.efficientvit import initialise
+
+    module = spec.build()
+    initialise(module, seed)
+    _finish(module, weights)
+    return Source(model, module, None, resolution, spec.outputs, spec.preprocessing, spec.task, weights is None)
+
+
+def _factory_source(model: str, resolution: Resolution | None, weights: Path | None, seed: int) -> Source:
+    import torch
+    from torch import nn
+
+    module_name, _, attribute = model.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        factory = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise RequestError(f"{model} cannot be imported: {error}", hint="expected package.module:factory, from this folder") from error
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = factory()
+    if not isinstance(module, nn.Module):
+        raise RequestError(f"{model} gave a {type(module).__name__}, expected a torch.nn.Module")
+    _finish(module, weights)
+    return Source(model, module, None, resolution or DEFAULT_RESOLUTION, (), Preprocessing(), None, False)
+
+
+def _onnx_source(model: str, resolution: Resolution | None, weights: Path | None) -> Source:
+    path = Path(model)
+    if not path.is_file():
+        raise RequestError(f"{model} does not exist")
+    if resolution is not None or weights is not None:
+        raise RequestError("an ONNX file has its resolution and weights in it", hint="leave out --resolution and --weights")
+    return Source(model, None, path, None, (), Preprocessing(), None, False)
+
+
+def _finish(module: nn.Module, weights: Path | None) -> None:
+    from evit_mobile.weights import load_weights
+
+    if weights is not None:
+        load_weights(module, weights)
+    module.eval().requires_grad_(False)

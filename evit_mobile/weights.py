@@ -1,0 +1,106 @@
+"""Checkpoints: read without running code from them, and fitted to a module with a clear word on every key that does not fit."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evit_mobile.errors import RequestError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+#: Under these keys trainers put the weights inside a larger checkpoint.
+WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
+#: How many keys of each kind a message names.
+NAMED_KEYS = 4
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Tensors by key from a .safetensors, .pt or .pth file.
+
+    Raises:
+        RequestError: the file is absent, of another kind, damaged, holds no tensors, or is a pickle that would run code.
+    """
+    if not path.is_file():
+        raise RequestError(f"weights {path} do not exist" if not path.exists() else f"weights {path} are not a file")
+    if path.suffix == ".safetensors":
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return dict(load_file(path))
+        except SafetensorError as error:
+            raise RequestError(f"weights {path} are not a whole .safetensors file: {error}") from error
+    if path.suffix not in (".pt", ".pth"):
+        raise RequestError(f"weights {path} have an unknown ending", hint="expected .pt, .pth or .safetensors")
+    return _unwrap(_read_pickle(path), path)
+
+
+def _read_pickle(path: Path) -> Any:
+    import pickle
+
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise RequestError(
+            f"weights {path} are refused: the file holds more than tensors and reading it could run code",
+            hint="save the model's state_dict() alone, or use .safetensors",
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise RequestError(f"weights {path} are not a whole PyTorch checkpoint: {str(error).splitlines()[0]}") from error
+
+
+def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:
+    import torch
+
+    for wrapper in WRAPPERS:
+        if isinstance(value, dict) and isinstance(value.get(wrapper), dict):
+            value = value[wrapper]
+            break
+    if not isinstance(value, dict) or not value or not all(isinstance(item, torch.Tensor) for item in value.values()):
+        raise RequestError(f"weights {path} hold no table of tensors", hint="save the model's state_dict()")
+    # DistributedDataParallel puts "module." before every key.
+    prefix = "module."
+    return {key.removeprefix(prefix): item for key, item in value.items()} if all(k.startswith(prefix) for k in value) else dict(value)
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Load the checkpoint ``path`` into ``module``; every key must fit.
+
+    Raises:
+        RequestError: missing, unexpected or mis-shaped keys (counted, the first of each kind named), not finite values, or anything
+            that ``read_checkpoint`` raises.
+    """
+    import torch
+
+    given, wanted = read_checkpoint(path), module.state_dict()
+    # BatchNorm's step counter takes no part in inference, and other frameworks do not write it.
+    optional = {key for key in wanted if key.endswith("num_batches_tracked")}
+    faults = {
+        "missing": [key for key in wanted if key not in given and key not in optional],
+        "unexpected": [key for key in given if key not in wanted],
+        "mis-shaped": [
+            f"{key} {tuple(given[key].shape)} instead of {tuple(wanted[key].shape)}"
+            for key in wanted
+            if key in given and given[key].shape != wanted[key].shape
+        ],
+        "not finite": [key for key in given if key in wanted and not torch.isfinite(given[key]).all()],
+    }
+    if any(faults.values()):
+        parts = [f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in faults.items() if keys]
+        raise RequestError(f"weights {path} do not fit this model: {'; '.join(parts)}", hint="are they another model's?")
+    module.load_state_dict(given, strict=False)
+
+
+def _some(keys: list[str]) -> str:
+    return ", ".join(keys[:NAMED_KEYS]) + (", …" if len(keys) > NAMED_KEYS else "")
