@@ -1,0 +1,256 @@
+"""From ``--model`` to a .tflite: source, export, passes, lowering, metadata; with a report, and a cache that bench and tests share."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import json
+import shutil
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator
+
+from converters.source import Source, load_source
+from evit_mobile import __version__
+from evit_mobile.files import cache_folder, whole_file
+from evit_mobile.specs import Precision, Resolution, Target
+from evit_mobile.weights import sha256_of
+
+if TYPE_CHECKING:
+    import onnx
+
+    from converters.metadata import ModelDescription
+
+#: Packages whose version can change what a conversion gives.
+VERSIONED = ("torch", "onnx", "onnx-ir", "onnxscript", "onnx2tf", "numpy", "flatbuffers")
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What a conversion can be asked for; see ``evit-mobile convert --help``."""
+
+    resolution: Resolution | None = None
+    weights: Path | None = None
+    precision: Precision = Precision.FP32
+    seed: int = 0
+    rewrite: bool = True
+    attention_form: str = "auto"
+
+
+@dataclass
+class ConversionReport:
+    """What happened. Sizes in bytes, times in seconds, ops as type -> count."""
+
+    model: str
+    out: str
+    resolution: str
+    precision: str
+    cached: bool
+    sha256: str
+    bytes_onnx: int
+    bytes_tflite: int
+    onnx_ops_before: dict[str, int]
+    onnx_ops_after: dict[str, int]
+    tflite_ops: dict[str, int]
+    passes: list[dict[str, Any]]
+    warnings: list[str]
+    versions: dict[str, str]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The report as plain values."""
+        return dataclasses.asdict(self)
+
+
+def convert(model: str, out: Path, options: ConvertOptions = ConvertOptions(), *, keep_onnx: Path | None = None) -> ConversionReport:
+    """Convert what ``model`` names and write it to ``out``; from the cache where the same was made before.
+
+    ``keep_onnx`` gets the ONNX graph as it went into the lowering (and the conversion is made anew).
+
+    Raises:
+        RequestError: see ``load_source`` and ``export_onnx``.
+        MachineError: see ``lower``.
+    """
+    cached = None if keep_onnx is not None else _find_cached(model, options)
+    report = _report_of(cached) if cached is not None else None
+    if cached is not None and report is not None:
+        with whole_file(out) as temporary:
+            shutil.copyfile(cached, temporary)
+        return dataclasses.replace(report, out=str(out), cached=True)
+    report = _convert(model, out, options, keep_onnx)
+    target = _cache_path(model, options)
+    if target is not None:
+        _store(out, report, target)
+    return report
+
+
+def convert_cached(model: str, options: ConvertOptions = ConvertOptions()) -> Path:
+    """The path of a conversion in the cache, made if it is not there yet. Not to be changed by the caller."""
+    cached = _find_cached(model, options)
+    if cached is not None:
+        return cached
+    target = _cache_path(model, options) or cache_folder("models") / f"{hashlib.sha256(model.encode()).hexdigest()[:16]}.tflite"
+    report = _convert(model, target, options, None)
+    _store(target, report, target)
+    return target
+
+
+def _convert(model: str, out: Path, options: ConvertOptions, keep_onnx: Path | None) -> ConversionReport:
+    import onnx
+
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "build"):
+        source = load_source(model, options.resolution, options.weights, options.seed)
+    with _timed(seconds, "export"):
+        from converters.export import export_onnx
+
+        stock = export_onnx(source)
+    with _timed(seconds, "passes"):
+        graph, passes = _rewritten(stock, options)
+    if keep_onnx is not None:
+        with whole_file(keep_onnx) as temporary:
+            onnx.save(graph, temporary)
+    with _timed(seconds, "lower"):
+        from converters.lower import lower
+
+        content = lower(graph, simplify=not options.rewrite)
+    with _timed(seconds, "write"):
+        from converters.metadata import describe
+
+        description = _description(source, options, stock)
+        content = describe(content, description, _labels(source.task), minimum_runtime=None)
+        with whole_file(out) as temporary:
+            temporary.write_bytes(content)
+    return ConversionReport(
+        model=model, out=str(out), resolution=description.resolution, precision=options.precision, cached=False,
+        sha256=hashlib.sha256(content).hexdigest(), bytes_onnx=stock.ByteSize(), bytes_tflite=len(content),
+        onnx_ops_before=_onnx_ops(stock), onnx_ops_after=_onnx_ops(graph), tflite_ops=_tflite_ops(content), passes=passes,
+        warnings=_warnings(source), versions=description.versions, seconds=seconds,
+    )  # fmt: skip
+
+
+def _rewritten(stock: onnx.ModelProto, options: ConvertOptions) -> tuple[onnx.ModelProto, list[dict[str, Any]]]:
+    """``stock`` after the passes, and their reports; ``stock`` itself where no rewrite is wanted."""
+    if not options.rewrite:
+        return stock, []
+    import onnx_ir as ir
+
+    from converters.passes import run_passes
+
+    model = ir.from_proto(stock)
+    reports = run_passes(model, Target(precision=options.precision), options.attention_form)
+    return ir.to_proto(model), [dataclasses.asdict(report) for report in reports]
+
+
+def _description(source: Source, options: ConvertOptions, stock: onnx.ModelProto) -> ModelDescription:
+    from converters.metadata import ModelDescription
+
+    image = stock.graph.input[0].type.tensor_type.shape.dim
+    return ModelDescription(
+        model=source.name if source.onnx_path is None else source.onnx_path.name,
+        task=source.task,
+        resolution=str(Resolution(image[2].dim_value, image[3].dim_value)),
+        precision=options.precision,
+        seed=options.seed,
+        rewrite=options.rewrite,
+        attention_form=options.attention_form,
+        weights_sha256=sha256_of(options.weights) if options.weights else None,
+        onnx_sha256=sha256_of(source.onnx_path) if source.onnx_path else None,
+        preprocessing=source.preprocessing,
+        versions=versions(),
+    )
+
+
+def _warnings(source: Source) -> list[str]:
+    if source.seeded:
+        return [f"{source.name} has random weights: its predictions mean nothing. --weights FILE gives it trained ones."]
+    return []
+
+
+def _labels(task: str | None) -> list[str] | None:
+    from evit_mobile.models.labels import labels_for
+
+    return labels_for(task)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what takes part in a conversion."""
+    return {"evit-mobile": __version__, **{name: importlib.metadata.version(name) for name in VERSIONED}}
+
+
+def _onnx_ops(model: onnx.ModelProto) -> dict[str, int]:
+    return dict(Counter(node.op_type for node in model.graph.node if node.op_type != "Constant").most_common())
+
+
+def _tflite_ops(content: bytes) -> dict[str, int]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    from converters.metadata import read_model
+
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    model = read_model(content)
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
+    return dict(Counter(names[codes[op.opcodeIndex]] for op in model.subgraphs[0].operators).most_common())
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[stage] = round(time.perf_counter() - start, 3)
+
+
+# The cache: <key>.tflite beside <key>.json, its report. The key covers everything that decides the bytes.
+
+
+def _cache_path(model: str, options: ConvertOptions) -> Path | None:
+    """Where the conversion is kept; None for a factory, whose code may change without a trace."""
+    if ":" in model and not model.endswith(".onnx"):
+        return None
+    files = [path for path in (options.weights, Path(model) if model.endswith(".onnx") else None) if path is not None]
+    if not all(path.is_file() for path in files):
+        return None
+    key = json.dumps(
+        {"model": model, "options": {**dataclasses.asdict(options), "weights": None}, "files": [sha256_of(path) for path in files],
+         "versions": versions(), "code": _code_hash()},
+        sort_keys=True, default=str,
+    )  # fmt: skip
+    return cache_folder("models") / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.tflite"
+
+
+@functools.cache
+def _code_hash() -> str:
+    """Hash of our own converter and model code, so that an edited pass is never served from the cache."""
+    root = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for folder in (root, root.parent / "evit_mobile" / "models"):
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _find_cached(model: str, options: ConvertOptions) -> Path | None:
+    path = _cache_path(model, options)
+    return path if path is not None and path.is_file() and _report_of(path) is not None else None
+
+
+def _report_of(cached: Path) -> ConversionReport | None:
+    """The report beside a cached model; None where either is missing or is not what was stored."""
+    try:
+        report = ConversionReport(**json.loads(cached.with_suffix(".json").read_text()))
+        return report if sha256_of(cached) == report.sha256 else None
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _store(made: Path, report: ConversionReport, target: Path) -> None:
+    if made != target:
+        with whole_file(target) as temporary:
+            shutil.copyfile(made, temporary)
+    with whole_file(target.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(report.to_json()))

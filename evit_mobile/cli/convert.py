@@ -1,0 +1,66 @@
+"""``evit-mobile convert``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from evit_mobile.cli.options import (
+    force_option, json_option, print_json, progress, resolution_option, seed_option, weights_option,
+)  # fmt: skip
+from evit_mobile.specs import Resolution
+
+if TYPE_CHECKING:
+    from converters.pipeline import ConversionReport
+
+
+@click.command("convert")
+@click.option("--model", required=True, metavar="NAME|package.module:factory|FILE.onnx", help="What to convert; see evit-mobile models.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
+@resolution_option
+@weights_option
+@seed_option
+@click.option("--no-rewrite", is_flag=True, help="Leave the graph as exported: what the stock converter gives.")
+@click.option("--attention-form", default="auto", metavar="FORM", help="Canonical form of linear attention.  [default: auto]")
+@click.option("--keep-onnx", type=click.Path(path_type=Path), help="Write the ONNX graph that goes into the lowering here.")
+@force_option
+@json_option
+def command(
+    model: str, out: Path, resolution: Resolution | None, weights: Path | None, seed: int, no_rewrite: bool, attention_form: str,
+    keep_onnx: Path | None, force: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Make a .tflite from a PyTorch model or an ONNX file.
+
+    \b
+    evit-mobile convert --model base-r224 --out model.tflite
+    evit-mobile convert --model base-r224 --weights trained.pth --resolution 288 --out model.tflite
+    evit-mobile convert --model mypackage.nets:make_net --out net.tflite
+    """
+    from converters.pipeline import ConvertOptions, convert
+    from evit_mobile.files import check_output
+
+    for path in filter(None, (out, keep_onnx)):
+        check_output(path, force=force)
+    options = ConvertOptions(resolution, weights, seed=seed, rewrite=not no_rewrite, attention_form=attention_form)
+    with progress(f"converting {model}"):
+        report = convert(model, out, options, keep_onnx=keep_onnx)
+    for warning in report.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print(report)
+
+
+def _print(report: ConversionReport) -> None:
+    spent = "from the cache" if report.cached else f"{sum(report.seconds.values()):.1f} s"
+    click.echo(f"{report.out}: {report.model} at {report.resolution}, {report.precision}, {report.bytes_tflite / 1e6:.1f} MB, {spent}")
+    before, after, lowered = (sum(ops.values()) for ops in (report.onnx_ops_before, report.onnx_ops_after, report.tflite_ops))
+    click.echo(f"ops: {before} exported, {after} after the passes, {lowered} in the .tflite")
+    for done in report.passes:
+        if done["fired"] or done["declined"]:
+            declined = f", declined at {len(done['declined'])}" if done["declined"] else ""
+            click.echo(f"  {done['name']}: {done['fired']} times{declined}")
+    click.echo(f"next: evit-mobile verify {report.out}")
