@@ -1,0 +1,60 @@
+"""The ordered list of graph passes, and what runs it.
+
+To add a pass: write one file with one class as in ``base.Pass``, and put an instance into ``ordered_passes`` with the reason for
+its place in the order.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from converters.passes.base import Declined, Pass, PassReport, PassResult
+from converters.passes.fold_constants import FoldConstants
+from converters.passes.graph import tidy
+from evit_mobile.errors import EvitMobileError, MachineError
+from evit_mobile.specs import Target
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+__all__ = ["PASSES", "Declined", "Pass", "PassReport", "PassResult", "ordered_passes", "run_passes"]
+
+
+def ordered_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
+    """Every pass in the order in which it runs."""
+    return (
+        FoldConstants(),  # first: the others read constants and static shapes
+    )
+
+
+#: The passes as an unconfigured conversion runs them.
+PASSES: tuple[Pass, ...] = ordered_passes()
+
+
+def run_passes(model: ir.Model, target: Target, attention_form: str = "auto") -> list[PassReport]:
+    """Rewrite ``model`` in place for ``target``; one report a pass, in order.
+
+    Raises:
+        RequestError: an attention form that does not exist.
+        MachineError: a pass failed; the message says which, and which had run before it.
+    """
+    reports: list[PassReport] = []
+    for graph_pass in ordered_passes(attention_form):
+        start = time.perf_counter()
+        try:
+            result = graph_pass(model, target)
+            if result.fired:
+                tidy(model)
+        except EvitMobileError:
+            raise
+        except Exception as error:
+            before = ", ".join(report.name for report in reports) or "none"
+            raise MachineError(
+                f"pass {graph_pass.name} failed: {type(error).__name__}: {error}; passes that had run: {before}",
+                hint="--no-rewrite converts without passes",
+            ) from error
+        reports.append(
+            PassReport(graph_pass.name, graph_pass.reason, result.fired, result.declined, round(time.perf_counter() - start, 4))
+        )
+    return reports

@@ -1,0 +1,73 @@
+"""Constant folding and clean-up by onnx-ir's and onnxscript's own rules: what every later pass may take for granted.
+
+Given: a graph as exporters write it, its shapes partly unknown, with Constant, Identity, Dropout, Cast, Shape and Reshape
+chains, a BatchNormalization behind a convolution, a Pad before one, a hard-swish spelled out in four nodes.
+Result: static shapes wherever they can be known, constants as initializers, equal nodes once, BatchNormalization and Pad folded into
+their convolutions, ``HardSwish`` and ``HardSigmoid`` as one node each (x · relu6(x + 3) / 6 and relu6(x + 3) / 6).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from converters.passes.base import PassResult
+from evit_mobile.specs import Target
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    from onnxscript.rewriter import RewriteRuleSet
+
+
+class FoldConstants:
+    """Shape inference, constant folding and the library's peephole rules, until nothing changes (two rounds are enough)."""
+
+    name = "fold-constants"
+    reason = "shapes and constants must be known before anything can be recognised by its algebra"
+
+    def __call__(self, model: ir.Model, target: Target) -> PassResult:
+        import onnx_ir.passes.common as common
+        from onnxscript import optimizer
+
+        result = PassResult()
+        common.InlinePass()(model)
+        rules = _rules()
+        for _ in range(2):
+            common.ShapeInferencePass()(model)
+            folded = optimizer.fold_constants(model)
+            common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+            common.IdentityEliminationPass()(model)
+            common.CommonSubexpressionEliminationPass()(model)
+            applied = rules.apply_to_model(model)
+            common.RemoveUnusedNodesPass()(model)
+            result.fired += applied + int(folded.modified)
+            if not applied:
+                break
+        common.RemoveUnusedOpsetsPass()(model)
+        return result
+
+
+def _rules() -> RewriteRuleSet:
+    from onnxscript.rewriter import RewriteRuleSet
+    from onnxscript.rewriter.rules import common as rules
+
+    return RewriteRuleSet(
+        [
+            *rules.fuse_hardswish_rules().rules,
+            rules.fuse_batchnorm_into_conv_rule,
+            rules.fuse_pad_into_conv_rule,
+            rules.reshape_reshape_rule,
+            rules.transpose_transpose_rule,
+            rules.no_op_transpose_rule,
+            rules.no_op_cast_rule,
+            rules.no_op_expand_rule,
+            rules.cast_cast_rule,
+            rules.mul_by_1_rule,
+            rules.add_0_rule,
+            rules.sub_0_rule,
+            rules.div_by_1_rule,
+            rules.dropout_inference_rule,
+            rules.dropout_zero_rule,
+            rules.successive_relu_rule,
+            rules.unsqueeze_unsqueeze_rule,
+        ]
+    )
