@@ -7,7 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from converters.source import Source
-from evit_mobile.errors import MachineError, RequestError
+from evit_mobile.errors import MachineError, RequestError, first_line
 from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _export_module(module: nn.Module, resolution: Resolution, outputs: tuple[str
         with torch.no_grad():
             flat = flatten_outputs(module(image), outputs)
     except (RuntimeError, ValueError, TypeError) as error:
-        raise RequestError(f"{name} cannot run on a [1, 3, {resolution.height}, {resolution.width}] image: {_line(error)}") from error
+        raise RequestError(f"{name} cannot run on a [1, 3, {resolution.height}, {resolution.width}] image: {first_line(error)}") from error
     buffer = io.BytesIO()
     try:
         with warnings.catch_warnings():
@@ -53,7 +53,7 @@ def _export_module(module: nn.Module, resolution: Resolution, outputs: tuple[str
                 input_names=[INPUT_NAME], output_names=list(flat), do_constant_folding=True,
             )  # fmt: skip
     except Exception as error:  # the exporter raises whatever an operator's lowering raises
-        raise MachineError(f"PyTorch could not export {name} to ONNX: {type(error).__name__}: {_line(error)}") from error
+        raise MachineError(f"PyTorch could not export {name} to ONNX: {type(error).__name__}: {first_line(error)}") from error
     return onnx.load_model_from_string(buffer.getvalue())
 
 
@@ -111,7 +111,7 @@ def read_onnx(path: str) -> onnx.ModelProto:
         model = onnx.load(path)
         onnx.checker.check_model(model)
     except (DecodeError, onnx.checker.ValidationError, ValueError, FileNotFoundError) as error:
-        raise RequestError(f"{path} is not a whole, valid ONNX file: {_line(error)}") from error
+        raise RequestError(f"{path} is not a whole, valid ONNX file: {first_line(error)}") from error
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
@@ -125,7 +125,3 @@ def read_onnx(path: str) -> onnx.ModelProto:
         )
     return model
 
-
-def _line(error: BaseException) -> str:
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -43,3 +43,9 @@ class MachineError(EvitMobileError):
     """This machine failed: a full disk, a tool that crashed, a missing program."""
 
     exit_code = 4
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type's name where it has none: other people's errors run over many lines."""
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evit_mobile.errors import RequestError
+from evit_mobile.errors import RequestError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,18 +46,21 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path) -> Any:
     import pickle
+    import warnings
 
     import torch
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of foreign pickle protocols, which are refused or read
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise RequestError(
             f"weights {path} are refused: the file holds more than tensors and reading it could run code",
             hint="save the model's state_dict() alone, or use .safetensors",
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise RequestError(f"weights {path} are not a whole PyTorch checkpoint: {str(error).splitlines()[0]}") from error
+        raise RequestError(f"weights {path} are not a whole PyTorch checkpoint: {first_line(error)}") from error
 
 
 def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:

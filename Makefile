@@ -1,0 +1,80 @@
+# make help lists the targets. Everything runs in .venv, which the first target that needs it makes.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+# uv: the one on PATH, else one of our own in .uv.
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+SETUP := setup.cfg constraints.txt pyproject.toml .python-version
+
+.PHONY: help install demo test test-all check format bench constraints clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## make the environment in .venv
+
+demo: $(VENV)/.installed ## convert base-r224, verify it on a photograph, bench it here, write a report
+	@mkdir -p build/demo
+	$(BIN)/evit-mobile convert --model base-r224 --out build/demo/model.tflite --force
+	$(BIN)/evit-mobile verify build/demo/model.tflite
+	$(BIN)/evit-mobile bench --device host build/demo/model.tflite --out build/demo/results.json --force
+	$(BIN)/evit-mobile report build/demo/results.json --out build/demo/report.html --force
+	@echo "done: open build/demo/report.html"
+
+test: $(VENV)/.installed-test ## the test suite
+	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
+
+test-all: $(VENV)/.installed-test ## the test suite with its slow part
+	$(BIN)/python -m pytest -n $(JOBS)
+
+check: $(VENV)/.installed-dev ## types, style, layers
+	$(BIN)/mypy
+	$(BIN)/flake8
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev ## sort imports and format
+	$(BIN)/ruff check --select I --fix --line-length 140 .
+	$(BIN)/ruff format --line-length 140 .
+
+bench: $(VENV)/.installed ## bench base-r224 on this machine
+	$(BIN)/evit-mobile bench --device host --model base-r224
+
+constraints: $(UV) ## resolve the tested set of versions anew
+	{ echo "# The versions that the tests ran with. Made by: make constraints"; \
+	  $(UV) pip compile -q --no-annotate --no-header --universal --python-version 3.12 --extra timm --extra test --extra dev setup.cfg; } > build.constraints
+	mv build.constraints constraints.txt
+
+clean: ## remove the environment and what was built
+	rm -rf $(VENV) .uv build dist *.egg-info .mypy_cache .pytest_cache .import_linter_cache
+
+.uv/bin/uv:
+	@command -v python3 >/dev/null || { echo "error: no python3 on PATH; install Python 3.12 or 3.13, or uv" >&2; exit 4; }
+	@echo "fetching uv into .uv"
+	@python3 -m pip install -q --disable-pip-version-check --target .uv uv \
+	  || { python3 -m venv .uv/venv && .uv/venv/bin/pip install -q uv && mkdir -p .uv/bin && ln -sf ../venv/bin/uv .uv/bin/uv; } \
+	  || { echo "error: uv could not be installed by pip; install uv, then try again" >&2; exit 4; }
+
+$(BIN)/python: $(UV)
+	@$(UV) venv -q --allow-existing --python '>=3.12,<3.14' $(VENV) \
+	  || { echo "error: no Python 3.12 or 3.13 here; install one (for example: uv python install 3.12), then try again" >&2; exit 4; }
+
+# torch's CPU-only build saves 4 GB, but its index may be out of reach; then the default build serves.
+define install
+	@echo "installing into $(VENV)"
+	@UV_HTTP_RETRIES=0 $(UV) pip install -q -p $(VENV) -c constraints.txt --torch-backend cpu -e '.$(1)' 2>/dev/null \
+	  || $(UV) pip install -q -p $(VENV) -c constraints.txt -e '.$(1)'
+	@touch $@
+endef
+
+$(VENV)/.installed: $(BIN)/python $(SETUP)
+	$(call install,)
+
+$(VENV)/.installed-test: $(BIN)/python $(SETUP)
+	$(call install,[test])
+	@touch $(VENV)/.installed
+
+$(VENV)/.installed-dev: $(BIN)/python $(SETUP)
+	$(call install,[test,dev])
+	@touch $(VENV)/.installed $(VENV)/.installed-test
