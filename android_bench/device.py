@@ -1,0 +1,85 @@
+"""What a device is to the rest of the program, and the list of kinds.
+
+A device measures; it does no statistics. A new kind is one module with an ``open_device`` and one line in ``KINDS``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Sequence, cast
+
+from evit_mobile.errors import RequestError
+from evit_mobile.results.record import Component, Conditions, DeviceInfo, Round, RunSettings
+
+
+class Device(Protocol):
+    """Something that runs a .tflite and says how long, or how many instructions, it took."""
+
+    def describe(self) -> DeviceInfo:
+        """The hardware and its system; asked once, before the first round."""
+
+    def components(self) -> tuple[Component, ...]:
+        """The programs and libraries that run the model, with versions and hashes."""
+
+    def conditions(self) -> Conditions:
+        """The state right now: clocks, temperatures, load."""
+
+    def prepare(self, models: Sequence[Path], settings: RunSettings) -> AbstractContextManager[None]:
+        """Hold the device as ``settings`` want it, with ``models`` ready to run; leaving puts everything back as it was.
+
+        Raises:
+            RequestError: the device cannot do what ``settings`` ask for, or a file is no model that it can load.
+            DeviceError: the device is absent or fails.
+        """
+
+    def run(self, model: Path, settings: RunSettings) -> Round:
+        """One round, without conditions: load, first inference, warm-up, then at least ``runs / rounds`` measured inferences.
+
+        Only valid inside ``prepare``.
+
+        Raises:
+            DeviceError: the run did not end as it should.
+        """
+
+
+@dataclass(frozen=True)
+class DeviceOptions:
+    """What a device can be told beyond its name; a kind reads what concerns it."""
+
+    runtime: str = "litert"
+
+
+@dataclass(frozen=True)
+class DeviceKind:
+    """How ``--device`` names it, and the module whose ``open_device(address, options)`` makes one."""
+
+    form: str
+    module: str
+
+
+class _DeviceModule(Protocol):
+    def open_device(self, address: str, options: DeviceOptions) -> Device:
+        """The device at ``address``, the text after the colon of ``--device KIND:ADDRESS`` (empty where there is none)."""
+
+
+#: By the prefix of ``--device``. Modules are imported when a device of their kind is asked for.
+KINDS = {
+    "host": DeviceKind("host", "android_bench.host"),
+}
+
+
+def open_device(text: str, options: DeviceOptions = DeviceOptions()) -> Device:
+    """The device that ``--device text`` names.
+
+    Raises:
+        RequestError: no such kind, or an address that the kind cannot read.
+    """
+    kind, _, address = text.partition(":")
+    if kind not in KINDS:
+        known = ", ".join(entry.form for entry in KINDS.values())
+        raise RequestError(f"there is no device kind {kind!r}", hint=f"--device takes {known}")
+    module = cast(_DeviceModule, importlib.import_module(KINDS[kind].module))
+    return module.open_device(address, options)

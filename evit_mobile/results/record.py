@@ -1,0 +1,264 @@
+"""The result file: everything that was measured, and everything that is needed to measure it again.
+
+One JSON document a file, written by ``save`` and read by ``load``. Units stand in the field names. Raw samples are kept where
+the runner gives them; where it prints aggregates alone, what it printed is kept (``PrintedLatency``). Nothing here is a statistic:
+those are computed from a result when it is read (``evit_mobile.results.stats``).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from evit_mobile.errors import RequestError
+from evit_mobile.files import whole_file
+
+SCHEMA_VERSION: Final = 1
+EXPECTED = "expected a file written by evit-mobile bench"
+
+#: What a point measures: wall time on a device that has a clock of its own, or executed instructions where it has none.
+Quantity = Literal["latency_us", "instructions"]
+
+Microseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Instructions = Annotated[int, Field(gt=0)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Entry(BaseModel):
+    """Base of everything in a result file: immutable, and no field that this version does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Component(Entry):
+    """A program or library that took part; ``sha256`` is of its binary, None where it has none."""
+
+    name: Name
+    version: str
+    sha256: Sha256 | None = None
+
+
+class Core(Entry):
+    """One logical CPU; ``max_clock_khz`` is None where the system does not say."""
+
+    index: Annotated[int, Field(ge=0)]
+    max_clock_khz: Annotated[int, Field(gt=0)] | None = None
+
+
+class DeviceInfo(Entry):
+    """What was measured on.
+
+    ``kind`` is the prefix of ``--device`` (host, adb, qemu) and ``name`` all of it. ``emulated`` is True for anything whose
+    instructions were not executed by the processor that ``soc`` names.
+    """
+
+    kind: Name
+    name: Name
+    serial: str | None = None
+    soc: str
+    abi: str
+    instruction_sets: tuple[str, ...] = ()
+    cores: tuple[Core, ...]
+    memory_bytes: Annotated[int, Field(gt=0)] | None = None
+    os_build: str
+    emulated: bool
+
+
+class RunSettings(Entry):
+    """How a model is run.
+
+    ``cores`` is the mask that was asked for (``all``, or what the device understands); the mask that was in force stands in each
+    round. ``runs`` and ``min_time_s`` are least values over all rounds together: the larger one decides.
+    """
+
+    threads: Annotated[int, Field(ge=1)] = 1
+    cores: Name = "all"
+    runs: Annotated[int, Field(ge=1)] = 50
+    rounds: Annotated[int, Field(ge=1)] = 10
+    warmup_runs: Annotated[int, Field(ge=0)] = 3
+    min_time_s: Annotated[float, Field(ge=0)] = 0.5
+
+
+class Conditions(Entry):
+    """The device's state at one moment; empty or None where it does not say.
+
+    ``clocks_khz`` and ``temperatures_celsius`` go by core number and by sensor. ``thermal_status`` is Android's 0 (none) to 6.
+    """
+
+    at: AwareDatetime
+    load_average_1min: float | None = None
+    clocks_khz: dict[str, int] = {}
+    temperatures_celsius: dict[str, float] = {}
+    thermal_status: int | None = None
+    battery_percent: float | None = None
+
+
+class PrintedLatency(Entry):
+    """Aggregates of one process invocation, as the tool printed them; None where it did not print one."""
+
+    count: Annotated[int, Field(ge=1)]
+    mean_us: Microseconds
+    std_us: Annotated[float, Field(ge=0)] | None = None
+    min_us: Microseconds | None = None
+    p5_us: Microseconds | None = None
+    median_us: Microseconds | None = None
+    p95_us: Microseconds | None = None
+    max_us: Microseconds | None = None
+
+
+class Round(Entry):
+    """One uninterrupted turn of one model: loaded, run once, warmed up, then measured.
+
+    Holds exactly one of ``latency_us`` (a sample an inference), ``printed_latency`` and ``instructions`` (a count an inference).
+    ``peak_memory_bytes`` is by how much loading and running the model raised the process's greatest resident set.
+    """
+
+    latency_us: tuple[Microseconds, ...] | None = None
+    printed_latency: PrintedLatency | None = None
+    instructions: tuple[Instructions, ...] | None = None
+    init_us: Microseconds | None = None
+    first_inference_us: Microseconds | None = None
+    warmup_us: tuple[Microseconds, ...] = ()
+    peak_memory_bytes: Annotated[int, Field(ge=0)] | None = None
+    cores_mask: Annotated[str, Field(pattern=r"^0x[0-9a-f]+$")] | None = None
+    before: Conditions | None = None
+    after: Conditions | None = None
+
+    @model_validator(mode="after")
+    def _one_measurement(self) -> Self:
+        measured = [name for name in ("latency_us", "printed_latency", "instructions") if getattr(self, name)]
+        if len(measured) != 1:
+            raise ValueError(f"a round holds one of latency_us, printed_latency and instructions, not {measured or 'none'}")
+        if self.instructions and (self.init_us or self.first_inference_us or self.warmup_us):
+            raise ValueError("a round that counts instructions has no times")
+        return self
+
+    @property
+    def quantity(self) -> Quantity:
+        """What ``values`` are."""
+        return "instructions" if self.instructions else "latency_us"
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """One value an inference (microseconds or instructions); for printed aggregates their median, else mean, alone."""
+        if self.printed_latency is not None:
+            return (self.printed_latency.median_us or self.printed_latency.mean_us,)
+        return self.latency_us or self.instructions or ()
+
+
+class Point(Entry):
+    """One model under one setting: its rounds in the order in which they were measured, and why it stopped early, if it did.
+
+    ``ops``, ``partitions`` and ``undelegated_ops`` are as the runtime reported them after loading, None where that is not known.
+    """
+
+    name: Name
+    model_sha256: Sha256
+    model_bytes: Annotated[int, Field(ge=1)]
+    resolution: str | None = None
+    precision: str | None = None
+    ops: Annotated[int, Field(ge=0)] | None = None
+    partitions: Annotated[int, Field(ge=0)] | None = None
+    undelegated_ops: Annotated[int, Field(ge=0)] | None = None
+    settings: RunSettings
+    rounds: tuple[Round, ...] = ()
+    error: Name | None = None
+
+    @model_validator(mode="after")
+    def _one_quantity(self) -> Self:
+        if len({entry.quantity for entry in self.rounds}) > 1:
+            raise ValueError("the rounds of a point must all measure the same quantity")
+        return self
+
+    @property
+    def quantity(self) -> Quantity | None:
+        """What was measured; None before the first round."""
+        return self.rounds[0].quantity if self.rounds else None
+
+    @property
+    def values(self) -> list[tuple[float, ...]]:
+        """The values of each round; see ``Round.values``."""
+        return [entry.values for entry in self.rounds]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every round that was asked for is here."""
+        return self.error is None and len(self.rounds) >= self.settings.rounds
+
+
+class ResultSet(Entry):
+    """A result file. ``command`` is the argument vector; points are told apart by name and settings."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    created: AwareDatetime
+    command: tuple[str, ...]
+    components: tuple[Component, ...]
+    device: DeviceInfo
+    points: tuple[Point, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        keys = [(point.name, point.settings.model_dump_json()) for point in self.points]
+        if len(set(keys)) < len(keys):
+            raise ValueError("two points have the same name and settings")
+        quantities = {point.quantity for point in self.points} - {None}
+        if self.device.kind == "qemu" and (not self.device.emulated or "latency_us" in quantities):
+            raise ValueError("a qemu device is emulated and has instructions, never latency_us")
+        return self
+
+    def with_points(self, points: tuple[Point, ...]) -> ResultSet:
+        """The same result with other points, validated anew."""
+        return ResultSet(**{**dict(self), "points": points})
+
+
+def save(results: ResultSet, path: Path) -> None:
+    """Write ``results`` to ``path``, whole or not at all; an existing file is replaced."""
+    with whole_file(path) as temporary:
+        temporary.write_text(results.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
+
+
+def load(path: Path) -> ResultSet:
+    """Read a result file.
+
+    Raises:
+        RequestError: the file cannot be read, is no JSON (or was cut short), is no result file, or is of a newer version.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RequestError(f"result file {path} cannot be read: {error.strerror}") from error
+    _check_version(path, content)
+    try:
+        return ResultSet.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the document"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        raise RequestError(f"{path} is not a sound result file: {where}: {first['msg']}{more}", hint="measure again") from error
+
+
+def _check_version(path: Path, content: bytes) -> None:
+    from pydantic_core import from_json
+
+    try:
+        document = from_json(content)
+    except ValueError as error:
+        raise RequestError(f"{path} is not JSON, or was cut short: {error}", hint=EXPECTED) from error
+    version = document.get("schema_version") if isinstance(document, dict) else None
+    if not isinstance(version, int):
+        raise RequestError(f"{path} is not a result file: it has no schema_version", hint=EXPECTED)
+    if version > SCHEMA_VERSION:
+        raise RequestError(
+            f"{path} was written by a newer evit-mobile (schema {version}, this one reads up to {SCHEMA_VERSION})",
+            hint="upgrade evit-mobile",
+        )
+
+
+def file_name(device: str, at: datetime) -> str:
+    """``<device>-<time>.json``, with anything that a file name had better not hold replaced."""
+    safe = "".join(char if char.isascii() and (char.isalnum() or char in "._") else "-" for char in device).strip("-.")
+    return f"{safe or 'device'}-{at:%Y%m%dT%H%M%SZ}.json"

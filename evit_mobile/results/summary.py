@@ -1,0 +1,106 @@
+"""What a table or a page says of a result: one row a point, and what kind of figures these are."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Sequence
+
+from evit_mobile.results.record import Point, Quantity, ResultSet
+from evit_mobile.results.stats import MIN_ROUNDS, Interval, Ratio, Summary, instability, paired_ratio, summarise
+
+#: How a quantity is shown: divisor, unit, what it is called, and the words for significantly less and more of it.
+_SHOWN: dict[Quantity, tuple[float, str, str, str, str]] = {
+    "latency_us": (1e3, "ms", "Latency", "faster", "slower"),
+    "instructions": (1e6, "M", "Instructions per inference", "fewer", "more"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A point with its statistics; ``summary`` is None before the first round, ``ratio`` also for the baseline itself."""
+
+    point: Point
+    summary: Summary | None
+    ratio: Ratio | None
+    warnings: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """Against the baseline, in a word; empty where the interval of the ratio contains 1 or there is none."""
+        if self.ratio is None or self.ratio.verdict is None or self.point.quantity is None:
+            return ""
+        _, _, _, fewer, more = _SHOWN[self.point.quantity]
+        return fewer if self.ratio.verdict == "lower" else more
+
+
+def rows(points: Sequence[Point]) -> list[Row]:
+    """One row a point; ratios are to the first point that has a round, and only to one with the same settings and quantity."""
+    baseline = next((point for point in points if point.rounds), None)
+    return [_row(point, baseline) for point in points]
+
+
+def caveats(results: ResultSet) -> list[str]:
+    """What every reader of these figures must know before the figures."""
+    device = results.device
+    if device.kind == "qemu":
+        return [f"Emulated: instructions per inference on an emulated {device.soc}. They are no latency and no Snapdragon figure."]
+    if device.emulated:
+        return [f"Emulated: {device.soc} is imitated by another machine. These are no Snapdragon figures."]
+    if device.kind == "host":
+        return [f"Measured on the host CPU ({device.soc}, {device.abi}). These are no Snapdragon figures."]
+    return []
+
+
+def warnings(results: ResultSet) -> list[str]:
+    """The warnings and errors of all points, each with the name of its point."""
+    return [f"{row.point.name}: {text}" for row in rows(results.points) for text in row.warnings]
+
+
+def unit(quantity: Quantity) -> str:
+    """The unit in which ``show`` gives values."""
+    return _SHOWN[quantity][1]
+
+
+def title(quantity: Quantity) -> str:
+    """What the quantity is called above a table or a plot."""
+    return _SHOWN[quantity][2]
+
+
+def scale(quantity: Quantity, value: float) -> float:
+    """``value`` of a sample (microseconds or instructions) in the unit in which it is shown."""
+    return value / _SHOWN[quantity][0]
+
+
+def show(quantity: Quantity, value: float) -> str:
+    """``value`` of a sample in the shown unit, without it, with four significant digits."""
+    return significant(scale(quantity, value))
+
+
+def show_interval(quantity: Quantity, interval: Interval | None) -> str:
+    """``low – high`` in the shown unit, or a dash where there is no interval."""
+    return "–" if interval is None else f"{show(quantity, interval.low)} – {show(quantity, interval.high)}"
+
+
+def significant(value: float, digits: int = 4) -> str:
+    """``value`` > 0 with at least ``digits`` significant digits and never an exponent."""
+    decimals = max(0, digits - 1 - math.floor(math.log10(value)))
+    return f"{value:,.{decimals}f}"
+
+
+def _row(point: Point, baseline: Point | None) -> Row:
+    if not point.rounds:
+        return Row(point, None, None, (point.error,) if point.error else ())
+    found = [point.error] if point.error else []
+    if len(point.rounds) < point.settings.rounds:
+        found.append(f"stopped after {len(point.rounds)} of {point.settings.rounds} rounds")
+    if len(point.rounds) < MIN_ROUNDS:
+        found.append(f"fewer than {MIN_ROUNDS} rounds give no 95 % interval")
+    reason = instability(point.values)
+    if reason is not None:
+        found.append(f"unstable: {reason}")
+    comparable = (
+        baseline is not None and baseline is not point and baseline.quantity == point.quantity and baseline.settings == point.settings
+    )
+    ratio = paired_ratio(point.values, baseline.values) if baseline is not None and comparable else None
+    return Row(point, summarise(point.values), ratio, tuple(found))
