@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
 
 import click
 
@@ -34,13 +34,16 @@ def print_json(value: Any) -> None:
 
 
 @contextlib.contextmanager
-def progress(text: str) -> Iterator[None]:
-    """Show ``text`` with a spinner on stderr while the body runs; silent when stderr is not a terminal."""
+def progress(text: str) -> Iterator[Callable[[str], None]]:
+    """Show ``text`` with a spinner on stderr while the body runs; silent when stderr is not a terminal.
+
+    Gives a function that replaces the text.
+    """
     from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield
+        yield lambda text: None
         return
-    with console.status(text):
-        yield
+    with console.status(text) as status:
+        yield status.update

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Sequence
+from typing import Callable, Protocol, Sequence
 
 from evit_mobile.runtimes.session import Array, OpInfo, TensorInfo
 
 
 class Session(Protocol):
-    """A loaded model; see ``session.InterpreterSession`` for what each method gives."""
+    """A loaded model; see ``session.InterpreterSession`` for what each method gives.
+
+    ``run`` and ``time_us`` raise ValueError for inputs that do not fit, RuntimeError where the runtime refuses to run the model (a
+    kernel that divides by zero, say), and MachineError where the runtime itself died.
+    """
 
     inputs: list[TensorInfo]
     outputs: list[TensorInfo]
@@ -22,6 +27,26 @@ class Session(Protocol):
     def tensors(self) -> list[TensorInfo]: ...
 
 
+@dataclass(frozen=True)
+class RuntimeStatus:
+    """What is known of a runtime on this machine.
+
+    Attributes:
+        version: the installed version of ``package``, or the one that would be installed.
+        problem: why it cannot be used; None where it can.
+        python: the Python that runs it, as ``3.11.7``; before it is installed, the one it needs (None: the one that runs us).
+        path: its environment's folder.
+    """
+
+    name: str
+    package: str
+    version: str
+    installed: bool
+    problem: str | None
+    python: str | None
+    path: str
+
+
 class Runtime(Protocol):
     """A named way to run a .tflite."""
 
@@ -30,6 +55,16 @@ class Runtime(Protocol):
 
     def version(self) -> str | None:
         """The installed package and its version, or None where it is not installed."""
+
+    def status(self) -> RuntimeStatus:
+        """What is known of it on this machine."""
+
+    def install(self, progress: Callable[[str], None] = ...) -> bool:
+        """Make it usable, from any state; True when there was something to do. ``progress`` is told each step.
+
+        Raises:
+            MachineError: it cannot be made usable here; nothing half-made is left.
+        """
 
     def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> AbstractContextManager[Session]:
         """Load a model; leaving the context frees it.

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import importlib.metadata
+import platform
+import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Callable, Iterator
 
-from evit_mobile.errors import RequestError
-from evit_mobile.runtimes.base import Runtime, Session
+from evit_mobile.errors import MachineError
+from evit_mobile.runtimes.base import Runtime, RuntimeStatus, Session
 from evit_mobile.runtimes.session import InterpreterSession
+from evit_mobile.runtimes.versions import load_error
+
+_PACKAGE = "ai-edge-litert"
 
 
 class LiteRt:
@@ -18,10 +23,25 @@ class LiteRt:
     name = "litert"
 
     def version(self) -> str | None:
-        try:
-            return f"ai-edge-litert {importlib.metadata.version('ai-edge-litert')}"
-        except importlib.metadata.PackageNotFoundError:
-            return None
+        version = _installed_version()
+        return f"{_PACKAGE} {version}" if version else None
+
+    def status(self) -> RuntimeStatus:
+        version = _installed_version()
+        return RuntimeStatus(
+            name=self.name,
+            package=_PACKAGE,
+            version=version or "",
+            installed=version is not None,
+            problem=None if version else "not installed",
+            python=platform.python_version(),
+            path=sys.prefix,
+        )
+
+    def install(self, progress: Callable[[str], None] = lambda text: None) -> bool:
+        if _installed_version() is None:
+            raise MachineError(f"{_PACKAGE} is missing, although evit-mobile depends on it", hint="install evit-mobile again")
+        return False
 
     @contextmanager
     def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> Iterator[Session]:
@@ -30,9 +50,15 @@ class LiteRt:
         try:
             session = InterpreterSession(interpreter, str(model), threads=threads, xnnpack=xnnpack)
         except (OSError, ValueError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise RequestError(f"{model} cannot be loaded by {self.version()}: {reason}") from error
+            raise load_error(model, self.version() or self.name, str(error) or type(error).__name__, None) from error
         yield session
+
+
+def _installed_version() -> str | None:
+    try:
+        return importlib.metadata.version(_PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 LITERT: Runtime = LiteRt()

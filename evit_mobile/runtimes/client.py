@@ -1,0 +1,204 @@
+"""Our side of a worker: start it, call it with a time limit, and say what happened when it dies.
+
+The runtime runs in another process, so an abort, a segmentation fault or a kill for lack of memory costs that process alone and
+comes back as ``MachineError`` with the worker's last words.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import tempfile
+import threading
+from pathlib import Path
+from typing import Any, BinaryIO, Sequence, cast
+
+from evit_mobile.errors import MachineError
+from evit_mobile.runtimes import wire
+from evit_mobile.runtimes.session import Array, OpInfo, TensorInfo
+
+#: Longest wait for the answer to one call, seconds: far above any inference, so only a worker that hangs meets it.
+TIMEOUT_S = 600.0
+
+#: How much of the worker's standard error is read when it dies.
+_TAIL_BYTES = 8192
+
+
+class CallError(Exception):
+    """The runtime raised an exception; ``kind`` is its class, the worker goes on."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class Worker:
+    """A running worker process.
+
+    Args:
+        python: the interpreter of the runtime's environment.
+        module: the runtime's module that holds ``Interpreter``.
+        label: what messages call the runtime, e.g. ``tflite-runtime 2.14.0``.
+        timeout_s: longest wait for one answer, seconds.
+
+    Raises:
+        MachineError: the process cannot start, or the runtime cannot be imported in it.
+    """
+
+    def __init__(self, python: Path, module: str, label: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        self._label = label
+        self._timeout_s = timeout_s
+        self._timed_out = False
+        self._errors = tempfile.TemporaryFile()
+        script = Path(__file__).with_name("worker.py")
+        try:
+            # A session of its own: Ctrl-C reaches us alone, and we end the worker.
+            self._process = subprocess.Popen(
+                [str(python), "-I", str(script), module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._errors.close()
+            raise MachineError(f"{label} cannot be started: {error.strerror}: {python}") from error
+        try:
+            #: The worker's Python, as ``3.11.7``.
+            self.python: str = self._exchange(None, ())[0]["python"]
+        except CallError as error:
+            self.kill()
+            raise MachineError(f"{label} cannot be imported: {error}") from error
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
+    def call(self, name: str, arrays: Sequence[Array] = (), **arguments: Any) -> tuple[Any, list[Array]]:
+        """Ask the worker for ``name``: the value and the arrays that it answers.
+
+        Raises:
+            CallError: the runtime raised an exception.
+            MachineError: the worker died or did not answer in time; it is gone.
+        """
+        return self._exchange({"call": name, **arguments}, arrays)
+
+    def kill(self) -> None:
+        """End the process, whatever it does, and close the pipes."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            try:
+                stream.close()
+            except BrokenPipeError:
+                pass  # a request that was still buffered has nowhere to go
+        self._errors.close()
+
+    def _exchange(self, request: dict[str, Any] | None, arrays: Sequence[Array]) -> tuple[Any, list[Array]]:
+        """Write a request (None: there is none, the worker speaks first) and read the reply, within the time limit."""
+        watchdog = threading.Timer(self._timeout_s, self._expire)
+        watchdog.daemon = True
+        watchdog.start()
+        try:
+            if request is not None:
+                wire.write(cast(BinaryIO, self._process.stdin), request, arrays)
+            reply, results = wire.read(cast(BinaryIO, self._process.stdout))
+        except (EOFError, BrokenPipeError) as error:
+            death = self._death()
+            self.kill()
+            raise death from error
+        except BaseException:
+            # Interrupted between question and answer: the next answer would be to the wrong question.
+            self.kill()
+            raise
+        finally:
+            watchdog.cancel()
+        if "error" in reply:
+            raise CallError(reply["error"], reply["message"])
+        return reply["value"], results
+
+    def _expire(self) -> None:
+        self._timed_out = True
+        self._process.kill()
+
+    def _death(self) -> MachineError:
+        """Why the process is gone, in one line."""
+        try:
+            code = self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            return MachineError(f"{self._label} closed its pipes and did not end")
+        if self._timed_out:
+            return MachineError(f"{self._label} gave no answer within {self._timeout_s:g} s and was ended")
+        hint = None
+        if code < 0:
+            how = f"was ended by {signal.Signals(-code).name}"
+            if code == -signal.SIGKILL:
+                hint = "the system does that when memory runs out"
+        else:
+            how = f"ended with exit code {code}"
+        words = self._last_words()
+        return MachineError(f"{self._label} {how}" + (f"; its last words: {words}" if words else ""), hint=hint)
+
+    def _last_words(self) -> str:
+        """The last line of the worker's standard error that is more than information."""
+        size = self._errors.seek(0, 2)
+        self._errors.seek(max(0, size - _TAIL_BYTES))
+        lines = [line.strip() for line in self._errors.read().decode(errors="replace").splitlines()]
+        telling = [line for line in lines if line and not line.startswith(("INFO:", "I0000"))]
+        return telling[-1][:500] if telling else ""
+
+
+class WorkerSession:
+    """A model that is open in a worker; the same methods as ``session.InterpreterSession``."""
+
+    def __init__(self, worker: Worker, opened: dict[str, Any]) -> None:
+        self._worker = worker
+        self.inputs = [_tensor(info) for info in opened["inputs"]]
+        self.outputs = [_tensor(info) for info in opened["outputs"]]
+        self._output_names: list[str] = opened["output_names"]
+
+    def output_names(self) -> list[str]:
+        return list(self._output_names)
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        return self._call("run", inputs)[1]
+
+    def time_us(self, inputs: Sequence[Array], runs: int) -> list[float]:
+        samples: list[float] = self._call("time_us", inputs, runs=runs)[0]
+        return samples
+
+    def ops(self) -> list[OpInfo]:
+        return [
+            OpInfo(op["index"], op["name"], tuple(op["inputs"]), tuple(op["outputs"])) for op in self._call("ops")[0]
+        ]
+
+    def tensors(self) -> list[TensorInfo]:
+        return [_tensor(info) for info in self._call("tensors")[0]]
+
+    def _call(self, name: str, arrays: Sequence[Array] = (), **arguments: Any) -> tuple[Any, list[Array]]:
+        """Call the worker; an exception of the runtime comes out as it would in this process."""
+        try:
+            return self._worker.call(name, arrays, **arguments)
+        except CallError as error:
+            if error.kind == "MemoryError":
+                raise MemoryError(str(error)) from error
+            raise (ValueError if error.kind in ("ValueError", "TypeError") else RuntimeError)(str(error)) from error
+
+
+def _tensor(info: dict[str, Any]) -> TensorInfo:
+    return TensorInfo(
+        index=info["index"],
+        name=info["name"],
+        shape=tuple(info["shape"]),
+        dtype=info["dtype"],
+        scale=tuple(info["scale"]),
+        zero_point=tuple(info["zero_point"]),
+    )

@@ -1,0 +1,111 @@
+"""Runtimes that run in an environment of their own, through a worker: the newest LiteRT, tflite-runtime and TensorFlow.
+
+A further one is an entry here, its lock beside (``NAME.txt``), and its place in ``RUNTIMES``.
+"""
+
+from __future__ import annotations
+
+import atexit
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Iterator
+
+from evit_mobile.errors import MachineError
+from evit_mobile.runtimes.base import Runtime, RuntimeStatus, Session
+from evit_mobile.runtimes.client import TIMEOUT_S, CallError, Worker, WorkerSession
+from evit_mobile.runtimes.environments import Environment
+from evit_mobile.runtimes.versions import load_error
+
+
+class ForeignRuntime:
+    """A runtime in an environment of its own.
+
+    A worker whose model was closed waits for the next one, because TensorFlow alone takes seconds to import; idle workers end with
+    this process.
+
+    Args:
+        environment: where it is installed.
+        tflite_version: the TFLite release that its kernels belong to, where the table of op versions knows it.
+        timeout_s: longest wait for one answer of a worker, seconds.
+    """
+
+    def __init__(self, environment: Environment, *, tflite_version: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+        self.environment = environment
+        self.name = environment.name
+        self._tflite_version = tflite_version
+        self._timeout_s = timeout_s
+        self._idle: list[Worker] = []
+        atexit.register(self.close)
+
+    def version(self) -> str | None:
+        return None if self.environment.problem() else self.environment.label
+
+    def status(self) -> RuntimeStatus:
+        environment = self.environment
+        problem = environment.problem()
+        return RuntimeStatus(
+            name=self.name,
+            package=environment.package,
+            version=environment.version,
+            installed=problem is None,
+            problem=problem,
+            python=environment.python_version() or environment.python,
+            path=str(environment.path),
+        )
+
+    def install(self, progress: Callable[[str], None] = lambda text: None) -> bool:
+        self.close()
+        return self.environment.install(progress)
+
+    @contextmanager
+    def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> Iterator[Session]:
+        worker = self._worker()
+        try:
+            try:
+                opened, _ = worker.call("open", model=str(model.absolute()), threads=threads, xnnpack=xnnpack)
+            except CallError as error:
+                raise load_error(model, self.environment.label, str(error) or error.kind, self._tflite_version) from error
+            yield WorkerSession(worker, opened)
+        finally:
+            self._put_back(worker)
+
+    def close(self) -> None:
+        """End the idle workers."""
+        while self._idle:
+            self._idle.pop().kill()
+
+    def _worker(self) -> Worker:
+        self.environment.check()
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.alive():
+                return worker
+            worker.kill()
+        environment = self.environment
+        try:
+            return Worker(environment.interpreter, environment.module, environment.label, timeout_s=self._timeout_s)
+        except MachineError as error:
+            raise MachineError(error.message, hint=f"repair it: evit-mobile runtimes install {self.name}") from error
+
+    def _put_back(self, worker: Worker) -> None:
+        if not worker.alive():
+            return
+        try:
+            worker.call("close")
+        except (CallError, MachineError):
+            worker.kill()
+        else:
+            self._idle.append(worker)
+
+
+LITERT_LATEST: Runtime = ForeignRuntime(
+    Environment("litert-latest", package="ai-edge-litert", version="2.3.0", module="ai_edge_litert.interpreter")
+)
+TFLITE_RUNTIME: Runtime = ForeignRuntime(
+    Environment("tflite-runtime", package="tflite-runtime", version="2.14.0", module="tflite_runtime.interpreter", python="3.11"),
+    tflite_version="2.14.0",
+)
+TENSORFLOW: Runtime = ForeignRuntime(
+    Environment("tensorflow", package="tensorflow", version="2.21.0", module="tensorflow.lite.python.interpreter"),
+    tflite_version="2.21.0",
+)

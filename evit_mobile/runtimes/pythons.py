@@ -1,0 +1,72 @@
+"""Finding uv and a Python of a given version on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Iterator
+
+from evit_mobile.errors import MachineError
+
+#: The Python that runs evit-mobile, as ``3.12``.
+OURS = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+def find_uv() -> Path | None:
+    """uv beside our interpreter, where pip puts it, or on PATH; None where there is none."""
+    beside = Path(sys.executable).with_name("uv")
+    if beside.is_file():
+        return beside
+    found = shutil.which("uv")
+    return Path(found) if found else None
+
+
+def find_python(version: str | None, uv: Path | None) -> Path:
+    """An interpreter of ``version`` (as ``3.11``; None: our own).
+
+    Raises:
+        MachineError: there is none, and uv could not fetch one.
+    """
+    if version is None or version == OURS:
+        return Path(sys.executable)
+    for candidate in _candidates(version):
+        if _is_version(candidate, version):
+            return candidate
+    reason = "it is not on PATH and pyenv has none"
+    if uv is not None:
+        # uv knows its own downloads, and fetches one where the user's settings and the network let it.
+        for command in (["python", "find", version], ["python", "install", version], ["python", "find", version]):
+            done = subprocess.run([str(uv), *command], capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=Path.home())
+            if done.returncode == 0 and command[1] == "find":
+                return Path(done.stdout.strip())
+        reason += ", and uv could not fetch it"
+    raise MachineError(
+        f"Python {version} was not found: {reason}",
+        hint=f"install it, e.g. by one of: apt install python{version}-venv, pyenv install {version}, uv python install {version}",
+    )
+
+
+def _candidates(version: str) -> Iterator[Path]:
+    found = shutil.which(f"python{version}")
+    if found:
+        yield Path(found)
+    # A pyenv shim on PATH answers only for the versions that the folder selects; the interpreters themselves always do.
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    yield from sorted((pyenv / "versions").glob(f"{version}.*/bin/python{version}"), reverse=True)
+
+
+def _is_version(python: Path, version: str) -> bool:
+    try:
+        done = subprocess.run(
+            [str(python), "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0 and done.stdout.strip() == version

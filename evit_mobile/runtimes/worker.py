@@ -1,0 +1,109 @@
+"""The program that runs a TFLite runtime under another Python, for ``client.Worker``.
+
+Started as ``python -I worker.py MODULE``, where MODULE holds the runtime's ``Interpreter``. It answers frames (see ``wire``) on its
+standard output until its standard input ends: ``open``, ``run``, ``time_us``, ``ops``, ``tensors``, ``close``. At most one model is
+open at a time. The package it belongs to is not installed under that Python, so its two siblings are loaded from their files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.util
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+
+def _sibling(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    spec.loader.exec_module(module)
+    return module
+
+
+if TYPE_CHECKING:
+    from evit_mobile.runtimes import session, wire
+else:
+    session, wire = _sibling("session"), _sibling("wire")
+
+
+class Server:
+    """Answers requests with the one model that is open."""
+
+    def __init__(self, runtime: Any) -> None:
+        self._runtime = runtime
+        self._session: session.InterpreterSession | None = None
+
+    def answer(self, request: dict[str, Any], arrays: list[session.Array]) -> tuple[Any, list[session.Array]]:
+        """The value and the arrays that a request asks for; raises whatever the runtime raises."""
+        call = request["call"]
+        if call == "open":
+            return self._open(request), []
+        if call == "close":
+            self._session = None
+            return None, []
+        opened = self._session
+        if opened is None:
+            raise ValueError("no model is open")
+        if call == "run":
+            return None, opened.run(arrays)
+        if call == "time_us":
+            return opened.time_us(arrays, request["runs"]), []
+        if call == "ops":
+            return [dataclasses.asdict(op) for op in opened.ops()], []
+        if call == "tensors":
+            return [dataclasses.asdict(tensor) for tensor in opened.tensors()], []
+        raise ValueError(f"unknown call {call!r}")
+
+    def _open(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._session = None  # the old model's memory is free before the new one takes its own
+        opened = session.InterpreterSession(
+            self._runtime, request["model"], threads=request["threads"], xnnpack=request["xnnpack"]
+        )
+        self._session = opened
+        return {
+            "inputs": [dataclasses.asdict(info) for info in opened.inputs],
+            "outputs": [dataclasses.asdict(info) for info in opened.outputs],
+            "output_names": opened.output_names(),
+        }
+
+
+def serve(module: str, requests: BinaryIO, replies: BinaryIO) -> None:
+    """Import the runtime, say so, then answer until the requests end."""
+    try:
+        runtime = importlib.import_module(module)
+    except Exception as error:
+        wire.write(replies, {"error": type(error).__name__, "message": str(error)})
+        return
+    wire.write(replies, {"value": {"python": platform.python_version()}})
+    server = Server(runtime)
+    while True:
+        try:
+            request, arrays = wire.read(requests)
+        except EOFError:
+            return
+        try:
+            value, results = server.answer(request, arrays)
+            wire.write(replies, {"value": value}, results)
+        except BrokenPipeError:
+            return
+        except Exception as error:
+            wire.write(replies, {"error": type(error).__name__, "message": str(error)})
+
+
+def main() -> None:
+    """Keep the pipes for frames: whatever the runtime prints on its standard output goes to standard error."""
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    serve(sys.argv[1], requests, replies)
+
+
+if __name__ == "__main__":
+    main()
