@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -36,7 +37,9 @@ def check_output(path: Path, *, force: bool = False) -> None:
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
-    except PermissionError as error:
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
         raise RequestError(f"cannot write {path}: the folder {folder} is not writable") from error
 
 

@@ -99,3 +99,7 @@ def _explain(error: Exception) -> int:
         return MachineError.exit_code
     click.echo(f"error: {type(error).__name__}: {error} (this is a bug; run again with --debug for the traceback)", err=True)
     return MachineError.exit_code
+
+
+if __name__ == "__main__":
+    main()
