@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from typing import Sequence
 
 from evit_mobile.results import plot
-from evit_mobile.results.record import Conditions, Point, ResultSet
-from evit_mobile.results.summary import Row, caveats, rows, show, show_interval, significant, title, unit, warnings
+from evit_mobile.results.record import Conditions, Point, ResultSet, RunSettings
+from evit_mobile.results.stats import Interval
+from evit_mobile.results.summary import (
+    Row, caveats, rows, show, show_interval, significant, significant_interval, title, unit, warnings,
+)  # fmt: skip
 
 TEMPLATE = "report.html.j2"
 
@@ -54,6 +57,7 @@ class Section:
     warnings: list[str]
     title: str
     unit: str
+    settings: list[RunSettings]
     cells: list[Cells]
     picture: Picture | None
 
@@ -78,6 +82,7 @@ def _section(name: str, results: ResultSet) -> Section:
         warnings=warnings(results),
         title=title(quantity),
         unit=unit(quantity),
+        settings=list(dict.fromkeys(point.settings for point in results.points)),
         cells=[_cells(row) for row in table],
         picture=_picture(table, results),
     )
@@ -95,7 +100,7 @@ def _picture(table: Sequence[Row], results: ResultSet) -> Picture | None:
         if row.summary is not None
     )
     light, dark = (_data_uri(plot.interval_plot(measured, quantity, theme)) for theme in (plot.LIGHT, plot.DARK))
-    return Picture(light, dark, f"{title(quantity)}, median with 95 % interval: {said}")
+    return Picture(light, dark, f"{title(quantity)}, median with 95% interval: {said}")
 
 
 def _data_uri(svg: str) -> str:
@@ -111,9 +116,9 @@ def _cells(row: Row) -> Cells:
         point=point,
         median=show(quantity, summary.median) if summary and quantity else none,
         interval=show_interval(quantity, summary.interval) if summary and quantity else none,
-        spread=f"{show(quantity, summary.p10)} – {show(quantity, summary.p90)}" if summary and quantity else none,
-        ratio=significant(ratio.value) if ratio else none,
-        ratio_interval=f"{significant(ratio.interval.low)} – {significant(ratio.interval.high)}" if ratio and ratio.interval else none,
+        spread=show_interval(quantity, Interval(summary.p10, summary.p90)) if summary and quantity else none,
+        ratio=significant(ratio.value) if ratio else "1" if summary else none,
+        ratio_interval=significant_interval(ratio.interval) if ratio else "",
         verdict=row.verdict,
         init_ms=_median_ms([entry.init_us for entry in point.rounds]),
         first_ms=_median_ms([entry.first_inference_us for entry in point.rounds]),
@@ -131,12 +136,12 @@ def _median_ms(values: Sequence[float | None]) -> str:
 
 
 def _range(values: Sequence[float], form: str) -> str:
-    """``least – greatest``, one of them where they are shown alike, a dash where there are none."""
+    """``least–greatest``, one of them where they are shown alike, a dash where there are none."""
     if not values:
         return "–"
     low, high = form.format(min(values)), form.format(max(values))
-    return low if low == high else f"{low} – {high}"
+    return low if low == high else f"{low}–{high}"
 
 
 def _period(states: Sequence[Conditions]) -> str:
-    return f"{states[0].at:%H:%M:%S} – {states[-1].at:%H:%M:%S}" if states else "–"
+    return f"{states[0].at:%H:%M:%S}–{states[-1].at:%H:%M:%S}" if states else "–"

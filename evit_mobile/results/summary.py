@@ -78,8 +78,13 @@ def show(quantity: Quantity, value: float) -> str:
 
 
 def show_interval(quantity: Quantity, interval: Interval | None) -> str:
-    """``low – high`` in the shown unit, or a dash where there is no interval."""
-    return "–" if interval is None else f"{show(quantity, interval.low)} – {show(quantity, interval.high)}"
+    """``low–high`` in the shown unit, or a dash where there is no interval."""
+    return "–" if interval is None else f"{show(quantity, interval.low)}–{show(quantity, interval.high)}"
+
+
+def significant_interval(interval: Interval | None) -> str:
+    """``low–high`` of a ratio, or a dash where there is no interval."""
+    return "–" if interval is None else f"{significant(interval.low)}–{significant(interval.high)}"
 
 
 def significant(value: float, digits: int = 4) -> str:
@@ -91,16 +96,24 @@ def significant(value: float, digits: int = 4) -> str:
 def _row(point: Point, baseline: Point | None) -> Row:
     if not point.rounds:
         return Row(point, None, None, (point.error,) if point.error else ())
-    found = [point.error] if point.error else []
-    if len(point.rounds) < point.settings.rounds:
-        found.append(f"stopped after {len(point.rounds)} of {point.settings.rounds} rounds")
-    if len(point.rounds) < MIN_ROUNDS:
-        found.append(f"fewer than {MIN_ROUNDS} rounds give no 95 % interval")
-    reason = instability(point.values)
-    if reason is not None:
-        found.append(f"unstable: {reason}")
     comparable = (
         baseline is not None and baseline is not point and baseline.quantity == point.quantity and baseline.settings == point.settings
     )
     ratio = paired_ratio(point.values, baseline.values) if baseline is not None and comparable else None
-    return Row(point, summarise(point.values), ratio, tuple(found))
+    return Row(point, summarise(point.values), ratio, _warnings(point))
+
+
+def _warnings(point: Point) -> tuple[str, ...]:
+    """What speaks against trusting a point that has a round."""
+    found = [point.error] if point.error else []
+    if len(point.rounds) < point.settings.rounds:
+        found.append(f"stopped after {len(point.rounds)} of {point.settings.rounds} rounds")
+    if len(point.rounds) < MIN_ROUNDS:
+        found.append(f"fewer than {MIN_ROUNDS} rounds give no 95% interval")
+    mask = point.rounds[0].cores_mask
+    if mask is not None and int(mask, 16).bit_count() < point.settings.threads:
+        found.append(f"{point.settings.threads} threads shared {int(mask, 16).bit_count()} cores")
+    reason = instability(point.values)
+    if reason is not None:
+        found.append(f"unstable: {reason}")
+    return tuple(found)

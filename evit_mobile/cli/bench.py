@@ -1,0 +1,200 @@
+"""``evit-mobile bench``."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from evit_mobile import __version__
+from evit_mobile.cli.options import force_option, json_option, print_json, progress, resolution_option
+from evit_mobile.errors import DeviceError, RequestError
+from evit_mobile.specs import Resolution
+
+if TYPE_CHECKING:
+    from android_bench.device import Device
+    from android_bench.measure import Candidate
+    from evit_mobile.results.record import ResultSet, RunSettings
+
+#: What is measured when nothing is named.
+DEFAULT_MODEL = "base-r224"
+
+
+@click.command("bench")
+@click.argument("files", nargs=-1, metavar="[FILE.tflite]...", type=click.Path(path_type=Path))
+@click.option("--device", "device_text", default="host", metavar="host", help="What to measure on.  [default: host]")
+@click.option("--model", "names", multiple=True, metavar="NAME", help=f"Convert and measure; may be repeated.  [default: {DEFAULT_MODEL}]")
+@resolution_option
+@click.option("--runtime", default="litert", metavar="NAME", help="What runs the models on the host.  [default: litert]")
+@click.option("--threads", type=click.IntRange(1, 64), default=1, help="Threads of the runtime.  [default: 1]")
+@click.option("--cores", default="all", metavar="all|MASK", help="Cores to stay on, a hexadecimal mask as taskset's.  [default: all]")
+@click.option("--runs", type=click.IntRange(1, 1_000_000), default=50, help="Least number of runs a model, in all.  [default: 50]")
+@click.option("--rounds", type=click.IntRange(1, 10_000), default=10, help="Turns a model takes.  [default: 10]")
+@click.option("--out", type=click.Path(path_type=Path), help="Result file.  [default: results/<device>-<time>.json]")
+@force_option
+@json_option
+def command(
+    files: tuple[Path, ...], device_text: str, names: tuple[str, ...], resolution: Resolution | None, runtime: str, threads: int,
+    cores: str, runs: int, rounds: int, out: Path | None, force: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure models in turn on a device and keep every sample in a result file.
+
+    The first model named is the one that ratios are to.
+
+    \b
+    evit-mobile bench
+    evit-mobile bench --model base-r192 --model base-r224 --threads 2
+    evit-mobile bench before.tflite after.tflite --out results.json
+    """
+    from android_bench.device import DeviceOptions, open_device
+    from evit_mobile.files import check_output
+    from evit_mobile.results.record import RunSettings, file_name
+
+    if files and not names and resolution is not None:
+        raise RequestError("--resolution says how to convert, and nothing is converted", hint="leave it out, or name a --model")
+    started = datetime.now(UTC)
+    folder = Path("results")
+    # The default folder is made only when there is something to put into it.
+    check_output(out or (folder / "new.json" if folder.is_dir() else folder), force=force)
+    settings = RunSettings(threads=threads, cores=cores, runs=runs, rounds=rounds)
+    device = open_device(device_text, DeviceOptions(runtime=runtime))
+    candidates = _candidates(names or (() if files else (DEFAULT_MODEL,)), files, resolution)
+    if out is None:
+        folder.mkdir(exist_ok=True)
+        out = folder / file_name(device_text, started)
+    results = _measure(device, candidates, settings, started, out)
+    _print(results, out, as_json)
+    failed = [point for point in results.points if point.error is not None]
+    if failed:
+        raise DeviceError(f"{failed[0].name} failed: {failed[0].error}", hint=f"what was measured is in {out}")
+
+
+def _candidates(names: tuple[str, ...], files: tuple[Path, ...], resolution: Resolution | None) -> list[Candidate]:
+    """The models to measure, converted where they are named, under names that differ."""
+    from converters.pipeline import ConvertOptions, convert_cached
+
+    named: list[tuple[str, Path]] = []
+    for name in names:
+        with progress(f"converting {name}"):
+            path = convert_cached(name, ConvertOptions(resolution=resolution))
+        named.append((name if resolution is None else f"{name}@{resolution}", path))
+    named += [(path.stem, path) for path in files]
+    seen: dict[str, int] = {}
+    candidates = []
+    for name, path in named:
+        seen[name] = seen.get(name, 0) + 1
+        candidates.append(_candidate(name if seen[name] == 1 else f"{name} ({seen[name]})", path))
+    return candidates
+
+
+def _candidate(name: str, path: Path) -> Candidate:
+    from android_bench.measure import Candidate
+    from converters.metadata import read_description
+
+    description = read_description(path)
+    if description is None:
+        return Candidate(name, path)
+    return Candidate(name, path, resolution=description.resolution, precision=description.precision)
+
+
+def _measure(device: Device, candidates: list[Candidate], settings: RunSettings, started: datetime, out: Path) -> ResultSet:
+    """Measure, with all that there is on disk after each round."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from android_bench.measure import measure
+    from evit_mobile.results.record import Component, ResultSet, save
+
+    results = ResultSet(
+        created=started,
+        command=("evit-mobile", *sys.argv[1:]),
+        components=(Component(name="evit-mobile", version=__version__), *device.components()),
+        device=device.describe(),
+    )
+    console = Console(stderr=True)
+    try:
+        # Drawn between rounds only: a thread that redraws would run beside what is measured.
+        with Progress(console=console, transient=True, auto_refresh=False, disable=not console.is_terminal) as bar:
+            task = bar.add_task("measuring", total=settings.rounds * len(candidates))
+            for points in measure(device, candidates, settings):
+                results = results.with_points(points)
+                save(results, out)
+                bar.update(task, advance=1, refresh=True)
+    except KeyboardInterrupt:
+        if results.points:
+            click.echo(f"what was measured so far is in {out}", err=True)
+        raise
+    return results
+
+
+def _print(results: ResultSet, out: Path, as_json: bool) -> None:
+    from evit_mobile.results.summary import caveats, warnings
+
+    for text in warnings(results):
+        click.echo(f"warning: {text}", err=True)
+    if as_json:
+        print_json(_document(results, out))
+        return
+    for text in caveats(results):
+        click.echo(text)
+    _print_table(results)
+    click.echo(f"results: {out}")
+    click.echo(f"next: evit-mobile report {out}")
+
+
+def _print_table(results: ResultSet) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from evit_mobile.results.stats import Interval
+    from evit_mobile.results.summary import rows, show, show_interval, significant, significant_interval, unit
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("model", overflow="fold", min_width=12)
+    for heading in ("median", "95% interval", "p10–p90", "ratio", "95% interval", ""):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows(results.points):
+        summary, ratio, quantity = row.summary, row.ratio, row.point.quantity
+        if summary is None or quantity is None:
+            table.add_row(Text(row.point.name), "failed")
+            continue
+        cells = [f"{show(quantity, summary.median)} {unit(quantity)}", show_interval(quantity, summary.interval)]
+        cells.append(show_interval(quantity, Interval(summary.p10, summary.p90)))
+        if ratio is not None:
+            cells += [significant(ratio.value), significant_interval(ratio.interval), row.verdict]
+        table.add_row(Text(row.point.name), *cells)
+    # Into a pipe or a file a row stays one line, however long.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _document(results: ResultSet, out: Path) -> dict[str, Any]:
+    """What ``--json`` prints: where the samples are, and the statistics of each point in the unit that the field's name says."""
+    from dataclasses import asdict
+
+    from evit_mobile.results.summary import caveats, rows
+
+    return {
+        "out": str(out),
+        "device": results.device.model_dump(mode="json"),
+        "caveats": caveats(results),
+        "points": [
+            {
+                "name": row.point.name,
+                "resolution": row.point.resolution,
+                "precision": row.point.precision,
+                "settings": row.point.settings.model_dump(mode="json"),
+                "rounds": len(row.point.rounds),
+                row.point.quantity or "latency_us": asdict(row.summary) if row.summary else None,
+                "ratio_to_first": asdict(row.ratio) if row.ratio else None,
+                "verdict": row.verdict or None,
+                "warnings": list(row.warnings),
+                "error": row.point.error,
+            }
+            for row in rows(results.points)
+        ],
+    }

@@ -1,0 +1,30 @@
+"""``evit-mobile report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from evit_mobile.cli.options import force_option, progress
+
+
+@click.command("report")
+@click.argument("files", nargs=-1, required=True, metavar="RESULTS.json...", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The page to write.  [default: report.html beside the first result file]")
+@force_option
+def command(files: tuple[Path, ...], out: Path | None, force: bool) -> None:
+    """Make one self-contained HTML page from result files."""
+    from evit_mobile.files import check_output, whole_file
+    from evit_mobile.results.record import load
+    from evit_mobile.results.report import render
+
+    if out is None:
+        out = files[0].with_name("report.html")
+    results = [(path.name, load(path)) for path in files]
+    check_output(out, force=force)
+    with progress("drawing"):
+        page = render(results)
+    with whole_file(out) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    click.echo(str(out))
