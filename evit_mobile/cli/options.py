@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
 import click
 
+from evit_mobile.errors import RequestError
 from evit_mobile.specs import Resolution
+
+if TYPE_CHECKING:
+    from evit_mobile.runtimes import Runtime
 
 
 class ResolutionType(click.ParamType):
@@ -26,6 +30,33 @@ force_option = click.option("--force", is_flag=True, help="Replace an existing o
 resolution_option = click.option("--resolution", type=ResolutionType(), help="Input size, e.g. 288 or 704x1408.  [default: the model's]")
 weights_option = click.option("--weights", type=click.Path(path_type=Path), help="Checkpoint: .pt, .pth or .safetensors.")
 seed_option = click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="For the weights that are not given.  [default: 0]")
+
+
+runtime_option = click.option(
+    "--runtime", "runtimes", multiple=True, metavar="NAME|all", help="TFLite runtime; repeatable.  [default: litert]"
+)
+
+
+def chosen_runtimes(names: Sequence[str]) -> list[Runtime]:
+    """The runtimes of these names, in order; ``all`` gives every one, installed or not, and no name the one that comes with us.
+
+    Raises:
+        RequestError: there is none of that name, or one that was named is not installed.
+    """
+    import difflib
+
+    from evit_mobile.runtimes import RUNTIMES
+
+    if "all" in names:
+        return list(RUNTIMES.values())
+    for name in names:
+        if name not in RUNTIMES:
+            near = difflib.get_close_matches(name, RUNTIMES, 1)
+            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(RUNTIMES)}"
+            raise RequestError(f"there is no runtime {name!r}", hint=hint)
+        if RUNTIMES[name].version() is None:
+            raise RequestError(f"the runtime {name} is not installed", hint=f"evit-mobile runtimes install {name}")
+    return [RUNTIMES[name] for name in dict.fromkeys(names or ("litert",))]
 
 
 def print_json(value: Any) -> None:

@@ -1,0 +1,107 @@
+"""How far an output is from its reference, and how far it may be."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evit_mobile.errors import RequestError
+from evit_mobile.specs import Precision
+
+Array = NDArray[Any]
+
+#: Largest allowed ``relative_error`` of an output. fp32: 40 layers of rounding at 2**-24 stay two orders of magnitude below it, while
+#: one wrong weight is above. fp16: weights rounded to 11 bits (2**-11 = 4.9e-4 each), summed over as many layers.
+BOUNDS: dict[Precision, float] = {Precision.FP32: 1e-4, Precision.FP16: 5e-3}
+
+
+def bound_for(precision: Precision) -> float:
+    """The bound on ``Difference.relative_error``.
+
+    Raises:
+        RequestError: the precision has none: an integer model is judged by its signal-to-noise ratio, not by its largest error.
+    """
+    if precision not in BOUNDS:
+        known = ", ".join(BOUNDS)
+        raise RequestError(f"no parity bound is defined for {precision} models", hint=f"verify takes {known}")
+    return BOUNDS[precision]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One output beside its reference. Figures are None where they have no finite value; ``failure`` then says why, if it is a fault.
+
+    Attributes:
+        max_abs_error: largest absolute difference.
+        relative_error: ``max_abs_error`` divided by the largest magnitude in the reference.
+        cosine: cosine of the angle between the two, as flat vectors.
+        sqnr_db: power of the reference over power of the difference; None too where both are equal.
+        top1_agrees: a classifier's best class is the same. It is told, not judged: an error within the bound can only swap two classes
+            whose reference scores are closer than twice that error.
+        top5_agreement: share of the reference's five best classes that are among this output's five best.
+        failure: what is wrong whatever the bound.
+    """
+
+    max_abs_error: float | None = None
+    relative_error: float | None = None
+    cosine: float | None = None
+    sqnr_db: float | None = None
+    top1_agrees: bool | None = None
+    top5_agreement: float | None = None
+    failure: str | None = None
+
+    def within(self, bound: float) -> bool:
+        """Whether the output is finite and its relative error at most ``bound``."""
+        return self.failure is None and self.relative_error is not None and self.relative_error <= bound
+
+
+def compare(reference: Array, actual: Array) -> Difference:
+    """Judge ``actual`` by ``reference``; both of one shape, any rank. Rank 2 ([1, classes]) is taken for a classifier's scores."""
+    if reference.shape != actual.shape:
+        return Difference(failure=f"shape {list(actual.shape)}, expected {list(reference.shape)}")
+    failure = _non_finite("the reference", reference) or _non_finite("the output", actual)
+    if failure is not None:
+        return Difference(failure=failure)
+    expected, given = reference.astype(np.float64), actual.astype(np.float64)
+    error = given - expected
+    max_abs, magnitude = float(np.abs(error).max(initial=0)), float(np.abs(expected).max(initial=0))
+    if magnitude == 0 and max_abs > 0:
+        return Difference(max_abs_error=max_abs, failure=f"the reference is zero everywhere, the output reaches {max_abs:.3g}")
+    top1, top5 = _top_classes(reference, actual)
+    return Difference(
+        max_abs_error=max_abs,
+        relative_error=max_abs / magnitude if magnitude else 0.0,
+        cosine=_cosine(expected, given),
+        sqnr_db=10 * math.log10(float(np.sum(expected**2)) / float(np.sum(error**2))) if max_abs and np.sum(error**2) else None,
+        top1_agrees=top1,
+        top5_agreement=top5,
+    )
+
+
+def _non_finite(what: str, values: Array) -> str | None:
+    """Where the first NaN or infinity is, and how many there are."""
+    if values.dtype.kind != "f":
+        return None
+    places = np.argwhere(~np.isfinite(values))
+    if not len(places):
+        return None
+    first = tuple(places[0])
+    kind = "NaN" if np.isnan(values[first]) else "infinity"
+    return f"{what} holds {kind} at {[int(index) for index in first]}; {len(places)} of {values.size} values are not finite"
+
+
+def _cosine(expected: Array, given: Array) -> float | None:
+    norms = float(np.linalg.norm(expected) * np.linalg.norm(given))
+    return float(np.vdot(expected, given)) / norms if norms else None
+
+
+def _top_classes(reference: Array, actual: Array) -> tuple[bool | None, float | None]:
+    if reference.ndim != 2 or reference.shape[0] != 1 or reference.shape[1] < 2:
+        return None, None
+    expected, given = (np.argsort(-scores[0], kind="stable")[:5] for scores in (reference, actual))
+    top5 = len(set(expected) & set(given)) / 5 if reference.shape[1] > 5 else None
+    return bool(expected[0] == given[0]), top5

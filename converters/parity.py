@@ -1,0 +1,204 @@
+"""Parity: the same inputs through PyTorch, ONNX Runtime and every TFLite runtime, each output judged on its own."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.differences import Difference, bound_for, compare
+from converters.layers import LayerReport, find_parting_layer
+from converters.metadata import read_description
+from converters.reference import Reference, Request, build_reference, open_onnx
+from converters.stimuli import Stimulus, verification_stimuli
+from evit_mobile.errors import EvitMobileError, RequestError
+from evit_mobile.runtimes import RUNTIMES, Runtime, Session
+from evit_mobile.specs import Precision
+
+Array = NDArray[Any]
+#: Each runtime runs the model in each of these ways: (XNNPACK, threads).
+CONFIGURATIONS = ((True, 1), (True, 2), (False, 1), (False, 2))
+
+
+@dataclass(frozen=True)
+class ParityRow:
+    """One output of one input under one runtime; ``xnnpack`` and ``threads`` are None for ONNX Runtime."""
+
+    runtime: str
+    xnnpack: bool | None
+    threads: int | None
+    input: str
+    output: str
+    difference: Difference
+    passed: bool
+
+    def describe(self) -> str:
+        """``litert with XNNPACK, 1 thread, input noise, output logits``."""
+        setting = "" if self.threads is None else f" {'with' if self.xnnpack else 'without'} XNNPACK, {self.threads} thread(s)"
+        return f"{self.runtime}{setting}, input {self.input}, output {self.output}"
+
+
+@dataclass(frozen=True)
+class RuntimeState:
+    """A runtime that was asked for: its version, None where it is not installed, and why it could not run the model, if so."""
+
+    name: str
+    version: str | None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """The whole comparison. ``bound`` is the largest allowed relative error; ``reference`` the framework that every row is judged by."""
+
+    file: str
+    model: str
+    resolution: str
+    precision: str
+    reference: str
+    bound: float
+    inputs: list[str]
+    runtimes: list[RuntimeState]
+    rows: list[ParityRow]
+    layers: LayerReport | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Every row passed, and every installed runtime could run the model."""
+        return all(row.passed for row in self.rows) and not any(state.error for state in self.runtimes)
+
+    def worst(self) -> ParityRow:
+        """The row furthest from its reference; one with a failure of its own comes first."""
+        return max(self.rows, key=lambda row: (row.difference.failure is not None, row.difference.relative_error or 0.0))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, rows flattened."""
+        document = dataclasses.asdict(self)
+        rows = [{**row, **row.pop("difference")} for row in document.pop("rows")]
+        return {"passed": self.passed, **document, "rows": rows}
+
+
+def verify_model(
+    path: Path,
+    request: Request = Request(),
+    *,
+    runtimes: Sequence[Runtime] = (RUNTIMES["litert"],),
+    image: Path | None = None,
+    layers: bool = False,
+) -> ParityReport:
+    """Compare the .tflite at ``path`` with what it was made from.
+
+    Args:
+        request: what the file cannot say of its source itself, see ``Request``.
+        runtimes: one that is not installed is listed as such and not counted.
+        image: takes the place of the bundled photograph.
+        layers: also find the first layer where the file parts from its source.
+
+    Raises:
+        RequestError: the file, the image or the request cannot be used.
+    """
+    description = read_description(path)
+    precision = Precision(description.precision) if description else Precision.FP32
+    bound = bound_for(precision)
+    if len(runtimes) == 1 and runtimes[0].version() is not None:
+        # With nothing to compare it to, a file that cannot be loaded is a wrong request, not a model without parity.
+        with runtimes[0].open(path):
+            pass
+    reference = build_reference(path, description, request)
+    stimuli = verification_stimuli(reference.resolution, reference.channels, reference.preprocessing, image=image)
+    expected = {stimulus.name: reference.run(_nchw(stimulus.image)) for stimulus in stimuli}
+    rows = list(_onnx_rows(reference, stimuli, expected, bound))
+    states = []
+    for runtime in runtimes:
+        state, found = _runtime_rows(path, runtime, stimuli, expected, bound)
+        states.append(state)
+        rows += found
+    report = ParityReport(
+        str(path), reference.source.name, str(reference.resolution), precision, reference.name, bound,
+        [stimulus.name for stimulus in stimuli], states, rows,
+    )  # fmt: skip
+    if not layers:
+        return report
+    rewritten = description is None or description.rewrite
+    return dataclasses.replace(report, layers=_layers(path, reference, stimuli, report, rewritten))
+
+
+def _layers(path: Path, reference: Reference, stimuli: list[Stimulus], report: ParityReport, rewritten: bool) -> LayerReport:
+    """Noise tells layers apart best; where only another input shows the fault, that one."""
+    failed = [row.input for row in report.rows if not row.passed and row.threads is not None]
+    chosen = stimuli[0].name if not failed or stimuli[0].name in failed else report.worst().input
+    stimulus = next(item for item in stimuli if item.name == chosen)
+    return find_parting_layer(path, reference, stimulus, report.bound, failed=bool(failed), rewritten=rewritten)
+
+
+def _onnx_rows(
+    reference: Reference, stimuli: list[Stimulus], expected: dict[str, dict[str, Array]], bound: float
+) -> Iterator[ParityRow]:
+    """The stock ONNX graph against PyTorch; nothing where ONNX Runtime is the reference itself."""
+    if reference.source.module is None:
+        return
+    run = open_onnx(reference.stock)
+    for stimulus in stimuli:
+        actual = run(_nchw(stimulus.image))
+        for (name, wanted), given in zip(expected[stimulus.name].items(), actual.values(), strict=True):
+            difference = compare(wanted, given)
+            yield ParityRow("onnxruntime", None, None, stimulus.name, name, difference, difference.within(bound))
+
+
+def _runtime_rows(
+    path: Path, runtime: Runtime, stimuli: list[Stimulus], expected: dict[str, dict[str, Array]], bound: float
+) -> tuple[RuntimeState, list[ParityRow]]:
+    version = runtime.version()
+    if version is None:
+        return RuntimeState(runtime.name, None), []
+    rows = []
+    try:
+        for xnnpack, threads in CONFIGURATIONS:
+            with runtime.open(path, threads=threads, xnnpack=xnnpack) as session:
+                _check_input(path, session, stimuli[0])
+                for stimulus in stimuli:
+                    for name, difference in _run(session, stimulus, expected[stimulus.name]):
+                        rows.append(
+                            ParityRow(runtime.name, xnnpack, threads, stimulus.name, name, difference, difference.within(bound))
+                        )
+    except (EvitMobileError, RuntimeError) as error:
+        return RuntimeState(runtime.name, version, str(error).strip().splitlines()[0]), rows
+    return RuntimeState(runtime.name, version), rows
+
+
+def _check_input(path: Path, session: Session, stimulus: Stimulus) -> None:
+    if len(session.inputs) != 1:
+        raise RequestError(f"{path} has {len(session.inputs)} inputs, expected one image")
+    info = session.inputs[0]
+    if info.shape != stimulus.image.shape or info.dtype != "float32":
+        raise RequestError(f"{path} takes {info.dtype} {list(info.shape)}, its source float32 {list(stimulus.image.shape)} (NHWC)")
+
+
+def _run(session: Session, stimulus: Stimulus, expected: dict[str, Array]) -> Iterator[tuple[str, Difference]]:
+    """Each output's name and difference. Outputs belong together by name; a single one needs no name."""
+    actual = dict(zip(session.output_names(), session.run([stimulus.image])))
+    if len(expected) == len(actual) == 1:
+        actual = dict(zip(expected, actual.values()))
+    for name, wanted in expected.items():
+        if name not in actual:
+            yield name, Difference(failure=f"the file has no output of that name, only {', '.join(actual)}")
+        else:
+            yield name, compare(wanted, as_nchw(actual[name], wanted.shape))
+
+
+def _nchw(image: Array) -> Array:
+    """[1, H, W, C] -> [1, C, H, W]."""
+    return np.ascontiguousarray(image.transpose(0, 3, 1, 2))
+
+
+def as_nchw(output: Array, expected: tuple[int, ...]) -> Array:
+    """A rank-4 output in the reference's order: NHWC as the file gives it -> NCHW. Any other is left as it is."""
+    if output.ndim == 4 and len(expected) == 4:
+        moved = output.transpose(0, 3, 1, 2)
+        if moved.shape == expected:
+            return moved
+    return output

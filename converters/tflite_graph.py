@@ -1,0 +1,159 @@
+"""The primary subgraph of a .tflite as plain values: tensors, ops, what depends on what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.metadata import read_model
+from evit_mobile.errors import RequestError
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor. ``shape`` has -1 where a size is known only at run time; ``scale`` is empty where it is not quantised.
+
+    ``constant`` holds for weights and other values that the file itself carries (``data``, little-endian bytes).
+    """
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    data: bytes | None
+
+    @property
+    def constant(self) -> bool:
+        return self.data is not None
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the values; a size that is not known counts as 1."""
+        if self.data is not None:
+            return len(self.data)
+        return int(np.prod([max(size, 1) for size in self.shape], dtype=np.int64)) * _ITEM_BYTES.get(self.dtype, 1)
+
+    def values(self) -> Array | None:
+        """A constant as an array, or None where it is not constant or of a type that numpy has not."""
+        if self.data is None or self.dtype not in _ITEM_BYTES or self.dtype == "bfloat16":
+            return None
+        flat = np.frombuffer(self.data, self.dtype)
+        return flat.reshape(self.shape) if flat.size == int(np.prod(self.shape)) else None
+
+    def dequantise(self, values: Array) -> Array:
+        """``values`` of this tensor as float32: (value - zero point) * scale where there is one scale for the whole tensor."""
+        if len(self.scale) != 1:
+            return np.asarray(values, np.float32)
+        return ((values.astype(np.float32) - self.zero_point[0]) * self.scale[0]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Op:
+    """An operator by its builtin name (or a custom op's own); operands by tensor index, absent ones left out.
+
+    ``options`` are the builtin options' fields by their schema names.
+    """
+
+    index: int
+    type: str
+    version: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: dict[str, Any]
+    depends_on_input: bool
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The primary subgraph; ``subgraphs`` tells how many the file has."""
+
+    tensors: list[Tensor]
+    ops: list[Op]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    subgraphs: int
+
+    def ancestors(self, tensors: set[int]) -> set[int]:
+        """Indices of the ops that compute these tensors, and of all that those depend on."""
+        needed, found = set(tensors), set()
+        for op in reversed(self.ops):
+            if needed.intersection(op.outputs):
+                found.add(op.index)
+                needed.update(op.inputs)
+        return found
+
+
+_ITEM_BYTES = {
+    "float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4,
+    "int64": 8, "uint64": 8, "bool": 1, "complex64": 8,
+}  # fmt: skip
+
+
+def read_graph(path: Path) -> Graph:
+    """Read the .tflite at ``path``.
+
+    Raises:
+        RequestError: the file is absent, no .tflite, or damaged.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RequestError(f"{path} cannot be read: {error.strerror}") from error
+    try:
+        return graph_of(read_model(content))
+    except RequestError as error:
+        raise RequestError(f"{path}: {error.message}", hint=error.hint) from error
+    except (IndexError, AttributeError, TypeError, KeyError, ValueError) as error:
+        raise RequestError(f"{path}: this .tflite file is damaged: its parts do not fit together") from error
+
+
+def graph_of(model: Any) -> Graph:
+    """The primary subgraph of a ``ModelT`` object tree."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    op_names, type_names = _names(schema.BuiltinOperator), _names(schema.TensorType)
+    graph = model.subgraphs[0]
+    buffers = model.buffers
+    tensors = [_tensor(index, tensor, type_names, buffers) for index, tensor in enumerate(graph.tensors)]
+    live = set(map(int, graph.inputs))
+    ops = []
+    for index, operator in enumerate(graph.operators):
+        code = model.operatorCodes[operator.opcodeIndex]
+        # Old files hold small codes in a field of one byte; the larger of the two is meant.
+        name = op_names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        inputs, outputs = _indices(operator.inputs), _indices(operator.outputs)
+        if depends := bool(live.intersection(inputs)):
+            live.update(outputs)
+        options = vars(operator.builtinOptions) if operator.builtinOptions is not None else {}
+        kind = code.customCode.decode() if name == "CUSTOM" and code.customCode else name
+        ops.append(Op(index, kind, code.version, inputs, outputs, options, depends))
+    return Graph(tensors, ops, _indices(graph.inputs), _indices(graph.outputs), len(model.subgraphs))
+
+
+def _tensor(index: int, tensor: Any, type_names: dict[int, str], buffers: list[Any]) -> Tensor:
+    data = buffers[tensor.buffer].data if tensor.buffer else None
+    shape = tensor.shapeSignature if tensor.shapeSignature is not None and len(tensor.shapeSignature) else tensor.shape
+    quantisation = tensor.quantization
+    scale = quantisation.scale if quantisation is not None and quantisation.scale is not None else ()
+    zero = quantisation.zeroPoint if quantisation is not None and quantisation.zeroPoint is not None else ()
+    return Tensor(
+        index, tensor.name.decode(errors="replace") if tensor.name else "", tuple(map(int, shape if shape is not None else ())),
+        type_names[tensor.type].lower(), tuple(map(float, scale)), tuple(map(int, zero)),
+        bytes(data) if data is not None and len(data) else None,
+    )  # fmt: skip
+
+
+def _indices(values: Any) -> tuple[int, ...]:
+    return tuple(int(value) for value in (values if values is not None else ()) if value >= 0)
+
+
+def _names(enumeration: Any) -> dict[int, str]:
+    return {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}

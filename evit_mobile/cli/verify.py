@@ -1,0 +1,106 @@
+"""``evit-mobile verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Sequence
+
+import click
+
+from evit_mobile.cli.options import (
+    chosen_runtimes, json_option, print_json, progress, resolution_option, runtime_option, weights_option,
+)  # fmt: skip
+from evit_mobile.errors import ClaimError
+from evit_mobile.specs import Resolution
+
+if TYPE_CHECKING:
+    from converters.layers import LayerReport
+    from converters.parity import ParityReport, ParityRow
+
+
+@click.command("verify")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
+@click.option("--model", metavar="NAME|package.module:factory|FILE.onnx", help="Its source, where the file cannot say.")
+@resolution_option
+@weights_option
+@runtime_option
+@click.option("--image", type=click.Path(path_type=Path), help="A photograph of your own in place of the bundled one.")
+@click.option("--layers", is_flag=True, help="Name the first layer where the file parts from its source.")
+@json_option
+def command(
+    file: Path, model: str | None, resolution: Resolution | None, weights: Path | None, runtimes: Sequence[str], image: Path | None,
+    layers: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Check a .tflite against PyTorch and ONNX Runtime.
+
+    \b
+    evit-mobile verify model.tflite
+    evit-mobile verify model.tflite --weights trained.pth --image dog.jpg
+    evit-mobile verify model.tflite --runtime all --layers
+    """
+    from converters.parity import verify_model
+    from converters.reference import Request
+
+    chosen = chosen_runtimes(runtimes)
+    with progress(f"verifying {file}"):
+        report = verify_model(file, Request(model, resolution, weights), runtimes=chosen, image=image, layers=layers)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print(report)
+    if not report.passed:
+        raise ClaimError(_reason(report))
+
+
+def _reason(report: ParityReport) -> str:
+    """The worst of what failed, in one line."""
+    broken = [f"{state.name} cannot run {report.file}: {state.error}" for state in report.runtimes if state.error]
+    if all(row.passed for row in report.rows):
+        return "; ".join(broken)
+    worst = report.worst()
+    figure = worst.difference.failure or f"relative error {worst.difference.relative_error:.2e}, allowed {report.bound:.0e}"
+    return f"{report.file} has no parity with {report.reference}: {worst.describe()}: {figure}"
+
+
+def _print(report: ParityReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(
+        "runtime", "XNNPACK", "threads", "outputs", "max rel. error", "min cosine", "top-1", "",
+        title=f"{report.file}: {report.model} at {report.resolution}, {report.precision}, against {report.reference}",
+    )  # fmt: skip
+    groups: dict[tuple[str, bool | None, int | None], list[ParityRow]] = {}
+    for row in report.rows:
+        groups.setdefault((row.runtime, row.xnnpack, row.threads), []).append(row)
+    for (runtime, xnnpack, threads), rows in groups.items():
+        table.add_row(runtime, {True: "on", False: "off", None: "–"}[xnnpack], str(threads or "–"), *_figures(rows))
+    for state in report.runtimes:
+        if state.error or state.version is None:
+            table.add_row(state.name, "", "", "", state.error or "not installed", "", "", "failed" if state.error else "left out")
+    console = Console()
+    console.print(table)
+    console.print(f"inputs: {', '.join(report.inputs)}; bound on the relative error: {report.bound:.0e}", soft_wrap=True)
+    if report.layers is not None:
+        console.print(_layers_text(report.layers), highlight=False, soft_wrap=True)
+    console.print("passed" if report.passed else "failed")
+
+
+def _figures(rows: list[ParityRow]) -> tuple[str, str, str, str, str]:
+    errors = [row.difference.relative_error for row in rows]
+    cosines = [row.difference.cosine for row in rows if row.difference.cosine is not None]
+    top1 = [row.difference.top1_agrees for row in rows if row.difference.top1_agrees is not None]
+    worst = "not finite" if any(row.difference.failure for row in rows) else f"{max(error or 0.0 for error in errors):.2e}"
+    return (
+        str(len(rows)), worst, f"{min(cosines):.7f}" if cosines else "–", f"{sum(top1)}/{len(top1)}" if top1 else "–",
+        "passed" if all(row.passed for row in rows) else "failed",
+    )  # fmt: skip
+
+
+def _layers_text(layers: LayerReport) -> str:
+    held = sum(layer.tensor is not None for layer in layers.layers)
+    counted = f"{held} of {len(layers.layers)} layers have their output in the file"
+    if layers.parted is None:
+        return f"no layer parts on input {layers.input} ({counted})"
+    after = f", after {layers.last_agreeing}" if layers.last_agreeing else ""
+    return f"parts first at {layers.parted}{after}: {layers.op}; input {layers.input} ({counted})"
