@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Iterator
 from converters.source import Source, load_source
 from evit_mobile import __version__
 from evit_mobile.files import cache_folder, whole_file
+from evit_mobile.models.labels import labels_for
+from evit_mobile.runtimes.versions import minimum_runtime_version
 from evit_mobile.specs import Precision, Resolution, Target
 from evit_mobile.weights import sha256_of
 
@@ -123,7 +125,7 @@ def _convert(model: str, out: Path, options: ConvertOptions, keep_onnx: Path | N
         from converters.metadata import describe
 
         description = _description(source, options, stock)
-        content = describe(content, description, _labels(source.task), minimum_runtime=None)
+        content = describe(content, description, labels_for(source.task), minimum_runtime_version(content))
         with whole_file(out) as temporary:
             temporary.write_bytes(content)
     return ConversionReport(
@@ -170,12 +172,6 @@ def _warnings(source: Source) -> list[str]:
     if source.seeded:
         return [f"{source.name} has random weights: its predictions mean nothing. --weights FILE gives it trained ones."]
     return []
-
-
-def _labels(task: str | None) -> list[str] | None:
-    from evit_mobile.models.labels import labels_for
-
-    return labels_for(task)
 
 
 def versions() -> dict[str, str]:
