@@ -86,13 +86,15 @@ class RunSettings(Entry):
 class Conditions(Entry):
     """The device's state at one moment; empty or None where it does not say.
 
-    ``clocks_khz`` and ``temperatures_celsius`` go by core number and by sensor. ``thermal_status`` is Android's 0 (none) to 6.
+    ``clocks_khz`` and ``temperatures_celsius`` go by core number and by sensor. ``clock_limits_khz``, by core, is the highest clock
+    that the system allows now: below the core's maximum it is throttled. ``thermal_status`` is Android's 0 (none) to 6.
     """
 
     at: AwareDatetime
     load_average_1min: float | None = None
     clocks_khz: dict[str, int] = {}
     temperatures_celsius: dict[str, float] = {}
+    clock_limits_khz: dict[str, int] = {}
     thermal_status: int | None = None
     battery_percent: float | None = None
 
@@ -110,10 +112,25 @@ class PrintedLatency(Entry):
     max_us: Microseconds | None = None
 
 
+class OpTime(Entry):
+    """One op of an inference under the tool's own profiler, which takes time itself.
+
+    ``partition`` counts the delegate's partitions; None for an op that the runtime's own kernel ran. ``mean_us`` is 0 for an op that
+    took less than the profiler's clock can tell.
+    """
+
+    op: Name
+    name: str
+    partition: Annotated[int, Field(ge=0)] | None = None
+    mean_us: Annotated[float, Field(ge=0)]
+    calls: Annotated[int, Field(ge=0)]
+
+
 class Round(Entry):
     """One uninterrupted turn of one model: loaded, run once, warmed up, then measured.
 
     Holds exactly one of ``latency_us`` (a sample an inference), ``printed_latency`` and ``instructions`` (a count an inference).
+    ``printed_warmup`` stands for ``warmup_us`` where the tool prints aggregates alone; the first inference is among them.
     ``peak_memory_bytes`` is by how much loading and running the model raised the process's greatest resident set.
     """
 
@@ -123,6 +140,7 @@ class Round(Entry):
     init_us: Microseconds | None = None
     first_inference_us: Microseconds | None = None
     warmup_us: tuple[Microseconds, ...] = ()
+    printed_warmup: PrintedLatency | None = None
     peak_memory_bytes: Annotated[int, Field(ge=0)] | None = None
     cores_mask: Annotated[str, Field(pattern=r"^0x[0-9a-f]+$")] | None = None
     before: Conditions | None = None
@@ -133,7 +151,7 @@ class Round(Entry):
         measured = [name for name in ("latency_us", "printed_latency", "instructions") if getattr(self, name)]
         if len(measured) != 1:
             raise ValueError(f"a round holds one of latency_us, printed_latency and instructions, not {measured or 'none'}")
-        if self.instructions and (self.init_us or self.first_inference_us or self.warmup_us):
+        if self.instructions and (self.init_us or self.first_inference_us or self.warmup_us or self.printed_warmup):
             raise ValueError("a round that counts instructions has no times")
         return self
 
@@ -154,6 +172,7 @@ class Point(Entry):
     """One model under one setting: its rounds in the order in which they were measured, and why it stopped early, if it did.
 
     ``ops``, ``partitions`` and ``undelegated_ops`` are as the runtime reported them after loading, None where that is not known.
+    ``profile`` is of a run apart from the rounds, in the order of execution.
     """
 
     name: Name
@@ -166,6 +185,7 @@ class Point(Entry):
     undelegated_ops: Annotated[int, Field(ge=0)] | None = None
     settings: RunSettings
     rounds: tuple[Round, ...] = ()
+    profile: tuple[OpTime, ...] = ()
     error: Name | None = None
 
     @model_validator(mode="after")
