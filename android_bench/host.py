@@ -160,7 +160,7 @@ def affinity(cores: set[int] | None) -> Iterator[None]:
 
 def _measure(model: Path, session: Session, settings: RunSettings) -> tuple[float, list[float], list[float]]:
     """First inference, warm-up and measured samples, all in microseconds."""
-    inputs = [_random_input(info.shape, info.dtype) for info in session.inputs]
+    inputs = [random_input(info.shape, info.dtype) for info in session.inputs]
     try:
         [first_us] = session.time_us(inputs, 1)
         warmup_us = session.time_us(inputs, settings.warmup_runs)
@@ -172,7 +172,7 @@ def _measure(model: Path, session: Session, settings: RunSettings) -> tuple[floa
     return first_us, warmup_us, latency_us
 
 
-def _random_input(shape: tuple[int, ...], dtype: str) -> Array:
+def random_input(shape: tuple[int, ...], dtype: str) -> Array:
     """Seeded noise: normal for floats, the whole range for 8-bit integers; zeros for others, which may be indices."""
     rng = np.random.default_rng(0)
     kind = np.dtype(dtype)
