@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+
+from evit_mobile.errors import MachineError
+from evit_mobile.runtimes import RUNTIMES, Runtime
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,6 +26,11 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "evit-mobile-cache"
     folder.mkdir(exist_ok=True)
+    # Other runtimes' environments take 2 GB and a download: they stay in build/ from one run to the next.
+    environments = ROOT / "build" / "runtimes"
+    environments.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(FileExistsError):  # another worker of this run was first
+        (folder / "runtimes").symlink_to(environments)
     before = os.environ.get("EVIT_MOBILE_CACHE")
     os.environ["EVIT_MOBILE_CACHE"] = str(folder)
     yield folder
@@ -44,6 +54,23 @@ def converted(cache: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
+def installed(cache: Path) -> Callable[[str], Runtime]:
+    """``installed(name)`` is that runtime, installed; where it cannot be, the test is skipped, and fails under CI=true."""
+
+    @functools.cache
+    def install(name: str) -> Runtime:
+        try:
+            RUNTIMES[name].install()
+        except MachineError as error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(str(error))
+        return RUNTIMES[name]
+
+    return install
+
+
+@pytest.fixture(scope="session")
 def small_tflite(converted: Callable[..., Path]) -> Path:
     """base-r192 at 96x96."""
     from evit_mobile.specs import Resolution
@@ -61,3 +88,28 @@ def base_r192_tflite(converted: Callable[..., Path]) -> Path:
 def base_r224_tflite(converted: Callable[..., Path]) -> Path:
     """base-r224 at its own resolution."""
     return converted("base-r224")
+
+
+@pytest.fixture(scope="session")
+def dividing_tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that loads and cannot run on zeros: one DIV of its int32 input by itself."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    def tensor(name: str) -> schema.TensorT:
+        made = schema.TensorT()
+        made.name, made.shape, made.type = name, [4], schema.TensorType.INT32
+        return made
+
+    code, divide, graph, model = schema.OperatorCodeT(), schema.OperatorT(), schema.SubGraphT(), schema.ModelT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DIV
+    code.version = 1
+    divide.inputs, divide.outputs = [0, 0], [1]
+    divide.builtinOptionsType, divide.builtinOptions = schema.BuiltinOptions.DivOptions, schema.DivOptionsT()
+    graph.tensors, graph.inputs, graph.outputs, graph.operators = [tensor("x"), tensor("y")], [0], [1], [divide]
+    model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [code], [graph], [schema.BufferT()]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path = tmp_path_factory.mktemp("dividing") / "dividing.tflite"
+    path.write_bytes(bytes(builder.Output()))
+    return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from typing import Sequence
 
 import click
@@ -48,9 +47,7 @@ def _chosen(names: Sequence[str]) -> list[Runtime]:
         return list(RUNTIMES.values())
     for name in names:
         if name not in RUNTIMES:
-            near = difflib.get_close_matches(name, RUNTIMES, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(RUNTIMES)}; or all"
-            raise RequestError(f"there is no runtime {name!r}", hint=hint)
+            raise RequestError(f"there is no runtime {name!r}", hint=f"there are {', '.join(RUNTIMES)}; or all")
     return [RUNTIMES[name] for name in dict.fromkeys(names)]
 
 

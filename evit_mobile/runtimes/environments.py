@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Callable, Iterator, Sequence
 
 from evit_mobile.errors import MachineError
+from evit_mobile.files import cache_folder
 from evit_mobile.runtimes import pythons
 from evit_mobile.runtimes.client import Worker
 
@@ -26,16 +27,6 @@ from evit_mobile.runtimes.client import Worker
 INSTALL_TIMEOUT_S = 1800.0
 
 _MARKER = "evit-mobile.json"
-
-
-def cache_dir() -> Path:
-    """The folder for what can be made again: ``EVIT_MOBILE_CACHE``, else the user's cache folder."""
-    named = os.environ.get("EVIT_MOBILE_CACHE")
-    if named:
-        return Path(named).expanduser().absolute()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("evit-mobile")
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ class Environment:
 
     @property
     def path(self) -> Path:
-        return cache_dir() / "runtimes" / f"{self.name}-{self.version}"
+        return cache_folder("runtimes") / f"{self.name}-{self.version}"
 
     @property
     def interpreter(self) -> Path:
@@ -110,7 +101,6 @@ class Environment:
             MachineError: no fitting Python, no network, a full disk, or the runtime does not start. Nothing half-made is left.
         """
         folder = self.path.parent
-        folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder / f".{self.name}.lock"):
             for leftover in folder.glob(f".building-{self.name}-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -134,10 +124,10 @@ class Environment:
         progress(f"{self.label}: making an environment with Python {self.python or pythons.OURS}")
         if uv is not None:
             make: list[str] = [str(uv), "venv", "--quiet", "--allow-existing", "--python", str(base), str(folder)]
-            fill = [str(uv), "pip", "install", "--quiet", "--python", str(python), "--requirements", str(self.lock)]
+            fill = [str(uv), "pip", "install", "--quiet", "--python", str(python), "-r", str(self.lock)]
         else:
             make = [str(base), "-m", "venv", str(folder)]
-            fill = [str(python), "-m", "pip", "install", "--quiet", "--requirements", str(self.lock)]
+            fill = [str(python), "-m", "pip", "install", "--quiet", "-r", str(self.lock)]
         self._step(make, folder)
         progress(f"{self.label}: downloading and installing")
         self._step(fill, folder)
@@ -150,6 +140,7 @@ class Environment:
     def _step(self, command: Sequence[str], folder: Path) -> None:
         # In the new folder, so that no project's .python-version or uv.toml around the user has a say.
         environment = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH")}
+        environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"  # its notice would be taken for the last words
         try:
             done = subprocess.run(
                 command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=INSTALL_TIMEOUT_S

@@ -14,6 +14,7 @@ from evit_mobile.errors import MachineError
 from evit_mobile.runtimes.base import Runtime, RuntimeStatus, Session
 from evit_mobile.runtimes.client import TIMEOUT_S, CallError, Worker, WorkerSession
 from evit_mobile.runtimes.environments import Environment
+from evit_mobile.runtimes.modelfile import read_model
 from evit_mobile.runtimes.versions import load_error
 
 
@@ -59,6 +60,8 @@ class ForeignRuntime:
 
     @contextmanager
     def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> Iterator[Session]:
+        self.environment.check()
+        read_model(model)
         worker = self._worker()
         try:
             try:
@@ -75,7 +78,6 @@ class ForeignRuntime:
             self._idle.pop().kill()
 
     def _worker(self) -> Worker:
-        self.environment.check()
         while self._idle:
             worker = self._idle.pop()
             if worker.alive():

@@ -11,6 +11,7 @@ from typing import Callable, Iterator
 
 from evit_mobile.errors import MachineError
 from evit_mobile.runtimes.base import Runtime, RuntimeStatus, Session
+from evit_mobile.runtimes.modelfile import read_model
 from evit_mobile.runtimes.session import InterpreterSession
 from evit_mobile.runtimes.versions import load_error
 
@@ -50,6 +51,7 @@ class LiteRt:
         try:
             session = InterpreterSession(interpreter, str(model), threads=threads, xnnpack=xnnpack)
         except (OSError, ValueError, RuntimeError) as error:
+            read_model(model)  # says it better where the file itself is at fault
             raise load_error(model, self.version() or self.name, str(error) or type(error).__name__, None) from error
         yield session
 

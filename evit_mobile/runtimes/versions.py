@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evit_mobile.errors import RequestError
+from evit_mobile.runtimes.modelfile import check_whole, read_model
 
 
 @dataclass(frozen=True, order=True)
@@ -38,20 +39,16 @@ def op_versions(model: bytes) -> list[OpVersion]:
     """
     from ai_edge_litert import schema_py_generated as schema
 
+    check_whole(model, "the model")
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+    flatbuffer = schema.Model.GetRootAs(model, 0)
     found = set()
-    try:
-        if not schema.Model.ModelBufferHasIdentifier(model, 0):
-            raise ValueError("no TFL3 identifier")
-        flatbuffer = schema.Model.GetRootAs(model, 0)
-        for index in range(flatbuffer.OperatorCodesLength()):
-            operator = flatbuffer.OperatorCodes(index)
-            # Codes above 126 came with a wider field; the old one then holds a placeholder.
-            code = max(operator.DeprecatedBuiltinCode(), operator.BuiltinCode())
-            if code != schema.BuiltinOperator.CUSTOM:
-                found.add(OpVersion(names.get(code, f"builtin op {code}"), operator.Version()))
-    except Exception as error:  # flatbuffers checks no bounds: a damaged buffer raises whatever reading it raises
-        raise RequestError("the op versions cannot be read: this is no whole .tflite") from error
+    for index in range(flatbuffer.OperatorCodesLength()):
+        operator = flatbuffer.OperatorCodes(index)
+        # Codes above 126 came with a wider field; the old one then holds a placeholder.
+        code = max(operator.DeprecatedBuiltinCode(), operator.BuiltinCode())
+        if code != schema.BuiltinOperator.CUSTOM:
+            found.add(OpVersion(names.get(code, f"builtin op {code}"), operator.Version()))
     return sorted(found)
 
 
@@ -77,7 +74,7 @@ def newest_known(name: str, release: str) -> int:
 
 
 def load_error(model: Path, label: str, reason: str, release: str | None) -> RequestError:
-    """The error for a model that a runtime could not load.
+    """The error for a whole .tflite that a runtime could not load.
 
     Args:
         label: the runtime, e.g. ``tflite-runtime 2.14.0``.
@@ -99,11 +96,14 @@ def _too_new(model: Path, named: list[OpVersion], release: str | None) -> str:
     """Which op versions a runtime lacks: those it named, and with a known release all the others too."""
     if release is None:
         return "; ".join(f"it does not know {op.name} version {op.version}" for op in named) or "it does not know one of the ops"
-    lacking = {op for op in op_versions(model.read_bytes()) if op.version > newest_known(op.name, release)}
+    lacking = {op for op in op_versions(read_model(model)) if op.version > newest_known(op.name, release)}
     told = []
     for op in sorted(lacking | set(named)):
         known = newest_known(op.name, release)
-        told.append(f"it knows {op.name} up to version {known}, the model needs {op.version}" if known else f"it does not know {op.name}")
+        if 0 < known < op.version:
+            told.append(f"it knows {op.name} up to version {known}, the model needs {op.version}")
+        else:
+            told.append(f"it does not know {op.name} version {op.version}")
     return "; ".join(told)
 
 
