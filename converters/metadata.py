@@ -91,6 +91,13 @@ def read_model(content: bytes) -> Any:
         raise RequestError("this .tflite file is damaged or cut short") from error
 
 
+def write_model(model: Any, size_hint: int = 0) -> bytes:
+    """The flatbuffer of an object tree (``ModelT``): what ``read_model`` undoes. ``size_hint`` in bytes saves growing the buffer."""
+    builder = _aligned_builder(size_hint)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 def read_description(path: Path) -> ModelDescription | None:
     """Our own entry in the .tflite at ``path``, or None where it has none.
 

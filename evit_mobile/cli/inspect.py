@@ -1,0 +1,145 @@
+"""``evit-mobile inspect``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Sequence
+
+import click
+
+from evit_mobile.cli.options import chosen_runtimes, json_option, print_json, progress, runtime_option
+from evit_mobile.errors import EvitMobileError
+
+if TYPE_CHECKING:
+    from converters.inspect import Inspection, TensorSummary
+    from evit_mobile.runtimes import Runtime
+
+
+@click.command("inspect")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
+@runtime_option
+@click.option("--ops", "list_ops", is_flag=True, help="List every op with its shapes, costs and partition.")
+@json_option
+def command(file: Path, runtimes: Sequence[str], list_ops: bool, as_json: bool) -> None:
+    """Show ops, delegate partitions, and who stayed outside and why.
+
+    \b
+    evit-mobile inspect model.tflite
+    evit-mobile inspect model.tflite --runtime litert-latest --ops
+    evit-mobile inspect model.tflite --runtime all --json
+    """
+    from converters.inspect import inspect_model
+
+    chosen = chosen_runtimes(runtimes)
+    if len(chosen) == 1:
+        with progress(f"inspecting {file}"):
+            found = inspect_model(file, chosen[0])
+        if as_json:
+            print_json(found.to_json())
+        else:
+            _print_one(found, list_ops)
+        return
+    with progress(f"inspecting {file}"):
+        results = {runtime.name: _try(file, runtime) for runtime in chosen}
+    if as_json:
+        print_json({"file": str(file), "runtimes": {name: _plain(result) for name, result in results.items()}})
+    else:
+        _print_many(file, results)
+
+
+def _try(file: Path, runtime: Runtime) -> Inspection | str:
+    """What ``runtime`` makes of the file, or why it makes nothing of it."""
+    from converters.inspect import inspect_model
+    from converters.tflite_graph import read_graph
+
+    read_graph(file)  # a file that is no model is a wrong request, whatever the runtime
+    if runtime.version() is None:
+        return "not installed"
+    try:
+        return inspect_model(file, runtime)
+    except EvitMobileError as error:
+        return str(error)
+
+
+def _plain(result: Inspection | str) -> dict[str, Any]:
+    return {"error": result} if isinstance(result, str) else {"error": None, **result.to_json()}
+
+
+def _print_many(file: Path, results: dict[str, Inspection | str]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(soft_wrap=True)
+    table = Table(box=box.SIMPLE)
+    for heading in ("runtime", "ops", "partitions", "undelegated", ""):
+        table.add_column(heading, no_wrap=True)
+    for name, result in results.items():
+        if isinstance(result, str):
+            table.add_row(name, "", "", "", result)
+            continue
+        kinds = Counter(op.type for op in result.undelegated)
+        table.add_row(
+            result.runtime_version or name, str(result.op_total), str(result.partitions), str(len(result.undelegated)),
+            ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()),
+        )  # fmt: skip
+    console.print(str(file), markup=False)
+    console.print(table)
+
+
+def _print_one(found: Inspection, list_ops: bool) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False, soft_wrap=True)
+    made = f", {found.description.model} at {found.description.resolution}, {found.description.precision}" if found.description else ""
+    console.print(f"{found.file}: {found.size_bytes / 1e6:.1f} MB{made}", markup=False)
+    for kind, tensors in (("input", found.inputs), ("output", found.outputs)):
+        for tensor in tensors:
+            console.print(f"{kind} {_tensor_text(tensor)}", markup=False)
+    console.print(
+        f"{found.op_total} ops, {found.macs / 1e6:.1f} M MACs, {found.parameter_bytes / 1e6:.1f} MB of parameters; "
+        f"needs TFLite {found.minimum_runtime or 'of unknown version'} or newer; signatures: {', '.join(found.signatures) or 'none'}"
+    )
+    console.print(f"{found.runtime} ({found.runtime_version}): {found.partitions} partition(s), {len(found.undelegated)} undelegated op(s)")
+    kinds = Table(box=box.SIMPLE)
+    for heading in ("op", "count", "undelegated", "M MACs", "weights MB", "values MB"):
+        kinds.add_column(heading, no_wrap=True, justify="left" if heading == "op" else "right")
+    outside = Counter(op.type for op in found.undelegated)
+    for kind, count in found.op_counts.items():
+        ops = [op for op in found.ops if op.type == kind]
+        kinds.add_row(
+            kind, str(count), str(outside[kind] or ""), _number(sum(op.macs for op in ops)), _number(sum(op.weight_bytes for op in ops)),
+            _number(sum(op.activation_bytes for op in ops)),
+        )  # fmt: skip
+    console.print(kinds)
+    for (kind, reason), count in Counter((op.type, op.reason) for op in found.undelegated).most_common():
+        console.print(f"undelegated: {count} {kind}: {reason}", markup=False)
+    if list_ops:
+        _print_ops(found)
+
+
+def _print_ops(found: Inspection) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    outside = {op.index for op in found.undelegated}
+    for op in found.ops:
+        place = f"partition {op.partition}" if op.partition is not None else "undelegated" if op.index in outside else "idle"
+        shapes = " ".join(_shape(shape) for shape in op.input_shapes) + " -> " + " ".join(_shape(shape) for shape in op.output_shapes)
+        console.print(f"{op.index:4} {op.type} v{op.version} {shapes} {op.macs} MACs, {place}: {op.name}")
+
+
+def _tensor_text(tensor: TensorSummary) -> str:
+    scale = f", scale {tensor.scale[0]:.6g}, zero point {tensor.zero_point[0]}" if tensor.scale else ""
+    return f"{tensor.name}: {tensor.dtype} {_shape(tensor.shape)}{scale}"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return f"[{'x'.join(map(str, shape))}]"
+
+
+def _number(value: int) -> str:
+    return f"{value / 1e6:.2f}" if value else ""
