@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import re
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +43,9 @@ class Host:
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+        self._home = Path(runtime.status().path)
+        # A runtime in a process of its own: ours says nothing of its memory, and starting it is no part of loading a model.
+        self._in_process = self._home == Path(sys.prefix)
 
     def describe(self) -> DeviceInfo:
         import psutil
@@ -62,7 +66,7 @@ class Host:
 
     def components(self) -> tuple[Component, ...]:
         name, _, version = (self._runtime.version() or self._runtime.name).partition(" ")
-        return (Component(name=name, version=version, sha256=_native_sha256(name)),)
+        return (Component(name=name, version=version, sha256=_native_sha256(name, self._home)),)
 
     def conditions(self) -> Conditions:
         import psutil
@@ -99,10 +103,10 @@ class Host:
                 del session
         return Round(
             latency_us=tuple(latency_us),
-            init_us=init_us,
+            init_us=init_us if self._in_process else None,
             first_inference_us=first_us,
             warmup_us=tuple(warmup_us),
-            peak_memory_bytes=peak.get("bytes"),
+            peak_memory_bytes=peak.get("bytes") if self._in_process else None,
             cores_mask=hex(sum(1 << core for core in os.sched_getaffinity(0))),
         )
 
@@ -232,15 +236,15 @@ def _os_build() -> str:
     return f"{name}, {platform.system()} {platform.release()}"
 
 
-def _native_sha256(package: str) -> str | None:
-    """SHA-256 of a package's native libraries one after the other, in order of their paths; None where it has none here."""
-    try:
-        files = importlib.metadata.files(package) or []
-    except importlib.metadata.PackageNotFoundError:
+def _native_sha256(package: str, environment: Path) -> str | None:
+    """SHA-256 of a package's native libraries one after the other, in order of their paths; None where it has none there."""
+    sites = [str(path) for path in environment.glob("lib/python*/site-packages")]
+    found = next(iter(importlib.metadata.distributions(name=package, path=sites)), None)
+    libraries = sorted((file for file in (found.files if found else None) or [] if ".so" in file.suffixes), key=str)
+    if not libraries:
         return None
-    digest, found = hashlib.sha256(), False
-    for file in sorted((file for file in files if ".so" in file.suffixes), key=str):
-        with open(str(file.locate()), "rb") as content:
+    digest = hashlib.sha256()
+    for library in libraries:
+        with open(str(library.locate()), "rb") as content:
             hashlib.file_digest(content, lambda: digest)
-        found = True
-    return digest.hexdigest() if found else None
+    return digest.hexdigest()

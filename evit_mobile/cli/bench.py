@@ -61,7 +61,7 @@ def command(
     check_output(out or (folder / "new.json" if folder.is_dir() else folder), force=force)
     settings = RunSettings(threads=threads, cores=cores, runs=runs, rounds=rounds)
     device = open_device(device_text, DeviceOptions(runtime=runtime))
-    candidates = _candidates(names or (() if files else (DEFAULT_MODEL,)), files, resolution)
+    candidates = _candidates(names or (() if files else (DEFAULT_MODEL,)), files, resolution, runtime)
     if out is None:
         folder.mkdir(exist_ok=True)
         out = folder / file_name(device_text, started)
@@ -72,7 +72,7 @@ def command(
         raise DeviceError(f"{failed[0].name} failed: {failed[0].error}", hint=f"what was measured is in {out}")
 
 
-def _candidates(names: tuple[str, ...], files: tuple[Path, ...], resolution: Resolution | None) -> list[Candidate]:
+def _candidates(names: tuple[str, ...], files: tuple[Path, ...], resolution: Resolution | None, runtime: str) -> list[Candidate]:
     """The models to measure, converted where they are named, under names that differ."""
     from converters.pipeline import ConvertOptions, convert_cached
 
@@ -86,18 +86,25 @@ def _candidates(names: tuple[str, ...], files: tuple[Path, ...], resolution: Res
     candidates = []
     for name, path in named:
         seen[name] = seen.get(name, 0) + 1
-        candidates.append(_candidate(name if seen[name] == 1 else f"{name} ({seen[name]})", path))
+        candidates.append(_candidate(name if seen[name] == 1 else f"{name} ({seen[name]})", path, runtime))
     return candidates
 
 
-def _candidate(name: str, path: Path) -> Candidate:
+def _candidate(name: str, path: Path, runtime: str) -> Candidate:
     from android_bench.measure import Candidate
-    from converters.metadata import read_description
+    from converters.inspect import inspect_model
+    from evit_mobile.runtimes import RUNTIMES
 
-    description = read_description(path)
-    if description is None:
-        return Candidate(name, path)
-    return Candidate(name, path, resolution=description.resolution, precision=description.precision)
+    found = inspect_model(path, RUNTIMES[runtime], explain=False)
+    return Candidate(
+        name,
+        path,
+        resolution=found.description.resolution if found.description else None,
+        precision=found.description.precision if found.description else None,
+        ops=found.op_total,
+        partitions=found.partitions,
+        undelegated_ops=len(found.undelegated),
+    )
 
 
 def _measure(device: Device, candidates: list[Candidate], settings: RunSettings, started: datetime, out: Path) -> ResultSet:

@@ -171,7 +171,8 @@ class Round(Entry):
 class Point(Entry):
     """One model under one setting: its rounds in the order in which they were measured, and why it stopped early, if it did.
 
-    ``ops``, ``partitions`` and ``undelegated_ops`` are as the runtime reported them after loading, None where that is not known.
+    ``ops``, ``partitions`` and ``undelegated_ops`` are what ``evit-mobile inspect`` counts with the same runtime on the machine that
+    asked for the measurement; None where that was not looked at.
     ``profile`` is of a run apart from the rounds, in the order of execution.
     """
 
