@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from android_bench.device import Device
     from android_bench.measure import Candidate
     from evit_mobile.results.record import ResultSet, RunSettings
+    from evit_mobile.results.summary import Row
 
 #: What is measured when nothing is named.
 DEFAULT_MODEL = "base-r224"
@@ -138,34 +139,35 @@ def _measure(device: Device, candidates: list[Candidate], settings: RunSettings,
 
 
 def _print(results: ResultSet, out: Path, as_json: bool) -> None:
-    from evit_mobile.results.summary import caveats, warnings
+    from evit_mobile.results.summary import caveats, rows, warnings
 
-    for text in warnings(results):
+    table = rows(results.points)
+    for text in warnings(table):
         click.echo(f"warning: {text}", err=True)
     if as_json:
-        print_json(_document(results, out))
+        print_json(_document(results, table, out))
         return
     for text in caveats(results):
         click.echo(text)
-    _print_table(results)
+    _print_table(table)
     click.echo(f"results: {out}")
     click.echo(f"next: evit-mobile report {out}")
 
 
-def _print_table(results: ResultSet) -> None:
+def _print_table(rows: list[Row]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from evit_mobile.results.stats import Interval
-    from evit_mobile.results.summary import rows, show, show_interval, significant, significant_interval, unit
+    from evit_mobile.results.summary import show, show_interval, significant, significant_interval, unit
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", overflow="fold", min_width=12)
     for heading in ("median", "95% interval", "p10–p90", "ratio", "95% interval", ""):
         table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows(results.points):
+    for row in rows:
         summary, ratio, quantity = row.summary, row.ratio, row.point.quantity
         if summary is None or quantity is None:
             table.add_row(Text(row.point.name), "failed")
@@ -179,11 +181,11 @@ def _print_table(results: ResultSet) -> None:
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
-def _document(results: ResultSet, out: Path) -> dict[str, Any]:
+def _document(results: ResultSet, rows: list[Row], out: Path) -> dict[str, Any]:
     """What ``--json`` prints: where the samples are, and the statistics of each point in the unit that the field's name says."""
     from dataclasses import asdict
 
-    from evit_mobile.results.summary import caveats, rows
+    from evit_mobile.results.summary import caveats
 
     return {
         "out": str(out),
@@ -202,6 +204,6 @@ def _document(results: ResultSet, out: Path) -> dict[str, Any]:
                 "warnings": list(row.warnings),
                 "error": row.point.error,
             }
-            for row in rows(results.points)
+            for row in rows
         ],
     }

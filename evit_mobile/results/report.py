@@ -79,7 +79,7 @@ def _section(name: str, results: ResultSet) -> Section:
         name=name,
         results=results,
         caveats=caveats(results),
-        warnings=warnings(results),
+        warnings=warnings(table),
         title=title(quantity),
         unit=unit(quantity),
         settings=list(dict.fromkeys(point.settings for point in results.points)),

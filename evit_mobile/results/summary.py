@@ -52,9 +52,9 @@ def caveats(results: ResultSet) -> list[str]:
     return []
 
 
-def warnings(results: ResultSet) -> list[str]:
-    """The warnings and errors of all points, each with the name of its point."""
-    return [f"{row.point.name}: {text}" for row in rows(results.points) for text in row.warnings]
+def warnings(table: Sequence[Row]) -> list[str]:
+    """The warnings and errors of all rows, each with the name of its point."""
+    return [f"{row.point.name}: {text}" for row in table for text in row.warnings]
 
 
 def unit(quantity: Quantity) -> str:

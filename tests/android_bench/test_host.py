@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from android_bench.device import open_device
+from android_bench.device import DeviceOptions, open_device
 from android_bench.host import MAX_RUNS_PER_ROUND, affinity, parse_cores, random_input
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.results.record import RunSettings
+from evit_mobile.runtimes import Runtime
 
 QUICK = RunSettings(runs=12, rounds=4, warmup_runs=2, min_time_s=0)
 
@@ -109,3 +111,16 @@ def test_inputs_fit_the_type(dtype: str) -> None:
         assert np.ptp(array.astype(int)) > 250
     if dtype in ("int32", "int64", "bool"):
         assert not array.any()
+
+
+def test_a_runtime_in_a_process_of_its_own(small_tflite: Path, installed: Callable[[str], Runtime]) -> None:
+    """Its library is the one that is hashed, and what only our own process could say is left out."""
+    runtime = installed("litert-latest")
+    device, ours = open_device("host", DeviceOptions(runtime="litert-latest")), open_device("host")
+    with device.prepare([small_tflite], QUICK):
+        measured = device.run(small_tflite, QUICK)
+    assert len(measured.values) == 3 and measured.first_inference_us
+    assert measured.init_us is None and measured.peak_memory_bytes is None
+    [component] = device.components()
+    assert f"{component.name} {component.version}" == runtime.version()
+    assert component.sha256 is not None and component.sha256 != ours.components()[0].sha256
