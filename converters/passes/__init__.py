@@ -12,19 +12,21 @@ from typing import TYPE_CHECKING
 from converters.passes.base import Declined, Pass, PassReport, PassResult
 from converters.passes.fold_constants import FoldConstants
 from converters.passes.graph import tidy
+from converters.passes.linear_attention import ATTENTION_FORMS, LinearAttention
 from evit_mobile.errors import EvitMobileError, MachineError
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["PASSES", "Declined", "Pass", "PassReport", "PassResult", "ordered_passes", "run_passes"]
+__all__ = ["ATTENTION_FORMS", "PASSES", "Declined", "Pass", "PassReport", "PassResult", "ordered_passes", "run_passes"]
 
 
 def ordered_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
     """Every pass in the order in which it runs."""
     return (
         FoldConstants(),  # first: the others read constants and static shapes
+        LinearAttention(attention_form),
     )
 
 
@@ -44,7 +46,7 @@ def run_passes(model: ir.Model, target: Target, attention_form: str = "auto") ->
         start = time.perf_counter()
         try:
             result = graph_pass(model, target)
-            if result.fired:
+            if result.fired or result.declined:  # a pass may decline with nodes already made
                 tidy(model)
         except EvitMobileError:
             raise

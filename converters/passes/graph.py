@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,7 @@ class Emitter:
         self._graph = graph
         self._anchor = anchor
         self._prefix = prefix
+        self._uses: Counter[str] = Counter()
 
     def constant(self, name: str, array: Array) -> ir.Value:
         """An initializer of the array's own type."""
@@ -88,9 +90,10 @@ class Emitter:
         """One float32 node with one output of ``shape``."""
         import onnx_ir as ir
 
-        node = ir.node(op_type, inputs, attributes=attributes, name=f"{self._prefix}/{name}")
+        full_name = self._fresh(name)
+        node = ir.node(op_type, inputs, attributes=attributes, name=full_name)
         output = node.outputs[0]
-        output.name = self._fresh(f"{name}_output")
+        output.name = f"{full_name}_output"
         output.shape = ir.Shape(shape)
         output.dtype = ir.DataType.FLOAT
         self._graph.insert_before(self._anchor, node)
@@ -108,14 +111,20 @@ class Emitter:
         assert shape is not None
         return self.op("Transpose", name, [value], [shape[axis] for axis in permutation], perm=list(permutation))
 
+    def reduce(self, op_type: str, name: str, value: ir.Value, axis: int) -> ir.Value:
+        """A Reduce* over one axis that is kept with size 1; axes stand as the graph's opset wants them."""
+        shape = shape_of(value)
+        assert shape is not None
+        kept = [1 if place == axis else size for place, size in enumerate(shape)]
+        as_input_since = 13 if op_type == "ReduceSum" else 18
+        if self._graph.opset_imports.get("", as_input_since) >= as_input_since:
+            return self.op(op_type, name, [value, self.ints(f"{name}_axes", [axis])], kept, keepdims=1)
+        return self.op(op_type, name, [value], kept, axes=[axis], keepdims=1)
+
     def _fresh(self, name: str) -> str:
-        full_name = candidate = f"{self._prefix}/{name}"
-        taken = self._graph.initializers
-        number = 1
-        while candidate in taken:
-            candidate = f"{full_name}_{number}"
-            number += 1
-        return candidate
+        """``prefix/name``, numbered from the second time on."""
+        self._uses[name] += 1
+        return f"{self._prefix}/{name}" + (f"_{self._uses[name]}" if self._uses[name] > 1 else "")
 
 
 def replace_value(old: ir.Value, new: ir.Value) -> None:

@@ -1,0 +1,195 @@
+"""ReLU linear attention in whatever form an exporter wrote it becomes one canonical form that a delegate takes whole.
+
+Given: q, k, v [B, h, d, N] by reshape and gather, split or slices; KᵀV and q·KV in either order; a denominator with ε; a projection.
+Result: the form of ``forms`` that suits the target, in its place, with the weights of the convolutions around it put in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from converters.passes.base import PassResult
+from converters.passes.graph import Array, Emitter, constant_of, replace_value, shape_of, sole_consumer, where
+from converters.passes.linear_attention.channels import CannotSelect, ChannelSelector
+from converters.passes.linear_attention.forms import Form, Linear, Operands, build
+from converters.passes.linear_attention.match import Attention, match
+from converters.passes.linear_attention.products import Factor, NoMatch
+from converters.passes.linear_attention.trace import layout_step
+from evit_mobile.errors import RequestError
+from evit_mobile.specs import Precision, Target
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+#: What ``--attention-form`` takes.
+ATTENTION_FORMS = ("auto", *(form.value for form in Form))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where the attention's result is read: ``value`` [1, h·dᵥ, H, W] whose channels are (head · dᵥ + p) in ``channels``' order."""
+
+    value: ir.Value
+    channels: Array
+    projection: ir.Node | None
+
+
+class LinearAttention:
+    """Finds each linear attention and puts ``form`` (``auto``: the best for target and shape) in its place."""
+
+    name = "linear-attention"
+    reason = "gathers, pads and 5-D slices leave the delegate, and every transpose of the tokens is a copy"
+
+    def __init__(self, form: str = "auto") -> None:
+        if form not in ATTENTION_FORMS:
+            raise RequestError(f"no attention form is called {form!r}", hint=f"known: {', '.join(ATTENTION_FORMS)}")
+        self._form = None if form == "auto" else Form(form)
+
+    def __call__(self, model: ir.Model, target: Target) -> PassResult:
+        result = PassResult()
+        for node in [node for node in model.graph if node.op_type in ("Div", "Mul") and node.domain == ""]:
+            try:
+                found = match(node)
+                self._rewrite(model.graph, node, found, target)
+            except NoMatch as miss:
+                if miss.close:
+                    result.decline(where(node), str(miss))
+            except CannotSelect as error:
+                result.decline(where(node), str(error))
+            else:
+                result.fired += 1
+        return result
+
+    def _rewrite(self, graph: ir.Graph, node: ir.Node, found: Attention, target: Target) -> None:
+        place = _find_place(found)
+        emit = Emitter(graph, node, where(node))
+        selector = ChannelSelector(emit)
+        key, value, projection = _key_projection(found), _linear(found.v), _projection(place)
+        form = self._choose(found, value, key, projection, target)
+        factors = {name: factor for name, factor in (("q", found.q), ("k", found.k), ("v", found.v))}
+        if form.folds_value:
+            del factors["v"]
+        if form is Form.GRAM_MATMUL:
+            del factors["k"]
+        made = {name: _activated(emit, selector, name, factor) for name, factor in factors.items()}
+        operands = Operands(
+            emit, made["q"], made.get("k"), made.get("v"), key, value, projection, found.heads,
+            found.q.channels.shape[1], found.v.channels.shape[1], found.epsilon, found.epsilon_is_floor, found.gain,
+        )  # fmt: skip
+        out = build(form, operands)
+        if form.folds_projection and place.projection is not None:
+            replace_value(place.projection.outputs[0], out)
+        else:
+            replace_value(place.value, _ordered(graph, emit, out, place))
+
+    def _choose(self, found: Attention, value: Linear | None, key: Linear | None, projection: Linear | None, target: Target) -> Form:
+        """The asked form, or the nearest that this attention allows."""
+        form = self._form
+        if form is None:
+            if target.precision is Precision.INT8:
+                return Form.TOKEN_MAJOR  # the projections stay convolutions, which int8 makes cheap
+            many_tokens = value is not None and found.tokens > value.weight.shape[1]
+            form = Form.GRAM if many_tokens else Form.FOLD_OUTPUT
+        if form is Form.GRAM_MATMUL and key is None:
+            form = Form.GRAM
+        if form.folds_value and value is None:
+            form = Form.FOLD_OUTPUT
+        if form.folds_projection and projection is None:
+            form = Form.TOKEN_MAJOR
+        return form
+
+
+def _activated(emit: Emitter, selector: ChannelSelector, name: str, factor: Factor) -> ir.Value:
+    chosen = selector.select(factor.root, factor.channels.reshape(-1))
+    shape = shape_of(chosen)
+    assert shape is not None
+    return emit.op("Relu", f"{name}_relu", [chosen], shape) if factor.relu else chosen
+
+
+def _linear(factor: Factor) -> Linear | None:
+    """The rows of a plain 1x1 convolution that give ``factor``, where it is one's output without an activation."""
+    node = factor.root.producer()
+    if factor.relu or node is None:
+        return None
+    return _rows(node, factor.channels.reshape(-1))
+
+
+def _key_projection(found: Attention) -> Linear | None:
+    """The projection before k's ReLU, where it reads what v's projection reads."""
+    k, v = found.k.root.producer(), found.v.root.producer()
+    if k is None or v is None or k.inputs[0] is not v.inputs[0]:
+        return None
+    return _rows(k, found.k.channels.reshape(-1))
+
+
+def _rows(node: ir.Node, rows: Array) -> Linear | None:
+    if node.op_type != "Conv" or not _is_pointwise(node):
+        return None
+    source, weight = node.inputs[0], constant_of(node.inputs[1])
+    bias = constant_of(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else None
+    if source is None or weight is None:
+        return None
+    picked = np.zeros(len(rows), np.float32) if bias is None else bias[rows]
+    return Linear(source, weight[rows, :, 0, 0], picked)
+
+
+def _is_pointwise(node: ir.Node) -> bool:
+    """1x1, one group, stride 1, no padding, constant weights of static shape."""
+    weight = shape_of(node.inputs[1])
+    strides, pads = node.attributes.get("strides"), node.attributes.get("pads")
+    return (
+        weight is not None
+        and weight[2:] == (1, 1)
+        and node.attributes.get_int("group", 1) == 1
+        and (strides is None or set(strides.as_ints()) == {1})
+        and (pads is None or set(pads.as_ints()) == {0})
+        and node.attributes.get_string("auto_pad", "NOTSET") in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
+    )
+
+
+def _find_place(found: Attention) -> _Place:
+    """Follow the division's result through layout to a [1, C, H, W] tensor.
+
+    Raises:
+        NoMatch: it does not become an image again, so there is nothing to write the result to.
+    """
+    value, positions = found.output, found.positions
+    root = shape_of(found.q.root)
+    assert root is not None
+    while True:
+        if positions.shape[2:] == root[2:] and positions.shape[0] == 1:
+            channels = positions[0, :, 0, 0] // found.tokens
+            expected = channels[:, None] * found.tokens + np.arange(found.tokens)
+            if np.array_equal(positions.reshape(len(channels), -1), expected):
+                consumer = sole_consumer(value)
+                projects = consumer is not None and consumer.op_type == "Conv" and consumer.inputs[0] is value
+                return _Place(value, channels, consumer if projects else None)
+        step = sole_consumer(value)
+        moved = layout_step(step, positions, step.outputs[0]) if step is not None and step.inputs[0] is value else None
+        if step is None or moved is None or moved.size != positions.size:
+            raise NoMatch("its result does not become a [1, C, H, W] image again")
+        value, positions = step.outputs[0], moved
+
+
+def _projection(place: _Place) -> Linear | None:
+    """The convolution that reads the result, its input channels put in the order of heads."""
+    if place.projection is None:
+        return None
+    order = np.argsort(place.channels)
+    linear = _rows(place.projection, np.arange(_outputs(place.projection)))
+    return None if linear is None else Linear(linear.source, linear.weight[:, order], linear.bias)
+
+
+def _outputs(node: ir.Node) -> int:
+    weight = shape_of(node.inputs[1])
+    return 0 if weight is None else weight[0]
+
+
+def _ordered(graph: ir.Graph, emit: Emitter, out: ir.Value, place: _Place) -> ir.Value:
+    """``out`` with its channels in the order in which the place's readers expect them."""
+    if np.array_equal(place.channels, np.arange(len(place.channels))):
+        return out
+    raise NoMatch("its heads are reordered before no projection that could take it up")

@@ -1,0 +1,212 @@
+"""The canonical forms of linear attention: every op is delegated, and what differs is how often the tokens are moved.
+
+Shapes: N = H·W tokens, h heads, d channels a head (dₖ for q and k, dᵥ for v), x [1, C, H, W] the input of the projections, P [h·dᵥ, O]
+the output projection with its bias b. q, k, v are outputs of convolutions, which lie in memory as [N, h, d].
+
+``channel-major``  q, k, v as [h, d, N]: KV = v φ(k)ᵀ, out = (KV φ(q)) / (Σφ(k)ᵀ φ(q)), back to [N, h·dᵥ], then P. Four transposes.
+``token-major``    q, v as [h, N, d], k as [h, d, N]: KV = φ(k)ᵀ v, out = (φ(q) KV) / (φ(q) Σφ(k)), back, then P. Four transposes.
+``fold-output``    KVP = KVₕ Pₕ [h·dₖ, O] once an image, then out = (φ(q) / den) KVP + b: q is divided and multiplied where it lies, and
+                   the product over all tokens with KVP replaces the ones with KV and with P. k and v are transposed.
+``gram``           Where v = x Wᵥ + bᵥ has no activation, φ(k)ᵀ v = (φ(k)ᵀ x) Wᵥ + Σφ(k) bᵥᵀ: G = φ(k)ᵀ x [h·dₖ, C] takes as many
+                   multiplications as v's projection; v, its transpose and φ(k)ᵀ v are never made. G Wᵥ takes h·dₖ·dᵥ·C, once an
+                   image: worth it where N > C. Then as ``fold-output``. Only k is transposed.
+``gram-matmul``    As ``gram``, φ(k)ᵀ [h·dₖ, N] made as Wₖ xᵀ: nothing is transposed, but bias and ReLU of k are passes of their own.
+
+The last three take den [N, h, 1] as an elementwise product of φ(q) and Σφ(k), summed over the last axis. Without a projection, or with
+one that must stay a convolution, only the first two can be had.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from converters.passes.graph import Array, Emitter, shape_of
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_NHWC = (0, 2, 3, 1)
+_NCHW = (0, 3, 1, 2)
+
+
+class Form(StrEnum):
+    """A canonical form; the module says what each computes."""
+
+    CHANNEL_MAJOR = "channel-major"
+    TOKEN_MAJOR = "token-major"
+    FOLD_OUTPUT = "fold-output"
+    GRAM = "gram"
+    GRAM_MATMUL = "gram-matmul"
+
+    @property
+    def folds_projection(self) -> bool:
+        """Whether the output projection becomes part of the attention."""
+        return self not in (Form.CHANNEL_MAJOR, Form.TOKEN_MAJOR)
+
+    @property
+    def folds_value(self) -> bool:
+        """Whether v's projection becomes part of the attention."""
+        return self in (Form.GRAM, Form.GRAM_MATMUL)
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A 1x1 convolution y = W x + b: ``source`` x [1, I, H, W], ``weight`` W [O, I], ``bias`` b [O]."""
+
+    source: ir.Value
+    weight: Array
+    bias: Array
+
+
+@dataclass(frozen=True)
+class Operands:
+    """What a form is built from.
+
+    ``q``, ``k`` [1, h·dₖ, H, W] after their ReLU and ``v`` [1, h·dᵥ, H, W], each made when it is asked for. ``key`` is the projection
+    that ``k`` is the ReLU of, ``value`` the one that gives ``v``, where there are such. ``projection`` is P: its source is unused.
+    """
+
+    emit: Emitter
+    q: ir.Value
+    k: ir.Value | None
+    v: ir.Value | None
+    key: Linear | None
+    value: Linear | None
+    projection: Linear | None
+    heads: int
+    key_width: int
+    value_width: int
+    epsilon: float
+    epsilon_is_floor: bool
+    gain: float
+
+    @property
+    def image(self) -> tuple[int, int]:
+        """(H, W)."""
+        shape = shape_of(self.q)
+        assert shape is not None
+        return shape[2], shape[3]
+
+    @property
+    def tokens(self) -> int:
+        """N = H · W."""
+        height, width = self.image
+        return height * width
+
+
+def build(form: Form, operands: Operands) -> ir.Value:
+    """The attention in ``form``: [1, O, H, W] where the form folds the projection, else [1, h·dᵥ, H, W]."""
+    if form is Form.CHANNEL_MAJOR:
+        return _channel_major(operands)
+    if form is Form.TOKEN_MAJOR:
+        return _token_major(operands)
+    if form is Form.FOLD_OUTPUT:
+        k = _head_major(operands, "k", operands.k, operands.key_width)
+        state, sums = _state(operands, k), _sum_over_tokens(operands, k)
+    else:
+        state, sums = _gram_state(operands, transposed=form is Form.GRAM)
+    return _apply_folded(operands, state, sums)
+
+
+def _channel_major(o: Operands) -> ir.Value:
+    emit, (h, dk, dv, n) = o.emit, (o.heads, o.key_width, o.value_width, o.tokens)
+    q, k = _head_major(o, "q", o.q, dk), _head_major(o, "k", o.k, dk)
+    state = _scaled(o, emit.op("MatMul", "kv", [_head_major(o, "v", o.v, dv), emit.transpose("k_token_major", k, (0, 2, 1))], [h, dv, dk]))
+    sums = emit.reshape("k_sum_row", _sum_over_tokens(o, k), [h, 1, dk])
+    numerator = emit.op("MatMul", "numerator", [state, q], [h, dv, n])
+    denominator = _guarded(o, emit.op("MatMul", "denominator", [sums, q], [h, 1, n]))
+    out = emit.op("Div", "attended", [numerator, denominator], [h, dv, n])
+    return emit.reshape("attended_image", out, [1, h * dv, *o.image])
+
+
+def _token_major(o: Operands) -> ir.Value:
+    emit, (h, dk, dv, n) = o.emit, (o.heads, o.key_width, o.value_width, o.tokens)
+    k = _head_major(o, "k", o.k, dk)
+    state = _scaled(o, _state(o, k))
+    q = emit.transpose("q_heads", emit.reshape("q", emit.transpose("q_nhwc", o.q, _NHWC), [n, h, dk]), (1, 0, 2))
+    numerator = emit.op("MatMul", "numerator", [q, state], [h, n, dv])
+    denominator = _guarded(o, emit.op("MatMul", "denominator", [q, _sum_over_tokens(o, k)], [h, n, 1]))
+    out = emit.transpose("attended_tokens", emit.op("Div", "attended", [numerator, denominator], [h, n, dv]), (1, 0, 2))
+    return emit.transpose("attended_image", emit.reshape("attended_nhwc", out, [1, *o.image, h * dv]), _NCHW)
+
+
+def _apply_folded(o: Operands, state: ir.Value, sums: ir.Value) -> ir.Value:
+    """(φ(q) / den) KVP + b [1, O, H, W] from KV [h, dₖ, dᵥ] and Σφ(k) [h, dₖ, 1]."""
+    assert o.projection is not None
+    emit, (h, dk, dv, n) = o.emit, (o.heads, o.key_width, o.value_width, o.tokens)
+    outputs = o.projection.weight.shape[0]
+    weight = np.float32(o.projection.weight * o.gain).T.reshape(h, dv, outputs)
+    folded = emit.op("MatMul", "kv_projected", [state, emit.constant("projection", weight)], [h, dk, outputs])
+    q = emit.reshape("q", emit.transpose("q_nhwc", o.q, _NHWC), [n, h, dk])
+    weighted = emit.op("Mul", "q_weighted", [q, emit.reshape("k_sum_row", sums, [1, h, dk])], [n, h, dk])
+    denominator = _guarded(o, emit.reduce("ReduceSum", "denominator", weighted, 2))
+    q = emit.reshape("q_tokens", emit.op("Div", "q_normalised", [q, denominator], [n, h, dk]), [1, n, h * dk])
+    out = emit.op("MatMul", "attended", [q, emit.reshape("kv_rows", folded, [1, h * dk, outputs])], [1, n, outputs])
+    if o.projection.bias.any():
+        out = emit.op("Add", "biased", [out, emit.constant("projection_bias", np.float32(o.projection.bias))], [1, n, outputs])
+    return emit.transpose("attended_image", emit.reshape("attended_nhwc", out, [1, *o.image, outputs]), _NCHW)
+
+
+def _state(o: Operands, k: ir.Value) -> ir.Value:
+    """KV = φ(k)ᵀ v [h, dₖ, dᵥ] from k [h, dₖ, N]."""
+    v = _head_major(o, "v", o.v, o.value_width)
+    return o.emit.op("MatMul", "kv", [k, o.emit.transpose("v_token_major", v, (0, 2, 1))], [o.heads, o.key_width, o.value_width])
+
+
+def _gram_state(o: Operands, *, transposed: bool) -> tuple[ir.Value, ir.Value]:
+    """KV [h, dₖ, dᵥ] and Σφ(k) [h, dₖ, 1] by way of G = φ(k)ᵀ x."""
+    assert o.value is not None
+    emit, (h, dk, dv, n) = o.emit, (o.heads, o.key_width, o.value_width, o.tokens)
+    inputs = o.value.weight.shape[1]
+    x = emit.reshape("x", emit.transpose("x_nhwc", o.value.source, _NHWC), [1, n, inputs])
+    if transposed:
+        assert o.k is not None
+        k = emit.reshape("k", emit.transpose("k_nhwc", o.k, _NHWC), [1, n, h * dk])
+        k = emit.transpose("k_channel_major", k, (0, 2, 1))
+    else:
+        assert o.key is not None
+        product = [emit.constant("k_weight", o.key.weight[None]), emit.transpose("x_channel_major", x, (0, 2, 1))]
+        k = emit.op("MatMul", "k_product", product, [1, h * dk, n])
+        k = emit.op("Add", "k_biased", [k, emit.constant("k_bias", o.key.bias[None, :, None])], [1, h * dk, n])
+        k = emit.op("Relu", "k", [k], [1, h * dk, n])
+    sums = emit.reshape("k_sum", emit.reduce("ReduceSum", "k_sum_flat", k, 2), [h, dk, 1])
+    gram = emit.reshape("gram", emit.op("MatMul", "gram_flat", [k, x], [1, h * dk, inputs]), [h, dk, inputs])
+    weight = o.value.weight.reshape(h, dv, inputs).transpose(0, 2, 1)
+    state = emit.op("MatMul", "kv_weighted", [gram, emit.constant("v_weight", weight)], [h, dk, dv])
+    if not o.value.bias.any():
+        return state, sums
+    shift = emit.op("Mul", "kv_shift", [sums, emit.constant("v_bias", o.value.bias.reshape(h, 1, dv))], [h, dk, dv])
+    return emit.op("Add", "kv", [state, shift], [h, dk, dv]), sums
+
+
+def _head_major(o: Operands, name: str, value: ir.Value | None, width: int) -> ir.Value:
+    """[h, d, N] from [1, h·d, H, W], by way of the order in which it lies in memory."""
+    assert value is not None
+    rows = o.emit.reshape(f"{name}_rows", o.emit.transpose(f"{name}_nhwc", value, _NHWC), [o.tokens, o.heads, width])
+    return o.emit.transpose(f"{name}_heads", rows, (1, 2, 0))
+
+
+def _sum_over_tokens(o: Operands, k: ir.Value) -> ir.Value:
+    """Σφ(k) [h, dₖ, 1] from [h, dₖ, N]."""
+    return o.emit.reduce("ReduceSum", "k_sum", k, 2)
+
+
+def _scaled(o: Operands, state: ir.Value) -> ir.Value:
+    """``gain`` · KV: the smallest tensor that it can be multiplied to."""
+    shape = shape_of(state)
+    assert shape is not None
+    return state if o.gain == 1.0 else o.emit.op("Mul", "kv_scaled", [state, o.emit.constant("gain", np.float32([o.gain]))], shape)
+
+
+def _guarded(o: Operands, denominator: ir.Value) -> ir.Value:
+    """den + ε, or max(den, ε)."""
+    shape = shape_of(denominator)
+    assert shape is not None
+    if o.epsilon == 0.0:
+        return denominator
+    epsilon = o.emit.constant("epsilon", np.float32([o.epsilon]))
+    return o.emit.op("Max" if o.epsilon_is_floor else "Add", "denominator_guarded", [denominator, epsilon], shape)
