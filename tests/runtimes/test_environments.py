@@ -18,6 +18,8 @@ from evit_mobile.runtimes import RUNTIMES, Runtime
 from evit_mobile.runtimes.foreign import ForeignRuntime
 from evit_mobile.runtimes.pythons import find_python, find_uv
 
+pytestmark = pytest.mark.timeout(900)  # the first use of a runtime downloads and installs it
+
 NAME = "tflite-runtime"  # the smallest, and the one that needs another Python
 COMMAND = [sys.executable, "-m", "evit_mobile.cli.main", "runtimes"]
 

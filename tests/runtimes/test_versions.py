@@ -15,6 +15,8 @@ from evit_mobile.runtimes import Runtime
 from evit_mobile.runtimes.foreign import ForeignRuntime
 from evit_mobile.runtimes.versions import OpVersion, minimum_runtime_version, newest_known, op_versions
 
+pytestmark = pytest.mark.timeout(900)  # the first use of a runtime downloads and installs it
+
 TABLE = json.loads((Path(__file__).parents[2] / "evit_mobile" / "runtimes" / "op_versions.json").read_text())
 
 
