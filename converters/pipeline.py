@@ -10,7 +10,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 from converters.source import Source, load_source
 from evit_mobile import __version__
 from evit_mobile.files import cache_folder, whole_file
+from evit_mobile.models.zoo import PREFIX
 from evit_mobile.models.labels import labels_for
 from evit_mobile.runtimes.versions import minimum_runtime_version
 from evit_mobile.specs import Precision, Resolution, Target
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from converters.metadata import ModelDescription
 
 #: Packages whose version can change what a conversion gives.
-VERSIONED = ("torch", "onnx", "onnx-ir", "onnxscript", "onnx2tf", "numpy", "flatbuffers")
+VERSIONED = ("torch", "onnx", "onnx-ir", "onnxscript", "onnx2tf", "numpy", "flatbuffers", "timm")
 
 
 @dataclass(frozen=True)
@@ -105,22 +106,23 @@ def convert_cached(model: str, options: ConvertOptions = ConvertOptions()) -> Pa
 def _convert(model: str, out: Path, options: ConvertOptions, keep_onnx: Path | None) -> ConversionReport:
     import onnx
 
+    from converters.lower import Lowering
+
     seconds: dict[str, float] = {}
-    with _timed(seconds, "build"):
-        source = load_source(model, options.resolution, options.weights, options.seed)
-    with _timed(seconds, "export"):
-        from converters.export import export_onnx
+    with Lowering(simplify=not options.rewrite) as lowering:
+        with _timed(seconds, "build"):
+            source = load_source(model, options.resolution, options.weights, options.seed)
+        with _timed(seconds, "export"):
+            from converters.export import export_onnx
 
-        stock = export_onnx(source)
-    with _timed(seconds, "passes"):
-        graph, passes = _rewritten(stock, options)
-    if keep_onnx is not None:
-        with whole_file(keep_onnx) as temporary:
-            onnx.save(graph, temporary)
-    with _timed(seconds, "lower"):
-        from converters.lower import lower
-
-        content = lower(graph, simplify=not options.rewrite)
+            stock = export_onnx(source)
+        with _timed(seconds, "passes"):
+            graph, passes = _rewritten(stock, options)
+        if keep_onnx is not None:
+            with whole_file(keep_onnx) as temporary:
+                onnx.save(graph, temporary)
+        with _timed(seconds, "lower"):
+            content = lowering.lower(graph)
     with _timed(seconds, "write"):
         from converters.metadata import describe
 
@@ -175,8 +177,12 @@ def _warnings(source: Source) -> list[str]:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what takes part in a conversion."""
-    return {"evit-mobile": __version__, **{name: importlib.metadata.version(name) for name in VERSIONED}}
+    """Versions of what takes part in a conversion, by package; an optional one that is not installed is left out."""
+    found = {"evit-mobile": __version__}
+    for name in VERSIONED:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found
 
 
 def _onnx_ops(model: onnx.ModelProto) -> dict[str, int]:
@@ -206,7 +212,7 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 def _cache_path(model: str, options: ConvertOptions) -> Path | None:
     """Where the conversion is kept; None for a factory, whose code may change without a trace."""
-    if ":" in model and not model.endswith(".onnx"):
+    if ":" in model and not model.startswith(PREFIX) and not model.endswith(".onnx"):
         return None
     files = [path for path in (options.weights, Path(model) if model.endswith(".onnx") else None) if path is not None]
     if not all(path.is_file() for path in files):

@@ -1,4 +1,4 @@
-"""What ``--model`` names: a registered model, a user's own factory, or an ONNX file. Each becomes one ``Source``."""
+"""What ``--model`` names: a registered model, a timm model, a user's own factory, or an ONNX file. Each becomes one ``Source``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evit_mobile.errors import RequestError
-from evit_mobile.models import find_model
+from evit_mobile.models import find_model, zoo
 from evit_mobile.specs import Preprocessing, Resolution
 
 if TYPE_CHECKING:
@@ -51,6 +51,8 @@ def load_source(model: str, resolution: Resolution | None = None, weights: Path 
     """
     if model.endswith(".onnx"):
         return _onnx_source(model, resolution, weights)
+    if model.startswith(zoo.PREFIX):
+        return _zoo_source(model, resolution, weights, seed)
     if ":" in model:
         return _factory_source(model, resolution, weights, seed)
     return _registered_source(model, resolution, weights, seed)
@@ -66,6 +68,13 @@ def _registered_source(model: str, resolution: Resolution | None, weights: Path 
     initialise(module, seed)
     _finish(module, weights)
     return Source(model, module, None, resolution, spec.outputs, spec.preprocessing, spec.task, weights is None)
+
+
+def _zoo_source(model: str, resolution: Resolution | None, weights: Path | None, seed: int) -> Source:
+    found = zoo.load_zoo_model(model, resolution, seed)
+    _finish(found.module, weights)
+    seeded = weights is None and not found.pretrained
+    return Source(model, found.module, None, found.resolution, ("logits",), found.preprocessing, found.task, seeded)
 
 
 def _factory_source(model: str, resolution: Resolution | None, weights: Path | None, seed: int) -> Source:

@@ -1,0 +1,143 @@
+"""Image models from timm: ``timm:NAME``, ``timm:NAME.TAG`` and, with timm's trained weights, ``timm:NAME+pretrained``.
+
+Without a network there are no trained weights, so weights come from a seed, in such a way that a conversion that went wrong shows:
+no layer scale is near zero, no normalisation is neutral, and activations keep a sane scale through any depth. See ``initialise``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from evit_mobile.errors import RequestError, first_line
+from evit_mobile.specs import Preprocessing, Resolution
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+PREFIX = "timm:"
+PRETRAINED = "+pretrained"
+#: ImageNet-1k, whose class names we have.
+IMAGENET_CLASSES = 1000
+INTERPOLATIONS = ("bilinear", "bicubic")
+
+
+@dataclass(frozen=True)
+class ZooModel:
+    """A timm model, in evaluation mode, and what timm's data configuration says of its input."""
+
+    module: nn.Module
+    resolution: Resolution
+    preprocessing: Preprocessing
+    task: str | None
+    pretrained: bool
+
+
+def load_zoo_model(name: str, resolution: Resolution | None = None, seed: int = 0) -> ZooModel:
+    """The timm model ``name`` (with the ``timm:`` before it), at its own resolution unless another is asked for.
+
+    Raises:
+        RequestError: timm is not installed, knows no such model, cannot build it at this resolution, or cannot get its weights.
+    """
+    try:
+        import timm
+        from timm.layers import set_layer_config
+    except ImportError as error:
+        raise RequestError(f"{name} needs timm, which is not installed", hint="pip install 'evit-mobile[timm]'") from error
+
+    wanted = name.removeprefix(PREFIX)
+    pretrained = wanted.endswith(PRETRAINED)
+    wanted = wanted.removesuffix(PRETRAINED)
+    config = _config(timm, wanted)
+    own = Resolution(*config.input_size[1:])
+    # Models with position tables of a fixed size (vision transformers) are built for a resolution; the others take any.
+    sized = config.fixed_input_size and resolution not in (None, own)
+    arguments = {"img_size": (resolution.height, resolution.width)} if sized and resolution else {}
+    # exportable: plain operators instead of fused attention and of padding that is computed at run time.
+    with set_layer_config(exportable=True):
+        module = _create(timm, wanted, pretrained, seed, arguments)
+        if not pretrained:
+            initialise(module, seed, resolution or own if config.fixed_input_size else own)
+    task = "classification" if config.num_classes == IMAGENET_CLASSES else None
+    return ZooModel(module.eval(), resolution or own, _preprocessing(config), task, pretrained)
+
+
+def _config(timm: Any, name: str) -> Any:
+    """timm's pretrained configuration of ``name``."""
+    if not name or not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.6)
+        hint = f"did you mean {' or '.join(PREFIX + other for other in near)}?" if near else "timm.list_models() lists the names"
+        raise RequestError(f"timm {timm.__version__} has no model {name!r}", hint=hint)
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        tags = ", ".join(other.partition(".")[2] for other in timm.list_pretrained(f"{name.partition('.')[0]}.*"))
+        raise RequestError(f"timm {timm.__version__} has no {name!r}: {first_line(error)}", hint=f"tags of this model: {tags}") from error
+    if config is None or config.input_size[0] != 3:
+        raise RequestError(f"{PREFIX}{name} is not described by timm as a model of RGB images")
+    return config
+
+
+def _create(timm: Any, name: str, pretrained: bool, seed: int, arguments: dict[str, Any]) -> nn.Module:
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            module: nn.Module = timm.create_model(name, pretrained=pretrained, exportable=True, **arguments)
+        except Exception as error:  # timm and the hub's client raise anything from AssertionError to ConnectionError
+            if pretrained:
+                hint = "needs the network; without it, download the file elsewhere and give it by --weights FILE"
+                raise RequestError(f"timm could not get the weights of {name}: {first_line(error)}", hint=hint) from error
+            at = f" at {arguments['img_size'][0]}x{arguments['img_size'][1]}" if arguments else ""
+            raise RequestError(f"timm could not build {name}{at}: {first_line(error)}") from error
+    return module
+
+
+def _preprocessing(config: Any) -> Preprocessing:
+    """timm's evaluation transform: resize to the size over ``crop_pct``, centre crop, normalise."""
+    interpolation = config.interpolation if config.interpolation in INTERPOLATIONS else "bicubic"
+    mean, std = (tuple(float(value) for value in values) for values in (config.mean, config.std))
+    return Preprocessing((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), float(config.crop_pct), interpolation)
+
+
+def initialise(module: nn.Module, seed: int, resolution: Resolution) -> None:
+    """Fill ``module`` from ``seed``: He initialisation, normalisations away from neutral, everything else nudged by N(0, 0.1).
+
+    A layer scale of 1e-6 or a table of zeros would hide what is multiplied by it. The statistics of batch normalisations are then
+    measured: two images of noise pass through, and every normalisation takes what it sees, with its mean off by half a standard deviation
+    and its variance by up to 30 %. Without that the 50 residual blocks of a ResNet-152 would each double the variance; with exact means,
+    attention would average to nothing on these images and be blown up on others. The pass is in float64, so that other machines and
+    thread counts give the same float32 weights.
+    """
+    import torch
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    from evit_mobile.models.efficientvit import initialise as initialise_layers
+
+    generator = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+    initialise_layers(module, seed)
+    norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.running_var is not None]
+    if not norms:
+        return
+
+    def measure(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        assert isinstance(layer, _BatchNorm) and layer.running_mean is not None and layer.running_var is not None
+        channels = inputs[0].transpose(0, 1).flatten(1)
+        # Mixed with the layer's overall variance: on a small map a channel's own may be near zero.
+        variance = 0.5 * channels.var(1, correction=0) + 0.5 * inputs[0].var(correction=0) + layer.eps
+        spread = torch.empty_like(variance).uniform_(0.7, 1.3, generator=generator)
+        layer.running_mean.copy_(channels.mean(1) + 0.5 * variance.sqrt() * torch.randn(variance.shape, generator=generator))
+        layer.running_var.copy_(variance * spread)
+
+    handles = [layer.register_forward_pre_hook(measure) for layer in norms]
+    image = torch.randn(2, 3, resolution.height, resolution.width, generator=generator, dtype=torch.float64)
+    with torch.no_grad():
+        module.double().eval()(image)
+    for handle in handles:
+        handle.remove()
+    module.float()
