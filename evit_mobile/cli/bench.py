@@ -58,13 +58,11 @@ def command(
         raise RequestError("--resolution says how to convert, and nothing is converted", hint="leave it out, or name a --model")
     started = datetime.now(UTC)
     folder = Path("results")
-    # The default folder is made only when there is something to put into it.
     check_output(out or (folder / "new.json" if folder.is_dir() else folder), force=force)
     settings = RunSettings(threads=threads, cores=cores, runs=runs, rounds=rounds)
     device = open_device(device_text, DeviceOptions(runtime=runtime))
     candidates = _candidates(names or (() if files else (DEFAULT_MODEL,)), files, resolution, runtime)
     if out is None:
-        folder.mkdir(exist_ok=True)
         out = folder / file_name(device_text, started)
     results = _measure(device, candidates, settings, started, out)
     _print(results, out, as_json)
@@ -129,6 +127,8 @@ def _measure(device: Device, candidates: list[Candidate], settings: RunSettings,
             task = bar.add_task("measuring", total=settings.rounds * len(candidates))
             for points in measure(device, candidates, settings):
                 results = results.with_points(points)
+                # The default folder is made only when there is something to put into it.
+                out.parent.mkdir(exist_ok=True)
                 save(results, out)
                 bar.update(task, advance=1, refresh=True)
     except KeyboardInterrupt:
