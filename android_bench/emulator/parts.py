@@ -1,0 +1,103 @@
+"""Folders that are made once and checked ever after: built beside their place, renamed when whole, verified by hash."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Callable, Iterator, Sequence
+
+from evit_mobile.errors import MachineError
+from evit_mobile.weights import sha256_of
+
+_MARKER = ".made.json"
+
+#: Longest time for one command, seconds: downloads of some 15 MB.
+TIMEOUT_S = 300.0
+
+
+def ensure(folder: Path, key: str, make: Callable[[Path], None]) -> bool:
+    """Let ``folder`` hold what ``make`` puts into an empty folder; True when it had to be made.
+
+    Args:
+        key: everything that the content depends on; another key makes it anew, and so does a file that is gone or was changed.
+
+    Raises:
+        MachineError: from ``make``; nothing half-made is left.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(folder.with_name(f".{folder.name}.lock")):
+        if is_whole(folder, key):
+            return False
+        building = Path(tempfile.mkdtemp(prefix=f".building-{folder.name}-", dir=folder.parent))
+        try:
+            make(building)
+            marker = {"key": _digest(key), "files": {path: sha256_of(building / path) for path in _files(building)}}
+            (building / _MARKER).write_text(json.dumps(marker, indent=1))
+            building.chmod(0o755)
+            if folder.exists():
+                shutil.rmtree(folder)
+            building.rename(folder)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    return True
+
+
+def is_whole(folder: Path, key: str) -> bool:
+    """Whether ``folder`` was made from ``key`` and every file that it was made with is unchanged; files added later do not count."""
+    try:
+        marker = json.loads((folder / _MARKER).read_text())
+        return bool(marker["key"] == _digest(key)) and all(sha256_of(folder / name) == sha for name, sha in marker["files"].items())
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over the names and hashes of all files that a folder was made with."""
+    return hashlib.sha256(json.dumps(json.loads((folder / _MARKER).read_text())["files"], sort_keys=True).encode()).hexdigest()
+
+
+def command(arguments: Sequence[str | Path], what: str, hint: str) -> str:
+    """Run a program of this machine and give what it printed.
+
+    Args:
+        what: what it was for, in the words of an error: ``{what} failed: …``.
+
+    Raises:
+        MachineError: it is absent, failed, or took too long; with the last line that it wrote.
+    """
+    try:
+        done = subprocess.run(
+            [str(argument) for argument in arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S
+        )
+    except FileNotFoundError as error:
+        raise MachineError(f"{what} failed: there is no {arguments[0]}", hint=hint) from error
+    except subprocess.TimeoutExpired as error:
+        raise MachineError(f"{what} failed: not done within {TIMEOUT_S:g} s", hint="is the network slow?") from error
+    if done.returncode:
+        lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        named = [line for line in lines if line.lower().startswith(("e:", "error"))]
+        reason = (named or lines or [f"exit code {done.returncode}"])[-1]
+        raise MachineError(f"{what} failed: {reason}", hint=hint)
+    return done.stdout
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Only one process at a time makes a folder; another waits and then finds it made."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
