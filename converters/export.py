@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import io
+import os
+import tempfile
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -44,17 +45,18 @@ def _export_module(module: nn.Module, resolution: Resolution, outputs: tuple[str
             flat = flatten_outputs(module(image), outputs)
     except (RuntimeError, ValueError, TypeError) as error:
         raise RequestError(f"{name} cannot run on a [1, 3, {resolution.height}, {resolution.width}] image: {first_line(error)}") from error
-    buffer = io.BytesIO()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory(prefix="evit-mobile-") as folder, warnings.catch_warnings(action="ignore"):
+        path = os.path.join(folder, "model.onnx")
+        try:
             torch.onnx.export(
-                _flat_module(module, outputs), (image,), buffer, dynamo=False, opset_version=OPSET,
+                _flat_module(module, outputs), (image,), path, dynamo=False, opset_version=OPSET,
                 input_names=[INPUT_NAME], output_names=list(flat), do_constant_folding=True,
             )  # fmt: skip
-    except Exception as error:  # the exporter raises whatever an operator's lowering raises
-        raise MachineError(f"PyTorch could not export {name} to ONNX: {type(error).__name__}: {first_line(error)}") from error
-    return onnx.load_model_from_string(buffer.getvalue())
+        except OSError:
+            raise
+        except Exception as error:  # the exporter raises whatever an operator's lowering raises
+            raise MachineError(f"PyTorch could not export {name} to ONNX: {type(error).__name__}: {first_line(error)}") from error
+        return onnx.load(path)
 
 
 def _flat_module(module: nn.Module, outputs: tuple[str, ...]) -> nn.Module:

@@ -1,4 +1,4 @@
-"""ONNX to a .tflite flatbuffer: onnx2tf's direct backend behind one function."""
+"""ONNX to a .tflite flatbuffer: onnx2tf's direct backend behind one call."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
 
 from evit_mobile.errors import MachineError
 
@@ -18,43 +19,59 @@ if TYPE_CHECKING:
 TIMEOUT_S = 1800
 
 
-def lower(model: onnx.ModelProto, *, simplify: bool = False) -> bytes:
-    """A float32 .tflite that computes ``model``, NHWC, with a ``serving_default`` signature under the ONNX names.
+class Lowering:
+    """A process that loads onnx2tf as soon as the context is entered, and lowers one model.
 
-    ``simplify`` lets onnx2tf run its own graph simplifier first, as its command line does; our passes make that unnecessary.
-
-    Raises:
-        MachineError: onnx2tf failed, crashed or hung; its last words are in the message.
+    Args:
+        simplify: let onnx2tf run its own graph simplifier first, as its command line does; our passes make that unnecessary.
     """
-    import onnx
 
-    with tempfile.TemporaryDirectory(prefix="evit-mobile-") as name:
-        folder = Path(name)
+    def __init__(self, *, simplify: bool = False) -> None:
+        self._flags = ["--simplify"] if simplify else []
+
+    def __enter__(self) -> Self:
+        self._folder = tempfile.TemporaryDirectory(prefix="evit-mobile-")
+        # The worker must find this very package, wherever the user's working directory and PYTHONPATH point.
+        paths = [str(Path(__file__).resolve().parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "converters.onnx2tf_worker", "model.onnx", "out", *self._flags],
+            cwd=self._folder.name, env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "ignore"},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        )  # fmt: skip
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._folder.cleanup()
+
+    def lower(self, model: onnx.ModelProto) -> bytes:
+        """A float32 .tflite that computes ``model``, NHWC, with a ``serving_default`` signature under the ONNX names.
+
+        Raises:
+            MachineError: onnx2tf failed, crashed or hung; its last words are in the message.
+        """
+        import onnx
+
+        folder = Path(self._folder.name)
         onnx.save(model, folder / "model.onnx")
-        words = _run_worker(folder, simplify)
+        words = self._finish()
         results = list((folder / "out").glob("*_float32.tflite"))
         if len(results) != 1:
-            raise MachineError(f"onnx2tf made no model: {words or 'no message'}")
+            raise MachineError(f"onnx2tf made no model: {words}")
         return results[0].read_bytes()
 
-
-def _run_worker(folder: Path, simplify: bool) -> str:
-    """Run onnx2tf in ``folder`` and return the last line that it printed."""
-    command = [sys.executable, "-m", "converters.onnx2tf_worker", "model.onnx", "out", *(["--simplify"] if simplify else [])]
-    # The worker must find this very package, wherever the user's working directory and PYTHONPATH point.
-    paths = [str(Path(__file__).resolve().parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "ignore"}
-    try:
-        done = subprocess.run(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=TIMEOUT_S, text=True, errors="replace", check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise MachineError(f"onnx2tf did not end within {TIMEOUT_S} s") from error
-    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    words = lines[-1] if lines else ""
-    if done.returncode < 0:
-        raise MachineError(f"onnx2tf was ended by signal {-done.returncode}: {words or 'no message'}", hint="out of memory?")
-    if done.returncode:
-        raise MachineError(f"onnx2tf failed: {words or f'exit code {done.returncode}'}")
-    return words
+    def _finish(self) -> str:
+        """Say that the file is there, wait for the end, and return the last line that was printed."""
+        try:
+            printed, _ = self._process.communicate("go\n", timeout=TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            raise MachineError(f"onnx2tf did not end within {TIMEOUT_S} s") from error
+        lines = [line.strip() for line in printed.splitlines() if line.strip()]
+        words = lines[-1] if lines else "no message"
+        code = self._process.returncode
+        if code < 0:
+            raise MachineError(f"onnx2tf was ended by signal {-code}: {words}", hint="out of memory?")
+        if code:
+            raise MachineError(f"onnx2tf failed: {words}")
+        return words

@@ -1,6 +1,8 @@
 """Run as a program by ``converters.lower``: ``python -m converters.onnx2tf_worker IN.onnx OUT_FOLDER [--simplify]``.
 
 In a process of its own, because onnx2tf prints, writes into the working directory, exits on errors and keeps hundreds of megabytes.
+It loads onnx2tf, which takes seconds, and then waits for a line on standard input that says that the ONNX file is there; so it loads
+while the model is still being exported. Without that line there is nothing to do.
 """
 
 from __future__ import annotations
@@ -10,10 +12,12 @@ import sys
 
 def main() -> None:
     """Lower the ONNX file by onnx2tf's flatbuffer backend; results land in the folder."""
-    import onnx2tf
+    from onnx2tf.onnx2tf import convert
 
     onnx_path, folder, *flags = sys.argv[1:]
-    onnx2tf.convert(
+    if not sys.stdin.readline():
+        return
+    convert(
         input_onnx_file_path=onnx_path,
         output_folder_path=folder,
         tflite_backend="flatbuffer_direct",

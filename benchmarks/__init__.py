@@ -1,0 +1,1 @@
+"""Benchmarks whose results are recorded under ``results/``. Not installed; may import anything, imported by nothing."""

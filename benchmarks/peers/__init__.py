@@ -1,0 +1,1 @@
+"""The same networks and weights through other converters, measured side by side."""
