@@ -13,10 +13,12 @@ from evit_mobile.errors import RequestError
 from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from evit_mobile.runtimes import Runtime
 
 
-class ResolutionType(click.ParamType):
+class ResolutionType(click.ParamType[Resolution]):
     """``288`` or ``704x1408`` (height x width)."""
 
     name = "SIDE|HxW"
@@ -62,6 +64,14 @@ def chosen_runtimes(names: Sequence[str]) -> list[Runtime]:
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
     click.echo(json.dumps(value, indent=2))
+
+
+def table_console() -> Console:
+    """Where tables go: as wide as the terminal, and in a log or a pipe, which has no width, wide enough for all of ours."""
+    from rich.console import Console
+
+    found = Console(highlight=False, markup=False)
+    return found if found.is_terminal else Console(highlight=False, markup=False, width=160)
 
 
 @contextlib.contextmanager

@@ -82,8 +82,8 @@ class DepthwiseSeparable(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, H, W]."""
-        y: Tensor = self.project(self.depthwise(x))
-        return x + y
+        y: Tensor = x + self.project(self.depthwise(x))
+        return y
 
 
 class MBConv(nn.Module):
@@ -104,8 +104,8 @@ class MBConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, Cin, H, W] -> [B, Cout, H / stride, W / stride]."""
-        y: Tensor = self.project(self.depthwise(self.expand(x)))
-        return self.shortcut(x) + y
+        y: Tensor = self.shortcut(x) + self.project(self.depthwise(self.expand(x)))
+        return y
 
 
 class ReluLinearAttention(nn.Module):
@@ -130,8 +130,8 @@ class ReluLinearAttention(nn.Module):
         numerator = (v @ k.transpose(-1, -2)) @ q
         denominator = k.sum(-1, keepdim=True).transpose(-1, -2) @ q
         out = numerator / (denominator + self.eps)
-        y: Tensor = self.proj(out.reshape(batch, self.heads * self.head_dim, height, width))
-        return x + y
+        y: Tensor = x + self.proj(out.reshape(batch, self.heads * self.head_dim, height, width))
+        return y
 
 
 class ConvFeedForward(nn.Module):
@@ -149,7 +149,8 @@ class ConvFeedForward(nn.Module):
         """[B, C, H, W] -> [B, C, H, W]."""
         y = F.hardswish(self.expand(self.norm(x)))
         y = F.hardswish(self.depthwise(y))
-        return x + self.project(y)
+        y = x + self.project(y)
+        return y
 
 
 class EfficientViTBackbone(nn.Module):
