@@ -5,8 +5,8 @@
  *   end <instructions>                         the guest's exit
  * A mark counts what the marking thread's process executed until then, all its threads together.
  *
- * The declarations are those of qemu-plugin.h, which no distribution packages with user-mode QEMU. The functions used here are the same
- * in plugin API 0 to 5 (QEMU 4.2 to 10); only the number that a plugin must claim differs: PLUGIN_VERSION is given by the build.
+ * The declarations are those of qemu-plugin.h, which no distribution packages with user-mode QEMU. The functions used here are the
+ * same in plugin API 0 to 5 (QEMU 4.2 to 10); only the number that a plugin must claim differs: PLUGIN_VERSION is given by the build.
  */
 #include <inttypes.h>
 #include <stddef.h>
@@ -26,7 +26,8 @@ struct qemu_plugin_tb;
 enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
 
 extern void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, struct qemu_plugin_tb *));
-extern void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, void (*)(unsigned, void *), enum qemu_plugin_cb_flags, void *);
+extern void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *, void (*)(unsigned, void *), enum qemu_plugin_cb_flags,
+                                                 void *);
 extern void qemu_plugin_register_vcpu_syscall_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, unsigned, int64_t, uint64_t, uint64_t,
                                                  uint64_t, uint64_t, uint64_t, uint64_t, uint64_t, uint64_t));
 extern void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, void (*)(qemu_plugin_id_t, void *), void *);

@@ -49,7 +49,7 @@ def ensure(folder: Path, key: str, make: Callable[[Path], None]) -> bool:
 
 
 def is_whole(folder: Path, key: str) -> bool:
-    """Whether ``folder`` was made from ``key`` and every file that it was made with is unchanged; files added later do not count."""
+    """Whether ``folder`` was made from ``key`` and no file that it was made with changed since; files added later do not count."""
     try:
         marker = json.loads((folder / _MARKER).read_text())
         return bool(marker["key"] == _digest(key)) and all(sha256_of(folder / name) == sha for name, sha in marker["files"].items())
@@ -81,8 +81,9 @@ def command(arguments: Sequence[str | Path], what: str, hint: str) -> str:
         raise MachineError(f"{what} failed: not done within {TIMEOUT_S:g} s", hint="is the network slow?") from error
     if done.returncode:
         lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+        # The first line that calls itself an error is the cause; a program that marks none says it last.
         named = [line for line in lines if line.lower().startswith(("e:", "error"))]
-        reason = (named or lines or [f"exit code {done.returncode}"])[-1]
+        reason = named[0] if named else lines[-1] if lines else f"exit code {done.returncode}"
         raise MachineError(f"{what} failed: {reason}", hint=hint)
     return done.stdout
 

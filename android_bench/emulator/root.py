@@ -76,7 +76,7 @@ class EmulatorRoot:
 def missing() -> list[str]:
     """What this machine lacks, one line each with the command that brings it; empty where everything is there."""
     if platform.system() != "Linux":
-        return [f"user-mode QEMU runs on Linux only, this is {platform.system()}: use a Linux machine, container or virtual machine"]
+        return [f"user-mode QEMU runs on Linux only, this is {platform.system()}: use a Linux machine or container"]
     lacking = [
         f"{need.program} ({need.purpose}) is missing: apt-get install {need.package}"
         for need in NEEDS
@@ -130,7 +130,7 @@ def qemu_version(qemu: Path) -> str:
     Raises:
         MachineError: it does not start, or states none.
     """
-    printed = parts.command([qemu, "--version"], "asking QEMU for its version", "reinstall it: apt-get install --reinstall qemu-user")
+    printed = parts.command([qemu, "--version"], "asking QEMU for its version", "apt-get install --reinstall qemu-user")
     match = re.search(r"version (\d+\.\d+\.\d+)", printed)
     if match is None:
         raise MachineError(f"{qemu} does not say its version: {printed.strip()[:80]!r}")
@@ -195,15 +195,13 @@ def _fetch_litert(place: Path, lock: Path) -> None:
 
 
 def _build_programs(place: Path, version: str) -> None:
-    build = "building {}"
     hint = "apt-get install gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
-    parts.command(
-        ["aarch64-linux-gnu-gcc", "-O2", "-o", place / "runner", _SOURCES / "runner.c", "-ldl", "-lm"], build.format("the runner"), hint
-    )
+    arguments = ["-O2", "-o", place / "runner", _SOURCES / "runner.c", "-ldl", "-lm"]
+    parts.command(["aarch64-linux-gnu-gcc", *arguments], "building the runner", hint)
     # QEMU loads a plugin that claims an interface version in its range: 0 to 1 until release 8.2, at least 2 since 9.0.
     claimed = 1 if int(version.split(".")[0]) < 9 else 2
     flags = ["-O2", "-fPIC", "-shared", "-fvisibility=hidden", f"-DPLUGIN_VERSION={claimed}"]
-    parts.command(["gcc", *flags, "-o", place / "icount.so", _SOURCES / "icount.c"], build.format("the instruction counter"), hint)
+    parts.command(["gcc", *flags, "-o", place / "icount.so", _SOURCES / "icount.c"], "building the instruction counter", hint)
 
 
 def is_administrator() -> bool:

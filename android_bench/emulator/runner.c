@@ -1,11 +1,11 @@
 /* Runs a .tflite with LiteRT on an Arm64 system and prints what the official benchmark_model prints.
  *
- * libLiteRt.so is opened at run time, so one binary serves every release whose C API it knows: up to 2.1 CPU options have functions of
- * their own, from 2.2 on they travel as a TOML text and a model is created in an environment. Declarations follow litert/c of
+ * libLiteRt.so is opened at run time, so one binary serves every release whose C API it knows: up to 2.1 CPU options have functions
+ * of their own, from 2.2 on they travel as a TOML text and a model is created in an environment. Declarations follow litert/c of
  * github.com/google-ai-edge/LiteRT.
  *
- * Flags as benchmark_model's, with its defaults: --graph --num_threads --num_runs --warmup_runs --min_secs --warmup_min_secs --max_secs.
- * Beyond them:
+ * Flags as benchmark_model's, with its defaults: --graph --num_threads --num_runs --warmup_runs --min_secs --warmup_min_secs
+ * --max_secs. Beyond them:
  *   --litert_lib=PATH         the library (default libLiteRt.so, found by the dynamic loader)
  *   --input_files=A,B,...     raw bytes for the inputs, in order of the signature; else seeded noise in [0, 1)
  *   --output_files=A,B,...    where the outputs' raw bytes go after the last run
