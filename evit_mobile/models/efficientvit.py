@@ -149,8 +149,8 @@ class ConvFeedForward(nn.Module):
         """[B, C, H, W] -> [B, C, H, W]."""
         y = F.hardswish(self.expand(self.norm(x)))
         y = F.hardswish(self.depthwise(y))
-        y = x + self.project(y)
-        return y
+        out: Tensor = x + self.project(y)
+        return out
 
 
 class EfficientViTBackbone(nn.Module):
