@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from converters.passes.base import Declined, Pass, PassReport, PassResult
 from converters.passes.fold_constants import FoldConstants
 from converters.passes.graph import tidy
+from converters.passes.hard_sigmoid import HardSigmoid
+from converters.passes.layer_norm import LayerNorm
 from converters.passes.linear_attention import ATTENTION_FORMS, LinearAttention
 from evit_mobile.errors import EvitMobileError, MachineError
 from evit_mobile.specs import Target
@@ -26,7 +28,9 @@ def ordered_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
     """Every pass in the order in which it runs."""
     return (
         FoldConstants(),  # first: the others read constants and static shapes
+        LayerNorm(),  # before the attention, which splits the projections that take up scale and shift
         LinearAttention(attention_form),
+        HardSigmoid(),
     )
 
 

@@ -8,9 +8,11 @@ their convolutions, ``HardSwish`` and ``HardSigmoid`` as one node each (x · rel
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from converters.passes.base import PassResult
+from converters.passes.graph import shape_of
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:
@@ -18,8 +20,14 @@ if TYPE_CHECKING:
     from onnxscript.rewriter import RewriteRuleSet
 
 
+#: Rounds after which a graph that still changes is left as it is; what exporters write settles in two or three.
+_ROUNDS = 6
+#: Tensors that are computed from constants are stored up to this many elements: shapes, pads and bounds, not activations.
+_STORED_ELEMENTS = 1024
+
+
 class FoldConstants:
-    """Shape inference, constant folding and the library's peephole rules, until nothing changes (two rounds are enough)."""
+    """Shape inference, constant folding and the library's peephole rules, until nothing changes."""
 
     name = "fold-constants"
     reason = "shapes and constants must be known before anything can be recognised by its algebra"
@@ -31,19 +39,27 @@ class FoldConstants:
         result = PassResult()
         common.InlinePass()(model)
         rules = _rules()
-        for _ in range(2):
+        for _ in range(_ROUNDS):
             common.ShapeInferencePass()(model)
-            folded = optimizer.fold_constants(model)
+            folded = optimizer.fold_constants(model, should_fold=_should_fold)
             common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
             common.IdentityEliminationPass()(model)
             common.CommonSubexpressionEliminationPass()(model)
             applied = rules.apply_to_model(model)
             common.RemoveUnusedNodesPass()(model)
             result.fired += applied + int(folded.modified)
-            if not applied:
+            if not applied and not folded.modified:
                 break
         common.RemoveUnusedOpsetsPass()(model)
         return result
+
+
+def _should_fold(node: ir.Node) -> bool | None:
+    """The library keeps every ConstantOfShape, even the two numbers of a pad; None leaves the choice to it."""
+    if node.op_type != "ConstantOfShape":
+        return None
+    shape = shape_of(node.outputs[0])
+    return shape is not None and math.prod(shape) <= _STORED_ELEMENTS
 
 
 def _rules() -> RewriteRuleSet:

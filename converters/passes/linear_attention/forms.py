@@ -139,7 +139,7 @@ def _apply_folded(o: Operands, state: ir.Value, sums: ir.Value) -> ir.Value:
     assert o.projection is not None
     emit, (h, dk, dv, n) = o.emit, (o.heads, o.key_width, o.value_width, o.tokens)
     outputs = o.projection.weight.shape[0]
-    weight = np.float32(o.projection.weight * o.gain).T.reshape(h, dv, outputs)
+    weight = (o.projection.weight * np.float32(o.gain)).T.reshape(h, dv, outputs)
     folded = emit.op("MatMul", "kv_projected", [state, emit.constant("projection", weight)], [h, dk, outputs])
     q = emit.reshape("q", emit.transpose("q_nhwc", o.q, _NHWC), [n, h, dk])
     weighted = emit.op("Mul", "q_weighted", [q, emit.reshape("k_sum_row", sums, [1, h, dk])], [n, h, dk])
@@ -147,7 +147,7 @@ def _apply_folded(o: Operands, state: ir.Value, sums: ir.Value) -> ir.Value:
     q = emit.reshape("q_tokens", emit.op("Div", "q_normalised", [q, denominator], [n, h, dk]), [1, n, h * dk])
     out = emit.op("MatMul", "attended", [q, emit.reshape("kv_rows", folded, [1, h * dk, outputs])], [1, n, outputs])
     if o.projection.bias.any():
-        out = emit.op("Add", "biased", [out, emit.constant("projection_bias", np.float32(o.projection.bias))], [1, n, outputs])
+        out = emit.op("Add", "biased", [out, emit.constant("projection_bias", o.projection.bias)], [1, n, outputs])
     return emit.transpose("attended_image", emit.reshape("attended_nhwc", out, [1, *o.image, outputs]), _NCHW)
 
 
@@ -199,7 +199,9 @@ def _scaled(o: Operands, state: ir.Value) -> ir.Value:
     """``gain`` · KV: the smallest tensor that it can be multiplied to."""
     shape = shape_of(state)
     assert shape is not None
-    return state if o.gain == 1.0 else o.emit.op("Mul", "kv_scaled", [state, o.emit.constant("gain", np.float32([o.gain]))], shape)
+    if o.gain == 1.0:
+        return state
+    return o.emit.op("Mul", "kv_scaled", [state, o.emit.constant("gain", np.array([o.gain], np.float32))], shape)
 
 
 def _guarded(o: Operands, denominator: ir.Value) -> ir.Value:
@@ -208,5 +210,5 @@ def _guarded(o: Operands, denominator: ir.Value) -> ir.Value:
     assert shape is not None
     if o.epsilon == 0.0:
         return denominator
-    epsilon = o.emit.constant("epsilon", np.float32([o.epsilon]))
+    epsilon = o.emit.constant("epsilon", np.array([o.epsilon], np.float32))
     return o.emit.op("Max" if o.epsilon_is_floor else "Add", "denominator_guarded", [denominator, epsilon], shape)
