@@ -77,7 +77,7 @@ class Emitter:
         import onnx_ir as ir
 
         full_name = self._fresh(name)
-        tensor = ir.tensor(np.ascontiguousarray(array), name=full_name)
+        tensor = ir.tensor(np.require(array, requirements="C"), name=full_name)
         value = ir.Value(name=full_name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
         self._graph.register_initializer(value)
         return value
