@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Sequence
 import click
 
 from evit_mobile.cli.options import chosen_runtimes, json_option, print_json, progress, runtime_option
+from evit_mobile.cli.survey_table import print_survey
 from evit_mobile.errors import EvitMobileError
 
 if TYPE_CHECKING:
     from converters.inspect import Inspection, TensorSummary
+    from converters.survey import SurveyRow
     from evit_mobile.runtimes import Runtime
 
 
@@ -40,12 +42,16 @@ def command(file: Path, runtimes: Sequence[str], list_ops: bool, as_json: bool) 
         else:
             _print_one(found, list_ops)
         return
+    from converters.survey import survey
+
     with progress(f"inspecting {file}"):
         results = {runtime.name: _try(file, runtime) for runtime in chosen}
+        rows = survey(file, chosen)
     if as_json:
-        print_json({"file": str(file), "runtimes": {name: _plain(result) for name, result in results.items()}})
+        runtimes_found = {row.runtime: {**_plain(results[row.runtime]), "survey": row.to_json()} for row in rows}
+        print_json({"file": str(file), "runtimes": runtimes_found})
     else:
-        _print_many(file, results)
+        _print_many(file, results, rows)
 
 
 def _try(file: Path, runtime: Runtime) -> Inspection | str:
@@ -66,26 +72,14 @@ def _plain(result: Inspection | str) -> dict[str, Any]:
     return {"error": result} if isinstance(result, str) else {"error": None, **result.to_json()}
 
 
-def _print_many(file: Path, results: dict[str, Inspection | str]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(soft_wrap=True)
-    table = Table(box=box.SIMPLE)
-    for heading in ("runtime", "ops", "partitions", "undelegated", ""):
-        table.add_column(heading, no_wrap=True)
-    for name, result in results.items():
-        if isinstance(result, str):
-            table.add_row(name, "", "", "", result)
-            continue
-        kinds = Counter(op.type for op in result.undelegated)
-        table.add_row(
-            result.runtime_version or name, str(result.op_total), str(result.partitions), str(len(result.undelegated)),
-            ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()),
-        )  # fmt: skip
-    console.print(str(file), markup=False)
-    console.print(table)
+def _print_many(file: Path, results: dict[str, Inspection | str], rows: Sequence[SurveyRow]) -> None:
+    click.echo(str(file))
+    print_survey(rows)
+    found = [result for result in results.values() if not isinstance(result, str)]
+    if found:
+        first = found[0]
+        needed = first.minimum_runtime or "of unknown version"
+        click.echo(f"{first.op_total} ops; by their versions they need TFLite {needed} or newer")
 
 
 def _print_one(found: Inspection, list_ops: bool) -> None:

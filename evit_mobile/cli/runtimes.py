@@ -7,7 +7,7 @@ from typing import Sequence
 
 import click
 
-from evit_mobile.cli.options import json_option, print_json, progress
+from evit_mobile.cli.options import json_option, print_json, progress, table_console
 from evit_mobile.errors import RequestError
 from evit_mobile.runtimes import RUNTIMES, Runtime
 
@@ -56,14 +56,13 @@ def _show(runtimes: Sequence[Runtime], as_json: bool) -> None:
     if as_json:
         print_json([dataclasses.asdict(state) for state in states])
         return
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("runtime", "package", "version", "python", "state", box=None, pad_edge=False)
     table.add_column("path", overflow="fold")
     for state in states:
         table.add_row(state.name, state.package, state.version, state.python or "", state.problem or "installed", state.path)
-    Console(soft_wrap=True).print(table)
+    table_console().print(table)
     missing = [state.name for state in states if not state.installed]
     if missing:
         click.echo(f"\nto install: evit-mobile runtimes install {' '.join(missing)}")

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Sequence
 import click
 
 from evit_mobile.cli.options import (
-    chosen_runtimes, json_option, print_json, progress, resolution_option, runtime_option, weights_option,
+    chosen_runtimes, json_option, print_json, progress, resolution_option, runtime_option, table_console, weights_option,
 )  # fmt: skip
+from evit_mobile.cli.survey_table import print_survey
 from evit_mobile.errors import ClaimError
 from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
     from converters.layers import LayerReport
     from converters.parity import ParityReport, ParityRow
+    from converters.survey import SurveyRow
 
 
 @click.command("verify")
@@ -40,14 +42,16 @@ def command(
     """
     from converters.parity import verify_model
     from converters.reference import Request
+    from converters.survey import survey
 
     chosen = chosen_runtimes(runtimes)
     with progress(f"verifying {file}"):
         report = verify_model(file, Request(model, resolution, weights), runtimes=chosen, image=image, layers=layers)
+        rows = survey(file, chosen) if len(chosen) > 1 else []
     if as_json:
-        print_json(report.to_json())
+        print_json({**report.to_json(), "survey": [row.to_json() for row in rows]})
     else:
-        _print(report)
+        _print(report, rows)
     if not report.passed:
         raise ClaimError(_reason(report))
 
@@ -62,8 +66,7 @@ def _reason(report: ParityReport) -> str:
     return f"{report.file} has no parity with {report.reference}: {worst.describe()}: {figure}"
 
 
-def _print(report: ParityReport) -> None:
-    from rich.console import Console
+def _print(report: ParityReport, survey_rows: Sequence[SurveyRow]) -> None:
     from rich.table import Table
 
     table = Table(
@@ -78,12 +81,22 @@ def _print(report: ParityReport) -> None:
     for state in report.runtimes:
         if state.error or state.version is None:
             table.add_row(state.name, "", "", "", state.error or "not installed", "", "", "failed" if state.error else "left out")
-    console = Console()
+    console = table_console()
     console.print(table)
     console.print(f"inputs: {', '.join(report.inputs)}; bound on the relative error: {report.bound:.0e}", soft_wrap=True)
+    if survey_rows:
+        print_survey(survey_rows, {state.name: _parity(report, state.name) for state in report.runtimes})
     if report.layers is not None:
-        console.print(_layers_text(report.layers), highlight=False, soft_wrap=True)
+        console.print(_layers_text(report.layers), soft_wrap=True)
     console.print("passed" if report.passed else "failed")
+
+
+def _parity(report: ParityReport, runtime: str) -> str:
+    rows = [row for row in report.rows if row.runtime == runtime]
+    if not rows:
+        return ""
+    worst = max(row.difference.relative_error or 0.0 for row in rows)
+    return f"{'passed' if all(row.passed for row in rows) else 'failed'}, {worst:.1e}"
 
 
 def _figures(rows: list[ParityRow]) -> tuple[str, str, str, str, str]:

@@ -20,7 +20,6 @@ from evit_mobile.runtimes.foreign import ForeignRuntime
 
 pytestmark = pytest.mark.timeout(900)  # the first use of a runtime downloads and installs it
 
-FOREIGN = [name for name, runtime in RUNTIMES.items() if isinstance(runtime, ForeignRuntime)]
 A = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
 B = np.full((1, 2, 3), 0.5, np.float32)
 
