@@ -161,7 +161,7 @@ def _print_table(rows: list[Row]) -> None:
     from rich.text import Text
 
     from evit_mobile.results.stats import Interval
-    from evit_mobile.results.summary import show, show_interval, significant, significant_interval, unit
+    from evit_mobile.results.summary import show, show_interval, significant, significant_interval, unit, visible
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", overflow="fold", min_width=12)
@@ -170,13 +170,13 @@ def _print_table(rows: list[Row]) -> None:
     for row in rows:
         summary, ratio, quantity = row.summary, row.ratio, row.point.quantity
         if summary is None or quantity is None:
-            table.add_row(Text(row.point.name), "failed")
+            table.add_row(Text(visible(row.point.name)), "failed")
             continue
         cells = [f"{show(quantity, summary.median)} {unit(quantity)}", show_interval(quantity, summary.interval)]
         cells.append(show_interval(quantity, Interval(summary.p10, summary.p90)))
         if ratio is not None:
             cells += [significant(ratio.value), significant_interval(ratio.interval), row.verdict]
-        table.add_row(Text(row.point.name), *cells)
+        table.add_row(Text(visible(row.point.name)), *cells)
     # Into a pipe or a file a row stays one line, however long.
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 

@@ -9,7 +9,7 @@ from typing import Any, Sequence
 import numpy as np
 
 from evit_mobile.results.record import Quantity
-from evit_mobile.results.summary import Row, scale, show, title, unit
+from evit_mobile.results.summary import Row, scale, show, title, unit, visible
 
 #: Wider than this from the least to the greatest value, an axis is logarithmic.
 LOG_FROM_RATIO = 10.0
@@ -66,7 +66,7 @@ def _draw_row(axes: Any, y: float, row: Row, quantity: Quantity, theme: Theme) -
         low, high = scale(quantity, summary.interval.low), scale(quantity, summary.interval.high)
         axes.hlines(y, low, high, color=theme.accent, linewidth=5, alpha=0.6, zorder=3)
     axes.plot(scale(quantity, summary.median), y, "o", color=theme.accent, markersize=6, zorder=4)
-    name = row.point.name if len(row.point.name) <= MAX_LABEL else row.point.name[: MAX_LABEL - 1] + "…"
+    name = visible(row.point.name if len(row.point.name) <= MAX_LABEL else row.point.name[: MAX_LABEL - 1] + "…")
     label = f"{name}  {show(quantity, summary.median)} {unit(quantity)}"
     axes.text(0.0, y + 0.26, label, transform=axes.get_yaxis_transform(), va="center", ha="left")
 

@@ -12,7 +12,7 @@ from evit_mobile.results import plot
 from evit_mobile.results.record import Conditions, Point, ResultSet, RunSettings
 from evit_mobile.results.stats import Interval
 from evit_mobile.results.summary import (
-    Row, caveats, rows, show, show_interval, significant, significant_interval, title, unit, warnings,
+    Row, caveats, rows, show, show_interval, significant, significant_interval, title, unit, visible, warnings,
 )  # fmt: skip
 
 TEMPLATE = "report.html.j2"
@@ -67,7 +67,10 @@ def render(named: Sequence[tuple[str, ResultSet]]) -> str:
     import jinja2
 
     # autoescape is on for whatever the template prints: names of devices, models and files are not ours.
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=lambda value: visible(value) if isinstance(value, str) else value,
+    )  # fmt: skip
     source = importlib.resources.files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8")
     return environment.from_string(source).render(sections=[_section(name, results) for name, results in named])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from dataclasses import dataclass
 from typing import Sequence
 
@@ -42,19 +43,27 @@ def rows(points: Sequence[Point]) -> list[Row]:
 
 def caveats(results: ResultSet) -> list[str]:
     """What every reader of these figures must know before the figures."""
-    device = results.device
+    device, soc = results.device, visible(results.device.soc)
     if device.kind == "qemu":
-        return [f"Emulated: instructions per inference on an emulated {device.soc}. They are no latency and no Snapdragon figure."]
+        return [f"Emulated: instructions per inference on an emulated {soc}. They are no latency and no Snapdragon figure."]
     if device.emulated:
-        return [f"Emulated: {device.soc} is imitated by another machine. These are no Snapdragon figures."]
+        return [f"Emulated: {soc} is imitated by another machine. These are no Snapdragon figures."]
     if device.kind == "host":
-        return [f"Measured on the host CPU ({device.soc}, {device.abi}). These are no Snapdragon figures."]
+        return [f"Measured on the host CPU ({soc}, {visible(device.abi)}). These are no Snapdragon figures."]
     return []
 
 
 def warnings(table: Sequence[Row]) -> list[str]:
     """The warnings and errors of all rows, each with the name of its point."""
-    return [f"{row.point.name}: {text}" for row in table for text in row.warnings]
+    return [visible(f"{row.point.name}: {text}") for row in table for text in row.warnings]
+
+
+def visible(text: str) -> str:
+    """``text`` with control and formatting characters replaced by U+FFFD.
+
+    Names come from devices and files: an escape sequence could rewrite a terminal, a bidirectional override the words behind it.
+    """
+    return "".join("\ufffd" if unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs") else char for char in text)
 
 
 def unit(quantity: Quantity) -> str:
@@ -111,8 +120,9 @@ def _warnings(point: Point) -> tuple[str, ...]:
     if len(point.rounds) < MIN_ROUNDS:
         found.append(f"fewer than {MIN_ROUNDS} rounds give no 95% interval")
     mask = point.rounds[0].cores_mask
-    if mask is not None and int(mask, 16).bit_count() < point.settings.threads:
-        found.append(f"{point.settings.threads} threads shared {int(mask, 16).bit_count()} cores")
+    cores = int(mask, 16).bit_count() if mask is not None else point.settings.threads
+    if cores < point.settings.threads:
+        found.append(f"{point.settings.threads} threads shared {cores} core{'s' if cores > 1 else ''}")
     reason = instability(point.values)
     if reason is not None:
         found.append(f"unstable: {reason}")

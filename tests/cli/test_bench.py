@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from evit_mobile.cli.main import main
 from evit_mobile.results.record import load
 from evit_mobile.weights import sha256_of
 
@@ -123,14 +124,18 @@ def test_existing_results_are_not_replaced_before_or_after_measuring(small_tflit
         (["--threads", "0"], "--threads"),
     ],
 )
-def test_bad_requests(arguments: list[str | Path], said: str, small_tflite: Path, tmp_path: Path) -> None:
+def test_bad_requests(
+    arguments: list[str], said: str, small_tflite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Exit code 2, one clear line, nothing left behind."""
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "foreign.tflite").write_bytes(b"\x89PNG" * 100)
     named = "--model" in arguments or "foreign.tflite" in arguments or "absent.tflite" in arguments
-    done = _run([*arguments, *QUICK] if named else [small_tflite, *arguments, *QUICK], tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert said in done.stderr and "Traceback" not in done.stderr
-    assert not done.stdout
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", *([] if named else [str(small_tflite)]), *arguments, *QUICK])
+    stdout, stderr = capsys.readouterr()
+    assert ended.value.code == 2, stderr
+    assert said in stderr and not stdout
     assert [path.name for path in tmp_path.iterdir()] == ["foreign.tflite"]
 
 

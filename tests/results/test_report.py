@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import unicodedata
 import xml.etree.ElementTree as ElementTree
 from datetime import UTC, datetime
 from html.parser import HTMLParser
@@ -16,8 +17,12 @@ from evit_mobile.results.record import (
 )  # fmt: skip
 from evit_mobile.results.report import render
 from evit_mobile.results.stats import summarise
+from evit_mobile.results.summary import visible
 
-HOSTILE = "<script>alert(1)</script>\"'><img src=http://evil.example/x onerror=alert(2)> $x_{$ {{ 7*7 }} ]]> --> \u202e\u65e5\u672c"
+HOSTILE = (
+    "\x00\x1b[2J<script>alert(1)</script>\"'>"
+    "<img src=http://evil.example/x onerror=alert(2)> $x_{$ {{ 7*7 }} ]]> --> \u202e\u65e5\u672c"
+)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -117,13 +122,15 @@ def test_hostile_text_stays_text() -> None:
     page = Page(render([(HOSTILE, hostile), ("b.json", _results(_device(), _timed(HOSTILE, 2e4)))]))
     assert {tag for tag, _ in page.elements}.isdisjoint({"script", "iframe", "object", "embed", "link", "form", "svg"})
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
-    assert HOSTILE in page.text
+    assert visible(HOSTILE) in page.text
+    # A bidirectional override would turn our own words round, a control character makes an SVG ill-formed.
+    assert not [char for char in page.text if unicodedata.category(char) in ("Cc", "Cf") and char != "\n"]
     for image in page.all("img"):
         assert image["src"].startswith("data:image/svg+xml;base64,")
         assert image["alt"]
         # The picture itself is well-formed and shows the name as far as it fits.
         tree = ElementTree.fromstring(base64.b64decode(image["src"].partition(",")[2]))
-        assert any("<script>" in (element.text or "") for element in tree.iter()) == (HOSTILE in image["alt"])
+        assert any("<script>" in (element.text or "") for element in tree.iter()) == (visible(HOSTILE) in image["alt"])
         assert not [element for element in tree.iter() if element.tag.endswith("script")]
 
 
@@ -154,7 +161,7 @@ def test_warnings_are_shown() -> None:
     wild = Point(**{**dict(_timed("wild", 2e4)), "rounds": tuple(Round(latency_us=(1e4, 2e4, 4e4), cores_mask="0x1") for _ in range(10))})
     threads = Point(**{**dict(wild), "settings": RunSettings(threads=4)})
     text = Page(render([("r.json", _results(_device(), few, wild, threads))])).text
-    for said in ("stopped after 3 of 10 rounds", "fewer than 6 rounds", "samples scatter", "4 threads shared 1 cores"):
+    for said in ("stopped after 3 of 10 rounds", "fewer than 6 rounds", "samples scatter", "4 threads shared 1 core"):
         assert said in text, said
 
 
