@@ -61,7 +61,7 @@ class AdbError(DeviceError):
 
     Attributes:
         command: the argument vector. serial: of the device; None where the command has none.
-        exit_code: of adb, None where it was stopped. stdout, stderr: as they came.
+        status: adb's exit code, None where it was stopped. stdout, stderr: as they came.
     """
 
     def __init__(
@@ -69,7 +69,9 @@ class AdbError(DeviceError):
         exit_code: int | None = None, stdout: str = "", stderr: str = "",
     ) -> None:  # fmt: skip
         super().__init__(message, hint=hint)
-        self.command, self.serial, self.exit_code, self.stdout, self.stderr = tuple(command), serial, exit_code, stdout, stderr
+        self.command = tuple(command)
+        self.serial, self.stdout, self.stderr = serial, stdout, stderr
+        self.status = exit_code
 
 
 class TransientAdbError(AdbError):

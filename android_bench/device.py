@@ -9,10 +9,14 @@ import importlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Sequence, cast
+from typing import Callable, Protocol, Sequence, cast
 
-from evit_mobile.errors import RequestError
+from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.results.record import Component, Conditions, DeviceInfo, Round, RunSettings
+
+
+class UnusableDeviceError(DeviceError):
+    """The device went away or is not fit to be measured: nothing more can be measured on it now, whatever the model."""
 
 
 class Device(Protocol):
@@ -36,20 +40,44 @@ class Device(Protocol):
         """
 
     def run(self, model: Path, settings: RunSettings) -> Round:
-        """One round, without conditions: load, first inference, warm-up, then at least ``runs / rounds`` measured inferences.
+        """One round: load, first inference, warm-up, then at least ``runs / rounds`` measured inferences.
 
-        Only valid inside ``prepare``.
+        Only valid inside ``prepare``. The conditions before it are the caller's to add, unless the device had to wait for them itself.
 
         Raises:
-            DeviceError: the run did not end as it should.
+            DeviceError: the run did not end as it should; an ``UnusableDeviceError`` where no other would.
         """
 
 
 @dataclass(frozen=True)
 class DeviceOptions:
-    """What a device can be told beyond its name; a kind reads what concerns it."""
+    """What a device can be told beyond its name; a kind reads what concerns it.
+
+    Attributes:
+        runtime: what runs the models on the host.
+        benchmark_binary: path or address of the ``benchmark_model`` for a phone; None takes the published one.
+        benchmark_sha256: what its hash must be; None takes any.
+        max_temperature_celsius: a phone is left to cool to this before each round; None lets only its own throttling count.
+        cool_timeout_s: how long a phone may take to become fit to be measured.
+        run_timeout_s: how long one process may take.
+        reconnect_s: how long a phone that went away is waited for.
+        fixed_performance, stay_awake, governor: set on a phone for the time of measuring; None and False leave things as they are.
+        clean: leave nothing on a phone afterwards.
+        say: told what is waited for, for people to read.
+    """
 
     runtime: str = "litert"
+    benchmark_binary: str | None = None
+    benchmark_sha256: str | None = None
+    max_temperature_celsius: float | None = None
+    cool_timeout_s: float = 600.0
+    run_timeout_s: float = 600.0
+    reconnect_s: float = 30.0
+    fixed_performance: bool = False
+    stay_awake: bool = False
+    governor: str | None = None
+    clean: bool = False
+    say: Callable[[str], None] = lambda text: None
 
 
 @dataclass(frozen=True)
@@ -68,6 +96,7 @@ class _DeviceModule(Protocol):
 #: By the prefix of ``--device``. Modules are imported when a device of their kind is asked for.
 KINDS = {
     "host": DeviceKind("host", "android_bench.host"),
+    "adb": DeviceKind("adb[:SERIAL[@host:port]]", "android_bench.phone"),
 }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Sequence
 
-from android_bench.device import Device
+from android_bench.device import Device, UnusableDeviceError
 from evit_mobile.errors import EvitMobileError
 from evit_mobile.results.record import Point, Round, RunSettings
 from evit_mobile.weights import sha256_of
@@ -32,6 +32,7 @@ def measure(device: Device, candidates: Sequence[Candidate], settings: RunSettin
 
     Raises:
         EvitMobileError: from ``Device.prepare``, before anything is measured.
+        UnusableDeviceError: later on; what was yielded stands.
     """
     points = [_empty_point(candidate, settings) for candidate in candidates]
     with device.prepare([candidate.path for candidate in candidates], settings):
@@ -62,7 +63,9 @@ def _advance(point: Point, device: Device, path: Path) -> Point:
     before = device.conditions()
     try:
         measured = device.run(path, point.settings)
+    except UnusableDeviceError:
+        raise
     except EvitMobileError as error:
         return Point(**{**dict(point), "error": str(error)})
-    whole = Round(**{**dict(measured), "before": before, "after": device.conditions()})
+    whole = Round(**{**dict(measured), "before": measured.before or before, "after": device.conditions()})
     return Point(**{**dict(point), "rounds": (*point.rounds, whole)})

@@ -46,7 +46,9 @@ def test_plain_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["01_default_m3", "02_xnn_true_m3", "03_prof_csv_stdout_m3", "03_prof_stdout_m3", "04_peakmem_m3", "05_result_file_m3", "06_threads2_m3"]
+    "name",
+    ["01_default_m3", "02_xnn_true_m3", "03_prof_csv_stdout_m3", "03_prof_stdout_m3", "04_peakmem_m3", "05_result_file_m3",
+     "06_threads2_m3"],
 )  # fmt: skip
 def test_what_else_is_printed_does_not_matter(name: str) -> None:
     assert sample(name).inference.count == 20

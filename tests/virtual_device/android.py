@@ -31,8 +31,10 @@ echo "$3" >/virtual/fixed_performance""",
     "input": 'echo "$*" >>/virtual/input',
 }
 #: toybox's commands that Android's /system/bin has too.
-TOYBOX = ("cat chmod cp df echo egrep fgrep find grep head id kill ln ls mkdir mv nproc printf ps rm rmdir sed seq sha256sum sleep sort stat "
-          "tail taskset test touch tr true uname wc").split()  # fmt: skip
+TOYBOX = (
+    "cat chmod cp df echo egrep fgrep find grep head id kill ln ls mkdir mv nproc printf ps rm rmdir sed seq sha256sum sleep sort stat "
+    "sync tail taskset test touch tr true uname wc"
+).split()
 
 
 @dataclass(frozen=True)
