@@ -196,7 +196,7 @@ def _fetch_litert(place: Path, lock: Path) -> None:
 
 def _build_programs(place: Path, version: str) -> None:
     hint = "apt-get install gcc libc6-dev gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
-    arguments = ["-O2", "-o", place / "runner", _SOURCES / "runner.c", "-ldl", "-lm"]
+    arguments: list[str | Path] = ["-O2", "-o", place / "runner", _SOURCES / "runner.c", "-ldl", "-lm"]
     parts.command(["aarch64-linux-gnu-gcc", *arguments], "building the runner", hint)
     # QEMU loads a plugin that claims an interface version in its range: 0 to 1 until release 8.2, at least 2 since 9.0.
     claimed = 1 if int(version.split(".")[0]) < 9 else 2

@@ -1,0 +1,191 @@
+"""Running a model on an emulated processor: its outputs, or the instructions of each inference."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Iterator, Sequence
+
+import numpy as np
+
+from android_bench.emulator.cpus import Cpu, make_prefix
+from android_bench.emulator.root import EmulatorRoot
+from evit_mobile.errors import DeviceError, MachineError, RequestError
+from evit_mobile.runtimes.session import Array, TensorInfo
+
+#: Longest run of one emulated program, seconds: the largest models take minutes.
+TIMEOUT_S = 1800.0
+
+#: Two counts agree when they differ by no more than this part of the smaller.
+AGREEMENT = 0.001
+#: A count that does not settle is tried again with twice the inferences, this often in all.
+TRIES = 3
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Inputs and outputs of a model, in the order in which the runner takes and gives them."""
+
+    inputs: list[TensorInfo]
+    outputs: list[TensorInfo]
+
+
+class Qemu:
+    """An emulated processor with one release of LiteRT.
+
+    Args:
+        root: from ``root.prepare``.
+        release: one of ``root.LITERT_RELEASES``.
+
+    Raises:
+        MachineError: this QEMU does not know the processor.
+    """
+
+    def __init__(self, root: EmulatorRoot, cpu: Cpu, release: str) -> None:
+        self.root, self.cpu, self.release = root, cpu, release
+        self.library = root.litert[release]
+        self.prefix = make_prefix(cpu, root.root)
+        known = subprocess.run([root.qemu, "-cpu", "help"], capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout.split()
+        if cpu.name not in known:
+            raise MachineError(f"QEMU {root.qemu_version} does not know the processor {cpu.name}", hint="install a newer qemu-user")
+        self._running: set[subprocess.Popen[str]] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def signature(self, model: Path) -> Signature:
+        """What ``model`` takes and gives.
+
+        Raises:
+            RequestError: LiteRT cannot load it.
+            DeviceError: the run did not end as it should.
+        """
+        try:
+            printed = self._run(model, ["--describe=true", "--num_runs=0", "--warmup_runs=0"])
+        except _LoadError as error:
+            raise RequestError(f"{model} cannot be loaded by ai-edge-litert {self.release} (arm64): {error.message}") from error
+        return Signature(_tensors("input", printed), _tensors("output", printed))
+
+    def infer(self, model: Path, inputs: Sequence[Array], signature: Signature) -> list[Array]:
+        """One inference: the outputs in order of the signature.
+
+        Raises:
+            DeviceError: the run did not end as it should.
+        """
+        with tempfile.TemporaryDirectory(prefix="evit-mobile-") as name:
+            folder = Path(name)
+            given = [folder / f"input{index}" for index in range(len(inputs))]
+            for path, array in zip(given, inputs):
+                path.write_bytes(np.ascontiguousarray(array).tobytes())
+            taken = [folder / f"output{index}" for index in range(len(signature.outputs))]
+            files = [f"--input_files={','.join(map(str, given))}", f"--output_files={','.join(map(str, taken))}"]
+            self._run(model, [*files, "--num_runs=1", "--warmup_runs=0"])
+            contents = [path.read_bytes() for path in taken]
+        return [np.frombuffer(content, info.dtype).reshape(info.shape) for content, info in zip(contents, signature.outputs)]
+
+    def count(self, model: Path, inferences: int) -> tuple[int, ...]:
+        """Instructions of each of at least two inferences after a first one, on one thread.
+
+        A count is the difference between what the process had executed right after an inference and right before it. The last two
+        agree within ``AGREEMENT``.
+
+        Raises:
+            DeviceError: the run did not end as it should, or the counts do not settle.
+        """
+        wanted = max(inferences, 2)
+        for _ in range(TRIES):
+            counts = self._count_once(model, wanted)
+            low, high = sorted(counts[-2:])
+            if high - low <= AGREEMENT * low:
+                return counts
+            wanted *= 2
+        raise DeviceError(
+            f"the instructions of {model.name} do not settle: {low} and {high} in the last two of {len(counts)} inferences",
+            hint="does the model do the same work every time?",
+        )
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """End whatever runs, and let nothing start inside the body."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.kill()
+        try:
+            yield
+        finally:
+            self._stopped = False
+
+    def _count_once(self, model: Path, inferences: int) -> tuple[int, ...]:
+        with tempfile.TemporaryDirectory(prefix="evit-mobile-") as name:
+            out = Path(name) / "counts"
+            arguments = [f"--num_runs={inferences}", "--warmup_runs=1"]
+            self._run(model, arguments, before=["-plugin", f"{self.root.plugin},out={out}"])
+            counts = _differences(out.read_text() if out.exists() else "")
+        if len(counts) != inferences:
+            raise DeviceError(f"{len(counts)} of {inferences} inferences of {model.name} were counted")
+        return counts
+
+    def _run(self, model: Path, arguments: Sequence[str], *, before: Sequence[str] = ()) -> str:
+        """Run the runner on one thread and give its standard output."""
+        command = [
+            str(self.root.qemu), "-L", str(self.prefix), "-cpu", self.cpu.name, *before, str(self.root.runner),
+            f"--graph={model.absolute()}", f"--litert_lib={self.library}", "--num_threads=1", "--min_secs=0", "--warmup_min_secs=0",
+            f"--max_secs={TIMEOUT_S:g}", *arguments,
+        ]  # fmt: skip
+        with self._lock:
+            if self._stopped:
+                raise DeviceError("the emulator was stopped")
+            # The host's LD_PRELOAD, QEMU_LOG and the like would reach the emulated program, so it gets an environment of its own.
+            process = subprocess.Popen(
+                command, env={"LANG": "C"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                errors="replace", start_new_session=True,
+            )  # fmt: skip
+            self._running.add(process)
+        try:
+            stdout, stderr = process.communicate(timeout=TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            raise DeviceError(f"{model.name} did not finish on {self.cpu.name} within {TIMEOUT_S:g} s") from error
+        finally:
+            process.kill()
+            process.wait()
+            with self._lock:
+                self._running.discard(process)
+        if process.returncode or "INFO: Inference timings in us:" not in stdout:
+            raise self._failure(model, process.returncode, stderr)
+        return stdout
+
+    def _failure(self, model: Path, code: int, stderr: str) -> DeviceError | MachineError:
+        lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+        refused = [line for line in lines if "plugin" in line.lower()]
+        if refused:
+            return MachineError(f"QEMU {self.root.qemu_version} refuses the instruction counter: {refused[0]}")
+        errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+        if any(line.startswith("Failed to load model") for line in errors):
+            return _LoadError(errors[0])
+        signals = [line for line in lines if line.startswith("qemu:")]
+        reason = (errors or signals or lines or [f"exit code {code} without a word"])[0]
+        return DeviceError(f"{model.name} failed on the emulated {self.cpu.title}: {reason}")
+
+
+class _LoadError(DeviceError):
+    """LiteRT refused the model."""
+
+
+def _tensors(role: str, printed: str) -> list[TensorInfo]:
+    """The runner's lines ``SIGNATURE input 0 FLOAT32 1,224,224,3 name``."""
+    found = re.findall(rf"^SIGNATURE {role} (\d+) (\w+) ([-\d,]*) (.*)$", printed, re.MULTILINE)
+    return [
+        TensorInfo(int(index), name, tuple(int(size) for size in shape.split(",") if size), dtype.lower())
+        for index, dtype, shape, name in found
+    ]
+
+
+def _differences(counts: str) -> tuple[int, ...]:
+    """From the counter's lines ``mark 0 N`` (before an inference) and ``mark 1 N`` (after it)."""
+    marks = [(int(which), int(count)) for which, count in re.findall(r"^mark (\d) (\d+)$", counts, re.MULTILINE)]
+    return tuple(after - before for (kind, before), (_, after) in zip(marks, marks[1:]) if kind == 0)

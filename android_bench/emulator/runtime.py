@@ -1,0 +1,83 @@
+"""The emulated processor as a runtime: what ``verify`` compares with PyTorch, with the kernels that a phone would run."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Callable, Iterator, Sequence
+
+import numpy as np
+
+from android_bench.emulator.qemu import Qemu, Signature
+from evit_mobile.errors import RequestError
+from evit_mobile.runtimes.base import RuntimeStatus
+from evit_mobile.runtimes.session import Array, OpInfo, TensorInfo
+
+
+class EmulatedSession:
+    """A model on an emulated processor: every inference is a process of its own. Times, ops and tensors are not to be had."""
+
+    def __init__(self, qemu: Qemu, model: Path, signature: Signature) -> None:
+        self._qemu, self._model, self._signature = qemu, model, signature
+        self.inputs, self.outputs = signature.inputs, signature.outputs
+
+    def output_names(self) -> list[str]:
+        """Names of the outputs by the model's signature, in the order of ``run``."""
+        return [info.name for info in self.outputs]
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """One inference; arrays in the model's own layout and type, in order of ``self.inputs``.
+
+        Raises:
+            ValueError: they do not fit.
+            DeviceError: the run did not end as it should.
+        """
+        if len(inputs) != len(self.inputs):
+            raise ValueError(f"the model has {len(self.inputs)} inputs, {len(inputs)} were given")
+        for info, array in zip(self.inputs, inputs):
+            if array.shape != info.shape or array.dtype != np.dtype(info.dtype):
+                raise ValueError(f"{info.name} takes {info.dtype} {info.shape}, {array.dtype} {array.shape} was given")
+        return self._qemu.infer(self._model, inputs, self._signature)
+
+    def time_us(self, inputs: Sequence[Array], runs: int) -> list[float]:
+        raise RequestError("an emulated processor has no latency", hint="bench --device qemu: counts its instructions")
+
+    def ops(self) -> list[OpInfo]:
+        raise RequestError("LiteRT does not tell an emulated model's ops", hint="inspect it on a runtime of this machine")
+
+    def tensors(self) -> list[TensorInfo]:
+        raise RequestError("LiteRT does not tell an emulated model's tensors", hint="inspect it on a runtime of this machine")
+
+
+class EmulatedRuntime:
+    """LiteRT for arm64 on an emulated processor, under the name of its device."""
+
+    #: The one way in which it runs a model: (XNNPACK, threads).
+    configurations = ((True, 1),)
+
+    def __init__(self, qemu: Qemu) -> None:
+        self._qemu = qemu
+
+    @property
+    def name(self) -> str:
+        return f"qemu:{self._qemu.cpu.name}"
+
+    def version(self) -> str:
+        return f"ai-edge-litert {self._qemu.release} (arm64)"
+
+    def status(self) -> RuntimeStatus:
+        return RuntimeStatus(self.name, "ai-edge-litert", self._qemu.release, True, None, None, str(self._qemu.library.parent))
+
+    def install(self, progress: Callable[[str], None] = lambda text: None) -> bool:
+        return False
+
+    @contextlib.contextmanager
+    def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> Iterator[EmulatedSession]:
+        """The model's session.
+
+        Raises:
+            RequestError: LiteRT cannot load the file, or is asked for several threads or to leave XNNPACK out.
+        """
+        if (xnnpack, threads) not in self.configurations:
+            raise RequestError(f"{self.name} runs one thread with XNNPACK, nothing else")
+        yield EmulatedSession(self._qemu, model, self._qemu.signature(model))
