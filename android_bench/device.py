@@ -82,10 +82,11 @@ class DeviceOptions:
 
 @dataclass(frozen=True)
 class DeviceKind:
-    """How ``--device`` names it, and the module whose ``open_device(address, options)`` makes one."""
+    """How ``--device`` names it, the module whose ``open_device(address, options)`` makes one, and how it runs unless told."""
 
     form: str
     module: str
+    settings: RunSettings = RunSettings()
 
 
 class _DeviceModule(Protocol):
@@ -97,6 +98,8 @@ class _DeviceModule(Protocol):
 KINDS = {
     "host": DeviceKind("host", "android_bench.host"),
     "adb": DeviceKind("adb[:SERIAL[@host:port]]", "android_bench.phone"),
+    # Counts repeat to the last instruction or nearly: a second round is there to show it, and there is no clock to fill.
+    "qemu": DeviceKind("qemu:CPU", "android_bench.emulator.device", RunSettings(runs=4, rounds=2, warmup_runs=1, min_time_s=0)),
 }
 
 
@@ -106,9 +109,22 @@ def open_device(text: str, options: DeviceOptions = DeviceOptions()) -> Device:
     Raises:
         RequestError: no such kind, or an address that the kind cannot read.
     """
-    kind, _, address = text.partition(":")
+    module = cast(_DeviceModule, importlib.import_module(_kind(text).module))
+    return module.open_device(text.partition(":")[2], options)
+
+
+def default_settings(text: str) -> RunSettings:
+    """How the device that ``--device text`` names runs a model unless told.
+
+    Raises:
+        RequestError: no such kind.
+    """
+    return _kind(text).settings
+
+
+def _kind(text: str) -> DeviceKind:
+    kind = text.partition(":")[0]
     if kind not in KINDS:
         known = ", ".join(entry.form for entry in KINDS.values())
         raise RequestError(f"there is no device kind {kind!r}", hint=f"--device takes {known}")
-    module = cast(_DeviceModule, importlib.import_module(KINDS[kind].module))
-    return module.open_device(address, options)
+    return KINDS[kind]

@@ -32,14 +32,14 @@ DEFAULT_MODEL = "base-r224"
 @click.option("--runtime", default="litert", metavar="NAME", help="What runs the models on the host.  [default: litert]")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, help="Threads of the runtime.  [default: 1]")
 @click.option("--cores", default="all", metavar="all|MASK", help="Cores to stay on, a hexadecimal mask as taskset's.  [default: all]")
-@click.option("--runs", type=click.IntRange(1, 1_000_000), default=50, help="Least number of runs a model, in all.  [default: 50]")
-@click.option("--rounds", type=click.IntRange(1, 10_000), default=10, help="Turns a model takes.  [default: 10]")
+@click.option("--runs", type=click.IntRange(1, 1_000_000), help="Least number of runs a model, in all.  [default: 50; qemu: 4]")
+@click.option("--rounds", type=click.IntRange(1, 10_000), help="Turns a model takes.  [default: 10; qemu: 2]")
 @click.option("--out", type=click.Path(path_type=Path), help="Result file.  [default: results/<device>-<time>.json]")
 @force_option
 @json_option
 def command(
     files: tuple[Path, ...], device_text: str, names: tuple[str, ...], resolution: Resolution | None, runtime: str, threads: int,
-    cores: str, runs: int, rounds: int, out: Path | None, force: bool, as_json: bool,
+    cores: str, runs: int | None, rounds: int | None, out: Path | None, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure models in turn on a device and keep every sample in a result file.
 
@@ -50,7 +50,7 @@ def command(
     evit-mobile bench --model base-r192 --model base-r224 --threads 2
     evit-mobile bench before.tflite after.tflite --out results.json
     """
-    from android_bench.device import DeviceOptions, open_device
+    from android_bench.device import DeviceOptions, default_settings, open_device
     from evit_mobile.files import check_output
     from evit_mobile.results.record import RunSettings, file_name
 
@@ -59,7 +59,10 @@ def command(
     started = datetime.now(UTC)
     folder = Path("results")
     check_output(out or (folder / "new.json" if folder.is_dir() else folder), force=force)
-    settings = RunSettings(threads=threads, cores=cores, runs=runs, rounds=rounds)
+    usual = default_settings(device_text)
+    settings = RunSettings(
+        **{**dict(usual), "threads": threads, "cores": cores, "runs": runs or usual.runs, "rounds": rounds or usual.rounds}
+    )
     device = open_device(device_text, DeviceOptions(runtime=runtime))
     candidates = _candidates(names or (() if files else (DEFAULT_MODEL,)), files, resolution, runtime)
     if out is None:
