@@ -26,6 +26,7 @@ COMMANDS = {
     "bench": "Measure latency on a device.",
     "report": "Make one HTML page from result files.",
     "runtimes": "List or install the TFLite runtimes that models are checked on.",
+    "emulator": "Set up the emulated Arm64 processors.",
     "doctor": "Say what is installed and which lanes can run here.",
 }
 
