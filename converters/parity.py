@@ -15,13 +15,12 @@ from converters.layers import LayerReport, find_parting_layer
 from converters.metadata import read_description
 from converters.reference import Reference, Request, build_reference, open_onnx
 from converters.stimuli import Stimulus, verification_stimuli
+from converters.tflite_graph import read_graph
 from evit_mobile.errors import EvitMobileError, RequestError
 from evit_mobile.runtimes import RUNTIMES, Runtime, Session
 from evit_mobile.specs import Precision
 
 Array = NDArray[Any]
-#: Each runtime runs the model in each of these ways: (XNNPACK, threads).
-CONFIGURATIONS = ((True, 1), (True, 2), (False, 1), (False, 2))
 
 
 @dataclass(frozen=True)
@@ -110,6 +109,7 @@ def verify_model(
             pass
     reference = build_reference(path, description, request)
     stimuli = verification_stimuli(reference.resolution, reference.channels, reference.preprocessing, image=image)
+    _check_input(path, stimuli[0])
     expected = {stimulus.name: reference.run(_nchw(stimulus.image)) for stimulus in stimuli}
     rows = list(_onnx_rows(reference, stimuli, expected, bound))
     states = []
@@ -157,9 +157,8 @@ def _runtime_rows(
         return RuntimeState(runtime.name, None), []
     rows = []
     try:
-        for xnnpack, threads in CONFIGURATIONS:
+        for xnnpack, threads in runtime.configurations:
             with runtime.open(path, threads=threads, xnnpack=xnnpack) as session:
-                _check_input(path, session, stimuli[0])
                 for stimulus in stimuli:
                     for name, difference in _run(session, stimulus, expected[stimulus.name]):
                         rows.append(
@@ -170,12 +169,13 @@ def _runtime_rows(
     return RuntimeState(runtime.name, version), rows
 
 
-def _check_input(path: Path, session: Session, stimulus: Stimulus) -> None:
-    if len(session.inputs) != 1:
-        raise RequestError(f"{path} has {len(session.inputs)} inputs, expected one image")
-    info = session.inputs[0]
-    if info.shape != stimulus.image.shape or info.dtype != "float32":
-        raise RequestError(f"{path} takes {info.dtype} {list(info.shape)}, its source float32 {list(stimulus.image.shape)} (NHWC)")
+def _check_input(path: Path, stimulus: Stimulus) -> None:
+    graph = read_graph(path)
+    if len(graph.inputs) != 1:
+        raise RequestError(f"{path} has {len(graph.inputs)} inputs, expected one image")
+    tensor = graph.tensors[graph.inputs[0]]
+    if tensor.shape != stimulus.image.shape or tensor.dtype != "float32":
+        raise RequestError(f"{path} takes {tensor.dtype} {list(tensor.shape)}, its source float32 {list(stimulus.image.shape)} (NHWC)")
 
 
 def _run(session: Session, stimulus: Stimulus, expected: dict[str, Array]) -> Iterator[tuple[str, Difference]]:
