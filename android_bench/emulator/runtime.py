@@ -10,7 +10,7 @@ import numpy as np
 
 from android_bench.emulator.qemu import Qemu, Signature
 from evit_mobile.errors import RequestError
-from evit_mobile.runtimes.base import RuntimeStatus
+from evit_mobile.runtimes.base import Configuration, RuntimeStatus
 from evit_mobile.runtimes.session import Array, OpInfo, TensorInfo
 
 
@@ -52,8 +52,7 @@ class EmulatedSession:
 class EmulatedRuntime:
     """LiteRT for arm64 on an emulated processor, under the name of its device."""
 
-    #: The one way in which it runs a model: (XNNPACK, threads).
-    configurations = ((True, 1),)
+    configurations: tuple[Configuration, ...] = ((True, 1),)
 
     def __init__(self, qemu: Qemu) -> None:
         self._qemu = qemu

@@ -11,13 +11,14 @@ from evit_mobile.cli.options import (
     chosen_runtimes, json_option, print_json, progress, resolution_option, runtime_option, table_console, weights_option,
 )  # fmt: skip
 from evit_mobile.cli.survey_table import print_survey
-from evit_mobile.errors import ClaimError
+from evit_mobile.errors import ClaimError, RequestError
 from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
     from converters.layers import LayerReport
     from converters.parity import ParityReport, ParityRow
     from converters.survey import SurveyRow
+    from evit_mobile.runtimes import Runtime
 
 
 @click.command("verify")
@@ -26,12 +27,13 @@ if TYPE_CHECKING:
 @resolution_option
 @weights_option
 @runtime_option
+@click.option("--device", metavar="qemu:CPU", help="Verify on an emulated Arm64 processor, e.g. qemu:cortex-a76.")
 @click.option("--image", type=click.Path(path_type=Path), help="A photograph of your own in place of the bundled one.")
 @click.option("--layers", is_flag=True, help="Name the first layer where the file parts from its source.")
 @json_option
 def command(
-    file: Path, model: str | None, resolution: Resolution | None, weights: Path | None, runtimes: Sequence[str], image: Path | None,
-    layers: bool, as_json: bool,
+    file: Path, model: str | None, resolution: Resolution | None, weights: Path | None, runtimes: Sequence[str], device: str | None,
+    image: Path | None, layers: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Check a .tflite against PyTorch and ONNX Runtime.
 
@@ -39,12 +41,13 @@ def command(
     evit-mobile verify model.tflite
     evit-mobile verify model.tflite --weights trained.pth --image dog.jpg
     evit-mobile verify model.tflite --runtime all --layers
+    evit-mobile verify model.tflite --device qemu:cortex-a76
     """
     from converters.parity import verify_model
     from converters.reference import Request
     from converters.survey import survey
 
-    chosen = chosen_runtimes(runtimes)
+    chosen = chosen_runtimes(runtimes) if device is None else [_emulated(device, runtimes)]
     with progress(f"verifying {file}"):
         report = verify_model(file, Request(model, resolution, weights), runtimes=chosen, image=image, layers=layers)
         rows = survey(file, chosen) if len(chosen) > 1 else []
@@ -54,6 +57,19 @@ def command(
         _print(report, rows)
     if not report.passed:
         raise ClaimError(_reason(report))
+
+
+def _emulated(device: str, runtimes: Sequence[str]) -> Runtime:
+    """The emulated processor that ``--device`` names, with the LiteRT release that ``--runtime`` does."""
+    from android_bench.emulator.device import open_qemu
+    from android_bench.emulator.runtime import EmulatedRuntime
+
+    kind, _, cpu = device.partition(":")
+    if kind != "qemu":
+        raise RequestError(f"verify cannot run on the device {device!r}", hint="--device takes qemu:CPU, e.g. qemu:cortex-a76")
+    if len(runtimes) > 1:
+        raise RequestError("an emulated processor runs one runtime", hint="name a single --runtime, or none")
+    return EmulatedRuntime(open_qemu(cpu, *runtimes))
 
 
 def _reason(report: ParityReport) -> str:

@@ -27,6 +27,13 @@ class Session(Protocol):
     def tensors(self) -> list[TensorInfo]: ...
 
 
+#: A way to run a model: whether XNNPACK takes part, and the number of threads.
+Configuration = tuple[bool, int]
+
+#: The ways in which a model is verified on a runtime that has them all.
+CONFIGURATIONS: tuple[Configuration, ...] = ((True, 1), (True, 2), (False, 1), (False, 2))
+
+
 @dataclass(frozen=True)
 class RuntimeStatus:
     """What is known of a runtime on this machine.
@@ -52,6 +59,10 @@ class Runtime(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def configurations(self) -> tuple[Configuration, ...]:
+        """The ways in which it can run a model."""
 
     def version(self) -> str | None:
         """The installed package and its version, or None where it is not installed."""

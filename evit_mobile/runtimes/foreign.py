@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 from evit_mobile.errors import MachineError
-from evit_mobile.runtimes.base import Runtime, RuntimeStatus, Session
+from evit_mobile.runtimes.base import CONFIGURATIONS, Runtime, RuntimeStatus, Session
 from evit_mobile.runtimes.client import TIMEOUT_S, CallError, Worker, WorkerSession
 from evit_mobile.runtimes.environments import Environment
 from evit_mobile.runtimes.modelfile import read_model
@@ -29,6 +29,8 @@ class ForeignRuntime:
         tflite_version: the TFLite release that its kernels belong to, where the table of op versions knows it.
         timeout_s: longest wait for one answer of a worker, seconds.
     """
+
+    configurations = CONFIGURATIONS
 
     def __init__(self, environment: Environment, *, tflite_version: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
         self.environment = environment

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 from evit_mobile.errors import MachineError
-from evit_mobile.runtimes.base import Runtime, RuntimeStatus, Session
+from evit_mobile.runtimes.base import CONFIGURATIONS, Runtime, RuntimeStatus, Session
 from evit_mobile.runtimes.modelfile import read_model
 from evit_mobile.runtimes.session import InterpreterSession
 from evit_mobile.runtimes.versions import load_error
@@ -22,6 +22,7 @@ class LiteRt:
     """In-process LiteRT."""
 
     name = "litert"
+    configurations = CONFIGURATIONS
 
     def version(self) -> str | None:
         version = _installed_version()
