@@ -168,12 +168,19 @@ def _measure(model: Path, session: Session, settings: RunSettings) -> tuple[floa
     try:
         [first_us] = session.time_us(inputs, 1)
         warmup_us = session.time_us(inputs, settings.warmup_runs)
-        wanted = math.ceil(settings.runs / settings.rounds)
-        enough = math.ceil(settings.min_time_s * 1e6 / settings.rounds / min([first_us, *warmup_us]))
-        latency_us = session.time_us(inputs, max(wanted, min(enough, MAX_RUNS_PER_ROUND)))
+        latency_us = session.time_us(inputs, runs_per_round(settings, min([first_us, *warmup_us])))
     except (RuntimeError, ValueError) as error:
         raise DeviceError(f"{model} was loaded but does not run: {str(error).strip()}") from error
     return first_us, warmup_us, latency_us
+
+
+def runs_per_round(settings: RunSettings, expected_us: float) -> int:
+    """How many inferences of ``expected_us`` each a round needs for its share of ``runs`` and of ``min_time_s``.
+
+    The share of the time asks for MAX_RUNS_PER_ROUND at most.
+    """
+    share_us = settings.min_time_s * 1e6 / settings.rounds
+    return max(math.ceil(settings.runs / settings.rounds), min(math.ceil(share_us / expected_us), MAX_RUNS_PER_ROUND))
 
 
 def random_input(shape: tuple[int, ...], dtype: str) -> Array:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from android_bench.device import DeviceOptions, open_device
-from android_bench.host import MAX_RUNS_PER_ROUND, affinity, parse_cores, random_input
+from android_bench.host import MAX_RUNS_PER_ROUND, affinity, parse_cores, random_input, runs_per_round
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.results.record import RunSettings
 from evit_mobile.runtimes import Runtime
@@ -31,15 +31,19 @@ def test_a_round_holds_what_was_asked_for(small_tflite: Path) -> None:
     assert measured.instructions is None and measured.printed_latency is None
 
 
-def test_quick_models_run_longer(small_tflite: Path) -> None:
-    """The least time is spread over the rounds: 0.2 s in 4 rounds is more than 3 runs of a model of a few milliseconds."""
-    device = open_device("host")
-    settings = QUICK.model_copy(update={"min_time_s": 0.2})
-    with device.prepare([small_tflite], settings):
-        measured = device.run(small_tflite, settings)
-    assert 3 < len(measured.values) <= MAX_RUNS_PER_ROUND
-    # The number of runs comes from the quickest run so far; those that follow may be a little quicker still.
-    assert sum(measured.values) > 0.5 * 0.2e6 / 4
+@pytest.mark.parametrize(
+    ("runs", "min_time_s", "expected_us", "wanted"),
+    [
+        (50, 0.5, 20_000, 5),  # 2.5 runs of 20 ms fill a tenth of 0.5 s: the number of runs decides
+        (51, 0.5, 20_000, 6),
+        (50, 0.5, 1_000, 50),  # the time decides
+        (50, 0.5, 2, MAX_RUNS_PER_ROUND),
+        (50_000, 0.5, 2, 5_000),  # runs that were asked for are not cut
+        (1, 0.0, 5, 1),
+    ],
+)
+def test_runs_of_a_round(runs: int, min_time_s: float, expected_us: float, wanted: int) -> None:
+    assert runs_per_round(RunSettings(runs=runs, rounds=10, min_time_s=min_time_s), expected_us) == wanted
 
 
 def test_peak_memory_counts_the_model_in_every_round(small_tflite: Path) -> None:
