@@ -1,4 +1,4 @@
-"""PyTorch to ONNX: fixed [1, 3, H, W] float32 input called ``image``, opset 17, outputs flattened and named."""
+"""PyTorch to ONNX: fixed [1, C, H, W] float32 input (C is 3 for images) called ``image``, opset 17, outputs flattened and named."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from converters.source import Source
 from evit_mobile.errors import MachineError, RequestError, first_line
-from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
     import onnx
@@ -32,19 +31,20 @@ def export_onnx(source: Source) -> onnx.ModelProto:
     if source.onnx_path is not None:
         return read_onnx(source.onnx_path.as_posix())
     assert source.module is not None and source.resolution is not None
-    return _export_module(source.module, source.resolution, source.outputs, source.name)
+    shape = (1, source.channels, source.resolution.height, source.resolution.width)
+    return _export_module(source.module, shape, source.outputs, source.name)
 
 
-def _export_module(module: nn.Module, resolution: Resolution, outputs: tuple[str, ...], name: str) -> onnx.ModelProto:
+def _export_module(module: nn.Module, shape: tuple[int, int, int, int], outputs: tuple[str, ...], name: str) -> onnx.ModelProto:
     import onnx
     import torch
 
-    image = torch.zeros(1, 3, resolution.height, resolution.width)
+    image = torch.zeros(shape)
     try:
         with torch.no_grad():
             flat = flatten_outputs(module(image), outputs)
     except (RuntimeError, ValueError, TypeError) as error:
-        raise RequestError(f"{name} cannot run on a [1, 3, {resolution.height}, {resolution.width}] image: {first_line(error)}") from error
+        raise RequestError(f"{name} cannot run on a {list(shape)} image: {first_line(error)}") from error
     with tempfile.TemporaryDirectory(prefix="evit-mobile-") as folder, warnings.catch_warnings(action="ignore"):
         path = os.path.join(folder, "model.onnx")
         try:
@@ -126,4 +126,3 @@ def read_onnx(path: str) -> onnx.ModelProto:
             hint="export it with batch 1 and no dynamic axes",
         )
     return model
-

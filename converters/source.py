@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: Input size of a factory's module where none is asked for.
 DEFAULT_RESOLUTION = Resolution(224, 224)
+#: Input size at which the seeded weights of detectors and segmenters are settled: the same weights at any resolution, in a second.
+SETTLING_RESOLUTION = Resolution(128, 128)
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Source:
 
     Attributes:
         name: what the user called it.
-        module: in evaluation mode, [1, 3, H, W] float32 in; None where the source is an ONNX file.
+        module: in evaluation mode, [1, channels, H, W] float32 in; None where the source is an ONNX file.
         onnx_path: the ONNX file, or None.
         resolution: input height and width; of an ONNX file, None until it is read.
         outputs: output names, empty where the module decides.
@@ -41,6 +43,7 @@ class Source:
     preprocessing: Preprocessing
     task: str | None
     seeded: bool
+    channels: int = 3
 
 
 def load_source(model: str, resolution: Resolution | None = None, weights: Path | None = None, seed: int = 0) -> Source:
@@ -62,12 +65,17 @@ def _registered_source(model: str, resolution: Resolution | None, weights: Path 
     spec = find_model(model)
     resolution = resolution or spec.resolution
     resolution.check_multiple_of(spec.divisor)
-    from evit_mobile.models.efficientvit import initialise
+    import torch
 
-    module = spec.build()
+    from evit_mobile.models.efficientvit import initialise
+    from evit_mobile.models.seeding import settle_batch_norms
+
+    module = spec.build(resolution)
     initialise(module, seed)
+    if spec.settle and weights is None:
+        settle_batch_norms(module, torch.Generator().manual_seed(seed + 1), SETTLING_RESOLUTION)
     _finish(module, weights)
-    return Source(model, module, None, resolution, spec.outputs, spec.preprocessing, spec.task, weights is None)
+    return Source(spec.name, module, None, resolution, spec.outputs, spec.preprocessing, spec.task, weights is None, spec.channels)
 
 
 def _zoo_source(model: str, resolution: Resolution | None, weights: Path | None, seed: int) -> Source:

@@ -44,7 +44,7 @@ def _rows() -> list[dict[str, Any]]:
                 "task": spec.task,
                 "resolution": str(spec.resolution),
                 "params_m": parameters / 1e6,
-                "macs_m": count_macs(module, spec.resolution) / 1e6,
+                "macs_m": count_macs(module, spec.resolution, spec.channels) / 1e6,
                 "paper_params_m": spec.paper.params_m if spec.paper else None,
                 "paper_macs_m": spec.paper.macs_m if spec.paper else None,
             }

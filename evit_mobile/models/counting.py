@@ -15,8 +15,8 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def count_macs(module: nn.Module, resolution: Resolution) -> int:
-    """Multiply-accumulates of one [1, 3, H, W] inference: convolutions, linear layers and matrix products, by PyTorch's own counter.
+def count_macs(module: nn.Module, resolution: Resolution, channels: int = 3) -> int:
+    """Multiply-accumulates of one [1, channels, H, W] inference: convolutions, linear layers and matrix products, by PyTorch's own counter.
 
     ``module`` is moved to the meta device: nothing is computed, and its weights are gone afterwards.
     """
@@ -25,6 +25,6 @@ def count_macs(module: nn.Module, resolution: Resolution) -> int:
 
     module = module.to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module(torch.empty(1, 3, resolution.height, resolution.width, device="meta"))
+        module(torch.empty(1, channels, resolution.height, resolution.width, device="meta"))
     # The counter takes a multiply-accumulate for two operations.
     return int(counter.get_total_flops()) // 2

@@ -1,5 +1,7 @@
 """EfficientViT as arXiv 2205.14756 v1 describes it: blocks, backbone, classifier. To be read beside the paper's section 3.
 
+The blocks of the ablation study (section 4.5) stand here too: attention by softmax, and the *vanilla* FFN without its convolution.
+
 All feature maps are NCHW. What the paper leaves open, and what was chosen here:
 
 * *Depths.* A stage is one downsampling MBConv and then L blocks; this reading gives the paper's MACs, while counting the MBConv among
@@ -12,22 +14,30 @@ All feature maps are NCHW. What the paper leaves open, and what was chosen here:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from evit_mobile.specs import Resolution
+
 
 @dataclass(frozen=True)
 class EfficientViTConfig:
-    """Hyper-parameters, named as in sections 3.2.3 and 4.1: C0, (C1..C4), (L1..L4), heads in stages 3 and 4."""
+    """Hyper-parameters, named as in sections 3.2.3 and 4.1: C0, (C1..C4), (L1..L4), heads in stages 3 and 4.
+
+    ``ffn_convolution`` is the depthwise convolution in the FFN: what makes the attention *enhanced* in the paper's words.
+    """
 
     stem_width: int = 16
     stage_widths: tuple[int, int, int, int] = (24, 48, 96, 192)
     stage_depths: tuple[int, int, int, int] = (2, 3, 5, 2)
     heads: tuple[int, int] = (12, 24)
     head_dim: int = 16
+    attention: Literal["linear", "softmax"] = "linear"
+    ffn_convolution: bool = True
     expand_ratio: int = 4
     kernel_size: int = 5
     head_widths: tuple[int, int] = (960, 2765)
@@ -44,6 +54,21 @@ def base_config(width_multiplier: float = 1.0) -> EfficientViTConfig:
         heads=(round(base.heads[0] * width_multiplier), round(base.heads[1] * width_multiplier)),
         head_widths=(int(base.head_widths[0] * width_multiplier), int(base.head_widths[1] * width_multiplier)),
     )
+
+
+#: Key dimension of softmax attention in the ablation (section 4.5).
+SOFTMAX_HEAD_DIM = 8
+
+
+def softmax_twin(config: EfficientViTConfig, resolution: Resolution) -> EfficientViTConfig:
+    """``config`` with softmax attention of key dimension 8, and with as many heads as give the linear layers' MACs at ``resolution``."""
+    heads = []
+    for stage in (2, 3):
+        tokens = (resolution.height >> (stage + 2)) * (resolution.width >> (stage + 2))
+        width = config.stage_widths[stage]
+        target = attention_macs("linear", tokens, width, config.heads[stage - 2], config.head_dim)
+        heads.append(matching_heads(target, "softmax", tokens, width, SOFTMAX_HEAD_DIM))
+    return replace(config, attention="softmax", head_dim=SOFTMAX_HEAD_DIM, heads=(heads[0], heads[1]))
 
 
 def _round_to_8(width: float) -> int:
@@ -134,6 +159,47 @@ class ReluLinearAttention(nn.Module):
         return y
 
 
+class SoftmaxAttention(nn.Module):
+    """Global attention in quadratic time: equation (1) with Sim = exp(q k^T / sqrt(d)), and its residual; the twin of the linear one.
+
+    q, k and v are taken channels last, which is how TFLite keeps maps: each is then one transpose away from [B, heads, N, head_dim].
+    """
+
+    def __init__(self, width: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.heads, self.head_dim = heads, head_dim
+        self.norm = LayerNorm2d(width)
+        self.qkv = nn.Conv2d(width, 3 * heads * head_dim, 1)
+        self.proj = nn.Conv2d(heads * head_dim, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C, H, W]; inside, q, k and v are [B, heads, N, head_dim] with N = H * W tokens."""
+        batch, _, height, width = x.shape
+
+        def tokens(part: Tensor) -> Tensor:
+            return part.permute(0, 2, 3, 1).reshape(batch, height * width, self.heads, self.head_dim).transpose(1, 2)
+
+        q, k, v = (tokens(part) for part in self.qkv(self.norm(x)).chunk(3, dim=1))
+        weights = F.softmax((q * self.head_dim**-0.5) @ k.transpose(-1, -2), dim=-1)
+        out = (weights @ v).transpose(1, 2).reshape(batch, height, width, self.heads * self.head_dim)
+        y: Tensor = x + self.proj(out.permute(0, 3, 1, 2))
+        return y
+
+
+def attention_macs(kind: Literal["linear", "softmax"], tokens: int, width: int, heads: int, head_dim: int) -> int:
+    """Multiply-accumulates of one attention layer: four projections, and its matrix products.
+
+    Per token and head these are two products with a d x d matrix and one with the sum of k, or two with all N tokens.
+    """
+    core = 2 * head_dim**2 + head_dim if kind == "linear" else 2 * tokens * head_dim
+    return tokens * heads * (4 * width * head_dim + core)
+
+
+def matching_heads(target_macs: int, kind: Literal["linear", "softmax"], tokens: int, width: int, head_dim: int) -> int:
+    """The number of heads (at least one) with which a layer of this kind comes nearest to ``target_macs``."""
+    return max(1, round(target_macs / attention_macs(kind, tokens, width, 1, head_dim)))
+
+
 class ConvFeedForward(nn.Module):
     """FFN with a depthwise convolution in its middle (section 3.2.1): the local part that linear attention lacks; and its residual."""
 
@@ -149,6 +215,22 @@ class ConvFeedForward(nn.Module):
         """[B, C, H, W] -> [B, C, H, W]."""
         y = F.hardswish(self.expand(self.norm(x)))
         y = F.hardswish(self.depthwise(y))
+        out: Tensor = x + self.project(y)
+        return out
+
+
+class FeedForward(nn.Module):
+    """FFN without the convolution, as vanilla attention has it (section 4.5); and its residual."""
+
+    def __init__(self, width: int, expand_ratio: int) -> None:
+        super().__init__()
+        self.norm = LayerNorm2d(width)
+        self.expand = nn.Conv2d(width, width * expand_ratio, 1)
+        self.project = nn.Conv2d(width * expand_ratio, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C, H, W]."""
+        y = F.hardswish(self.expand(self.norm(x)))
         out: Tensor = x + self.project(y)
         return out
 
@@ -183,9 +265,21 @@ def _stage(config: EfficientViTConfig, stage: int, inputs: int, outputs: int) ->
         if stage < 2:
             blocks.append(mbconv(outputs, 1))
         else:
-            blocks.append(ReluLinearAttention(outputs, config.heads[stage - 2], config.head_dim))
-            blocks.append(ConvFeedForward(outputs, config.expand_ratio, config.kernel_size))
+            blocks.append(attention_layer(config.attention, outputs, config.heads[stage - 2], config.head_dim))
+            blocks.append(_feed_forward(config, outputs))
     return nn.Sequential(*blocks)
+
+
+def attention_layer(kind: Literal["linear", "softmax"], width: int, heads: int, head_dim: int) -> nn.Module:
+    """An attention layer of either kind, [B, C, H, W] -> [B, C, H, W]."""
+    layer = ReluLinearAttention if kind == "linear" else SoftmaxAttention
+    return layer(width, heads, head_dim)
+
+
+def _feed_forward(config: EfficientViTConfig, width: int) -> nn.Module:
+    if config.ffn_convolution:
+        return ConvFeedForward(width, config.expand_ratio, config.kernel_size)
+    return FeedForward(width, config.expand_ratio)
 
 
 class ClassificationHead(nn.Module):

@@ -6,8 +6,8 @@ This module is light: a model's builder imports torch when it is called.
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Callable, Mapping
 
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Preprocessing, Resolution
@@ -15,7 +15,10 @@ from evit_mobile.specs import Preprocessing, Resolution
 if TYPE_CHECKING:
     from torch import nn
 
-Builder = Callable[[], "nn.Module"]
+#: Between a model's name and each of its variants.
+VARIANT = "+"
+#: From the resolution that is asked for and the variants to a module.
+Builder = Callable[[Resolution, frozenset[str]], "nn.Module"]
 
 
 @dataclass(frozen=True)
@@ -30,56 +33,87 @@ class PaperFigures:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A registered model.
+    """A registered model, or a variant of one.
 
     Attributes:
-        task: ``classification``; tells which outputs to expect.
+        name: ``NAME``, or ``NAME+variant+variant``.
+        task: ``classification``, ``detection``, ``segmentation`` or ``attention``; tells which outputs to expect.
         resolution: the input size it is meant for; any other that divides by ``divisor`` works too.
         outputs: names of the outputs, in the order that the module returns them.
-        build: makes the module with PyTorch's own initialisation, in training mode.
+        builder: makes the module with PyTorch's own initialisation, in training mode.
+        variants: what can be put behind the name, and the outputs that this gives where they are others.
+        chosen: the variants in this spec's own name.
+        channels: of the input; 3 is an RGB image.
+        settle: seeded weights need the statistics of batch normalisations measured, or else the outputs leave the range of float32.
     """
 
     name: str
     task: str
     resolution: Resolution
-    build: Builder
+    builder: Builder
     outputs: tuple[str, ...]
     paper: PaperFigures | None = None
     divisor: int = 32
     preprocessing: Preprocessing = Preprocessing()
+    variants: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
+    chosen: frozenset[str] = frozenset()
+    channels: int = 3
+    settle: bool = False
+
+    def build(self, resolution: Resolution | None = None) -> nn.Module:
+        """The module, for an input of ``resolution`` (only few models differ by it)."""
+        return self.builder(resolution or self.resolution, self.chosen)
 
 
 _MODELS: dict[str, ModelSpec] = {}
 
 
 def register_model(
-    name: str, *, task: str, resolution: int | tuple[int, int], outputs: tuple[str, ...], paper: PaperFigures | None = None
-) -> Callable[[Builder], Builder]:
-    """Register the decorated builder under ``name``. ``resolution`` is a side, or (height, width), in pixels."""
+    name: str, *, task: str, resolution: int | tuple[int, int], outputs: tuple[str, ...], paper: PaperFigures | None = None,
+    variants: Mapping[str, tuple[str, ...] | None] | None = None, divisor: int = 32, channels: int = 3, settle: bool = False,
+) -> Callable[[Builder], Builder]:  # fmt: skip
+    """Register the decorated builder under ``name``. ``resolution`` is a side, or (height, width), in pixels; see ``ModelSpec``."""
     height, width = resolution if isinstance(resolution, tuple) else (resolution, resolution)
 
-    def add(build: Builder) -> Builder:
+    def add(builder: Builder) -> Builder:
         if name in _MODELS:
             raise ValueError(f"two models are called {name}")
-        _MODELS[name] = ModelSpec(name, task, Resolution(height, width), build, outputs, paper)
-        return build
+        _MODELS[name] = ModelSpec(
+            name, task, Resolution(height, width), builder, outputs, paper, divisor, variants=dict(variants or {}), channels=channels,
+            settle=settle,
+        )  # fmt: skip
+        return builder
 
     return add
 
 
 def all_models() -> list[ModelSpec]:
-    """Every registered model, in order of registration."""
+    """Every registered model, in order of registration, without variants."""
     return list(_MODELS.values())
 
 
 def find_model(name: str) -> ModelSpec:
-    """The model called ``name``.
+    """The model called ``name``, which may end in variants: ``base-r224+softmax``.
 
     Raises:
-        RequestError: there is none; the nearest names are suggested.
+        RequestError: there is no such model, and the nearest names are suggested; or it has no such variant.
     """
-    if name in _MODELS:
-        return _MODELS[name]
-    near = difflib.get_close_matches(name, _MODELS, n=3, cutoff=0.5)
-    known = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(_MODELS)}"
-    raise RequestError(f"no model is called {name!r}", hint=f"{known} Also taken: package.module:factory, or FILE.onnx")
+    base, *chosen = name.split(VARIANT)
+    if base not in _MODELS:
+        near = difflib.get_close_matches(base, _MODELS, n=3, cutoff=0.5)
+        known = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(_MODELS)}"
+        raise RequestError(f"no model is called {base!r}", hint=f"{known} Also taken: timm:NAME, package.module:factory, or FILE.onnx")
+    spec = _MODELS[base]
+    outputs = spec.outputs
+    for variant in chosen:
+        if variant not in spec.variants:
+            known = ", ".join(base + VARIANT + other for other in spec.variants) or "none"
+            raise RequestError(f"{base} has no variant {variant!r}", hint=f"its variants: {known}")
+        outputs = spec.variants[variant] or outputs
+    if not chosen:
+        return spec
+    # One name for one thing, whatever the order in which it was asked for.
+    ordered = [variant for variant in spec.variants if variant in chosen]
+    return replace(
+        spec, name=VARIANT.join([base, *ordered]), outputs=outputs, paper=None, variants={}, chosen=frozenset(chosen)
+    )  # fmt: skip

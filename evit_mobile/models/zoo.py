@@ -14,7 +14,7 @@ from evit_mobile.errors import RequestError, first_line
 from evit_mobile.specs import Preprocessing, Resolution
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 PREFIX = "timm:"
 PRETRAINED = "+pretrained"
@@ -105,39 +105,16 @@ def _preprocessing(config: Any) -> Preprocessing:
 def initialise(module: nn.Module, seed: int, resolution: Resolution) -> None:
     """Fill ``module`` from ``seed``: He initialisation, normalisations away from neutral, everything else nudged by N(0, 0.1).
 
-    A layer scale of 1e-6 or a table of zeros would hide what is multiplied by it. The statistics of batch normalisations are then
-    measured: two images of noise pass through, and every normalisation takes what it sees, with its mean off by half a standard deviation
-    and its variance by up to 30 %. Without that the 50 residual blocks of a ResNet-152 would each double the variance; with exact means,
-    attention would average to nothing on these images and be blown up on others. The pass is in float64, so that other machines and
-    thread counts give the same float32 weights.
+    A layer scale of 1e-6 or a table of zeros would hide what is multiplied by it. See also ``seeding.settle_batch_norms``.
     """
     import torch
-    from torch.nn.modules.batchnorm import _BatchNorm
 
     from evit_mobile.models.efficientvit import initialise as initialise_layers
+    from evit_mobile.models.seeding import settle_batch_norms
 
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
     initialise_layers(module, seed)
-    norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.running_var is not None]
-    if not norms:
-        return
-
-    def measure(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        assert isinstance(layer, _BatchNorm) and layer.running_mean is not None and layer.running_var is not None
-        channels = inputs[0].transpose(0, 1).flatten(1)
-        # Mixed with the layer's overall variance: on a small map a channel's own may be near zero.
-        variance = 0.5 * channels.var(1, correction=0) + 0.5 * inputs[0].var(correction=0) + layer.eps
-        spread = torch.empty_like(variance).uniform_(0.7, 1.3, generator=generator)
-        layer.running_mean.copy_(channels.mean(1) + 0.5 * variance.sqrt() * torch.randn(variance.shape, generator=generator))
-        layer.running_var.copy_(variance * spread)
-
-    handles = [layer.register_forward_pre_hook(measure) for layer in norms]
-    image = torch.randn(2, 3, resolution.height, resolution.width, generator=generator, dtype=torch.float64)
-    with torch.no_grad():
-        module.double().eval()(image)
-    for handle in handles:
-        handle.remove()
-    module.float()
+    settle_batch_norms(module, generator, resolution)
