@@ -7,11 +7,13 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
 from evit_mobile.errors import MachineError
+from evit_mobile.files import whole_file
 from evit_mobile.runtimes import RUNTIMES, Runtime
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,3 +115,29 @@ def dividing_tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("dividing") / "dividing.tflite"
     path.write_bytes(bytes(builder.Output()))
     return path
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the parity matrix, if its tests ran, and keep it as ``build/parity.md``."""
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])]
+    cells = [value for report in reports for key, value in getattr(report, "user_properties", []) if key == "parity"]
+    if not cells:
+        return
+    settings = sorted({cell["setting"] for cell in cells}, key=lambda text: ("off" in text, text))
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for cell in cells:
+        row = rows.setdefault((cell["case"], cell["runtime"]), {"division": cell["division"]})
+        row[cell["setting"]] = f"{cell['worst'] or 0:.1e}{'' if cell['passed'] else ' FAILED'}"
+    lines = [["model", "runtime", *settings, "partitions", "undelegated"]]
+    for (case, runtime), row in sorted(rows.items()):
+        partitions, undelegated = row["division"] or ("", {})
+        outside = ", ".join(f"{count} {kind}" for kind, count in undelegated.items()) or "0"
+        lines.append([case, runtime, *(row.get(setting, "") for setting in settings), str(partitions), outside])
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    lines.insert(1, ["-" * width for width in widths])
+    text = "\n".join("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |" for line in lines)
+    terminalreporter.section("parity: largest error relative to the output's largest magnitude")
+    terminalreporter.write_line(text)
+    (ROOT / "build").mkdir(exist_ok=True)
+    with whole_file(ROOT / "build" / "parity.md") as temporary:
+        temporary.write_text(f"# Parity\n\nLargest error, relative to the output's largest magnitude.\n\n{text}\n")

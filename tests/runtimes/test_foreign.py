@@ -99,6 +99,20 @@ def test_files_that_are_no_model(runtime: Runtime, small_tflite: Path, tmp_path:
         assert "\n" not in str(caught.value)
 
 
+def test_a_model_that_loads_and_cannot_run(runtime: Runtime, dividing_tflite: Path) -> None:
+    """An integer division by zero. Newer runtimes refuse, in the kernel's own words; tflite-runtime 2.14.0 divides, and is no more."""
+    zeros, sevens = np.zeros(4, np.int32), np.full(4, 7, np.int32)
+    crash = runtime.name == "tflite-runtime"
+    expected, words = (MachineError, "tflite-runtime 2.14.0 was ended by SIGFPE") if crash else (RuntimeError, "DIV")
+    with runtime.open(dividing_tflite, xnnpack=False) as session:
+        with pytest.raises(expected, match=words):
+            session.run([zeros])
+        if not crash:
+            np.testing.assert_array_equal(session.run([sevens])[0], np.ones(4))
+    with runtime.open(dividing_tflite, xnnpack=False) as session:
+        np.testing.assert_array_equal(session.run([sevens])[0], np.ones(4))
+
+
 def test_an_idle_worker_serves_the_next_model(foreign: ForeignRuntime, addition: Path) -> None:
     with foreign.open(addition) as session:
         first = _worker_of(session).pid

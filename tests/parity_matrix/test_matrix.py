@@ -1,0 +1,118 @@
+"""Every model, precision, runtime, XNNPACK setting and number of threads: the outputs are those of the source.
+
+Models, runtimes and precisions are found in their registries; a new one is in the matrix as soon as it is registered. What was found
+is printed as a table behind the run and kept in ``build/parity.md``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from filelock import FileLock
+
+from converters.inspect import inspect_model
+from converters.parity import verify_model
+from converters.reference import Request
+from evit_mobile.cli.convert import command as convert_command
+from evit_mobile.errors import EvitMobileError
+from evit_mobile.models import all_models
+from evit_mobile.runtimes import RUNTIMES, Runtime
+from evit_mobile.runtimes.base import CONFIGURATIONS
+from evit_mobile.specs import Precision, Resolution
+
+pytestmark = pytest.mark.timeout(900)  # the first use of a runtime downloads and installs it
+
+#: Networks that are not ours: another linear attention, and two convolutional ones.
+ZOO = ("timm:efficientvit_b0", "timm:mobilenetv3_large_100", "timm:efficientnet_b0")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model as it is converted for the matrix; ``resolution`` None is the model's own."""
+
+    model: str
+    precision: Precision = Precision.FP32
+    resolution: Resolution | None = None
+
+    def __str__(self) -> str:
+        at = f"@{self.resolution}" if self.resolution else ""
+        return f"{self.model}{at}-{self.precision}"
+
+
+def _precisions() -> list[Precision]:
+    """The precisions that ``convert`` offers."""
+    for option in convert_command.params:
+        if option.name == "precision" and isinstance(option.type, click.Choice):
+            return [Precision(choice) for choice in option.type.choices]
+    return [Precision.FP32]
+
+
+def _cases() -> list[Any]:
+    """All of them; those that every run of the tests takes are not marked slow."""
+    cases = []
+    for precision in _precisions():
+        cases.append(pytest.param(case := Case("base-r192", precision, Resolution(96, 96)), id=str(case)))
+        for model in (*(spec.name for spec in all_models()), *ZOO):
+            quick = model == "base-r224" and precision == Precision.FP32
+            cases.append(pytest.param(case := Case(model, precision), id=str(case), marks=() if quick else pytest.mark.slow))
+    return cases
+
+
+@pytest.fixture(scope="session")
+def judged(cache: Path, converted: Callable[..., Path], installed: Callable[[str], Runtime]) -> Callable[[Case], dict[str, Any]]:
+    """``judged(case)``: its parity report, and per runtime how the model is divided. Made once, by whichever worker asks first."""
+
+    def judge(case: Case) -> dict[str, Any]:
+        kept = cache / f"parity-{case}.json"
+        with FileLock(f"{kept}.lock"):
+            if not kept.exists():
+                for name in RUNTIMES:
+                    with contextlib.suppress(pytest.skip.Exception):  # its own tests will say so
+                        installed(name)
+                path = converted(case.model, precision=case.precision, resolution=case.resolution)
+                report = verify_model(path, Request(), runtimes=list(RUNTIMES.values())).to_json()
+                kept.write_text(json.dumps({**report, "division": {name: _division(path, name) for name in RUNTIMES}}))
+        found: dict[str, Any] = json.loads(kept.read_text())
+        return found
+
+    return judge
+
+
+def _division(path: Path, name: str) -> tuple[int, dict[str, int]] | None:
+    """Partitions, and type -> number of the undelegated ops; None where the runtime does not load the model."""
+    try:
+        found = inspect_model(path, RUNTIMES[name], explain=False)
+    except EvitMobileError:
+        return None
+    return found.partitions, dict(Counter(op.type for op in found.undelegated).most_common())
+
+
+@pytest.mark.parametrize(("xnnpack", "threads"), CONFIGURATIONS, ids=[f"{'xnnpack' if x else 'plain'}-{t}" for x, t in CONFIGURATIONS])
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("case", _cases())
+def test_parity(
+    case: Case, runtime: str, xnnpack: bool, threads: int, judged: Callable[[Case], dict[str, Any]],
+    installed: Callable[[str], Runtime], record_property: Callable[[str, object], None],
+) -> None:  # fmt: skip
+    installed(runtime)
+    report = judged(case)
+    rows = [row for row in report["rows"] if (row["runtime"], row["xnnpack"], row["threads"]) == (runtime, xnnpack, threads)]
+    (state,) = (state for state in report["runtimes"] if state["name"] == runtime)
+    worst = max((row["relative_error"] or 0.0 for row in rows), default=None)
+    passed = bool(rows) and state["error"] is None and all(row["passed"] for row in rows)
+    record_property("parity", {
+        "case": str(case), "runtime": state["version"], "setting": f"XNNPACK {'on' if xnnpack else 'off'}, {threads} thr.",
+        "worst": worst, "passed": passed, "division": report["division"][runtime],
+    })  # fmt: skip
+    assert state["error"] is None
+    assert {row["input"] for row in rows} == set(report["inputs"])
+    for row in rows:
+        assert row["passed"], f"{row['input']}, {row['output']}: {row['failure'] or row['relative_error']}, allowed {report['bound']}"
