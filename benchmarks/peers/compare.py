@@ -61,7 +61,8 @@ def make(row: Row, converter: str, folder: Path, python: Path) -> tuple[Path, fl
     if converter == "litert-torch":
         if not out.exists():
             command = [str(python), "-m", "benchmarks.peers.convert_litert_torch", row.model, row.resolution, str(out)]
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
             seconds_file.write_text(done.stdout.strip().splitlines()[-1])
         return out, float(seconds_file.read_text())
     options = ConvertOptions(resolution=Resolution.parse(row.resolution), rewrite=converter == "ours")

@@ -127,8 +127,8 @@ def test_unwritable_folder(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_exit_4_and_leaves_nothing(tmp_path: Path, small_tflite: Path) -> None:
     """A file-size limit of 1 MB makes the kernel refuse the write of the 30 MB model, as a full disk does."""
-    limited = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))"
-    start = f"{limited}; from evit_mobile.cli.main import main; main()"
+    ignore, limit = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)", "resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))"
+    start = f"import resource, signal; {ignore}; {limit}; from evit_mobile.cli.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", start, *SMALL, "--out", "m.tflite"], cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )

@@ -73,7 +73,12 @@ def test_factory_with_named_outputs(nets: str) -> None:
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [("{}:none", "cannot be imported"), ("no_such_module:make", "cannot be imported"), ("{}:broken", "gave a int"), (":", "cannot be imported")],
+    [
+        ("{}:none", "cannot be imported"),
+        ("no_such_module:make", "cannot be imported"),
+        ("{}:broken", "gave a int"),
+        (":", "cannot be imported"),
+    ],
 )
 def test_bad_factories(nets: str, model: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):
