@@ -9,10 +9,10 @@ import importlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Protocol, Sequence, cast
+from typing import Callable, Protocol, Sequence, cast, runtime_checkable
 
 from evit_mobile.errors import DeviceError, RequestError
-from evit_mobile.results.record import Component, Conditions, DeviceInfo, Round, RunSettings
+from evit_mobile.results.record import Component, Conditions, DeviceInfo, OpTime, Round, RunSettings
 
 
 class UnusableDeviceError(DeviceError):
@@ -46,6 +46,18 @@ class Device(Protocol):
 
         Raises:
             DeviceError: the run did not end as it should; an ``UnusableDeviceError`` where no other would.
+        """
+
+
+@runtime_checkable
+class ProfilingDevice(Device, Protocol):
+    """A device whose runner has an op profiler."""
+
+    def profile(self, model: Path, settings: RunSettings) -> tuple[OpTime, ...]:
+        """Time by op of a run of its own, in order of execution; only valid inside ``prepare``.
+
+        Raises:
+            DeviceError: the run did not end as it should, or this build of the runner has no profiler.
         """
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Sequence
 
-from android_bench.device import Device, UnusableDeviceError
-from evit_mobile.errors import EvitMobileError
+from android_bench.device import Device, ProfilingDevice, UnusableDeviceError
+from evit_mobile.errors import EvitMobileError, RequestError
 from evit_mobile.results.record import Point, Round, RunSettings
 from evit_mobile.weights import sha256_of
 
@@ -25,23 +25,65 @@ class Candidate:
     undelegated_ops: int | None = None
 
 
-def measure(device: Device, candidates: Sequence[Candidate], settings: RunSettings) -> Iterator[tuple[Point, ...]]:
+def measure(
+    device: Device, candidates: Sequence[Candidate], settings: RunSettings, done: Sequence[Point] = (), *, profile: bool = False
+) -> Iterator[tuple[Point, ...]]:
     """Measure in the order A B, B A, A B, …, so that a drift of the machine hits all alike; yield all points after each round.
 
     A candidate whose run fails keeps its rounds, gets its error, and is left out from there on; the others go on.
 
+    Args:
+        done: points of an earlier run under the same settings, told apart by name: only the rounds that they lack are measured.
+        profile: give each point its time by op, too, by a run after the rounds.
+
     Raises:
+        RequestError: a point of ``done`` is of another model than the candidate of its name, or the device has no profiler.
         EvitMobileError: from ``Device.prepare``, before anything is measured.
         UnusableDeviceError: later on; what was yielded stands.
     """
-    points = [_empty_point(candidate, settings) for candidate in candidates]
+    if profile and not isinstance(device, ProfilingDevice):
+        raise RequestError("this device has no op profile", hint="--profile is for a phone, --device adb")
+    before = {point.name: point for point in done}
+    points = [_first_point(candidate, settings, before.get(candidate.name)) for candidate in candidates]
+    if all(point.is_complete and (point.profile or not profile) for point in points):
+        yield tuple(points)
+        return
     with device.prepare([candidate.path for candidate in candidates], settings):
         for turn in range(settings.rounds):
             order = range(len(candidates)) if turn % 2 == 0 else reversed(range(len(candidates)))
             for index in order:
-                if points[index].error is None:
+                if points[index].error is None and len(points[index].rounds) <= turn:
                     points[index] = _advance(points[index], device, candidates[index].path)
                     yield tuple(points)
+        if profile and isinstance(device, ProfilingDevice):
+            for index, candidate in enumerate(candidates):
+                if points[index].is_complete and not points[index].profile:
+                    points[index] = _profiled(points[index], device, candidate.path)
+                    yield tuple(points)
+
+
+def _first_point(candidate: Candidate, settings: RunSettings, before: Point | None) -> Point:
+    """The point to begin with: what there is of it from before, without the error that ended it then, else an empty one.
+
+    Raises:
+        RequestError: what there is is of another model.
+    """
+    empty = _empty_point(candidate, settings)
+    if before is None:
+        return empty
+    if before.model_sha256 != empty.model_sha256:
+        raise RequestError(f"the model {candidate.name} has changed since it was measured", hint="measure anew, without --resume")
+    return Point(**{**dict(before), "error": None})
+
+
+def _profiled(point: Point, device: ProfilingDevice, path: Path) -> Point:
+    """``point`` with its profile; a profiler that fails does not spoil what was measured, but is told."""
+    try:
+        return Point(**{**dict(point), "profile": device.profile(path, point.settings)})
+    except UnusableDeviceError:
+        raise
+    except EvitMobileError as error:
+        return Point(**{**dict(point), "error": f"no op profile: {error}"})
 
 
 def _empty_point(candidate: Candidate, settings: RunSettings) -> Point:

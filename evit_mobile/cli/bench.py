@@ -11,6 +11,7 @@ import click
 
 from evit_mobile import __version__
 from evit_mobile.cli.options import force_option, json_option, print_json, progress, resolution_option
+from evit_mobile.cli.phone_options import phone_options
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.specs import Resolution
 
@@ -26,20 +27,30 @@ DEFAULT_MODEL = "base-r224"
 
 @click.command("bench")
 @click.argument("files", nargs=-1, metavar="[FILE.tflite]...", type=click.Path(path_type=Path))
-@click.option("--device", "device_text", default="host", metavar="host", help="What to measure on.  [default: host]")
+@click.option(
+    "--device", "device_text", default="host", metavar="host|adb[:SERIAL]|qemu:CPU",
+    help="What to measure on; adb:SERIAL@HOST:PORT is behind another machine's adb server.  [default: host]",
+)
 @click.option("--model", "names", multiple=True, metavar="NAME", help=f"Convert and measure; may be repeated.  [default: {DEFAULT_MODEL}]")
 @resolution_option
 @click.option("--runtime", default="litert", metavar="NAME", help="What runs the models on the host.  [default: litert]")
-@click.option("--threads", type=click.IntRange(1, 64), default=1, help="Threads of the runtime.  [default: 1]")
-@click.option("--cores", default="all", metavar="all|MASK", help="Cores to stay on, a hexadecimal mask as taskset's.  [default: all]")
+@click.option("--threads", type=click.IntRange(1, 64), multiple=True, default=(1,), help="Threads; may be repeated.  [default: 1]")
+@click.option(
+    "--cores", multiple=True, default=("all",), metavar="all|prime|big|little|MASK",
+    help="Cores to stay on: a phone's cluster, or a hexadecimal mask as taskset's; may be repeated.  [default: all]",
+)
 @click.option("--runs", type=click.IntRange(1, 1_000_000), help="Least number of runs a model, in all.  [default: 50; qemu: 4]")
 @click.option("--rounds", type=click.IntRange(1, 10_000), help="Turns a model takes.  [default: 10; qemu: 2]")
+@click.option("--profile", is_flag=True, help="Phone: time by op, too, by a run of its own.")
 @click.option("--out", type=click.Path(path_type=Path), help="Result file.  [default: results/<device>-<time>.json]")
+@click.option("--resume", is_flag=True, help="Go on with the sweep in --out where it was interrupted; begin it where there is none.")
+@phone_options
 @force_option
 @json_option
 def command(
-    files: tuple[Path, ...], device_text: str, names: tuple[str, ...], resolution: Resolution | None, runtime: str, threads: int,
-    cores: str, runs: int | None, rounds: int | None, out: Path | None, force: bool, as_json: bool,
+    files: tuple[Path, ...], device_text: str, names: tuple[str, ...], resolution: Resolution | None, runtime: str,
+    threads: tuple[int, ...], cores: tuple[str, ...], runs: int | None, rounds: int | None, profile: bool, out: Path | None, resume: bool,
+    force: bool, as_json: bool, **phone: Any,
 ) -> None:  # fmt: skip
     """Measure models in turn on a device and keep every sample in a result file.
 
@@ -49,6 +60,7 @@ def command(
     evit-mobile bench
     evit-mobile bench --model base-r192 --model base-r224 --threads 2
     evit-mobile bench before.tflite after.tflite --out results.json
+    evit-mobile bench --device adb --cores big --max-temp 40
     """
     from android_bench.device import DeviceOptions, default_settings, open_device
     from evit_mobile.files import check_output
@@ -56,18 +68,22 @@ def command(
 
     if files and not names and resolution is not None:
         raise RequestError("--resolution says how to convert, and nothing is converted", hint="leave it out, or name a --model")
+    if resume and out is None:
+        raise RequestError("--resume does not say what to go on with", hint="name the result file by --out")
     started = datetime.now(UTC)
     folder = Path("results")
-    check_output(out or (folder / "new.json" if folder.is_dir() else folder), force=force)
+    check_output(out or (folder / "new.json" if folder.is_dir() else folder), force=force or resume)
     usual = default_settings(device_text)
-    settings = RunSettings(
-        **{**dict(usual), "threads": threads, "cores": cores, "runs": runs or usual.runs, "rounds": rounds or usual.rounds}
-    )
-    device = open_device(device_text, DeviceOptions(runtime=runtime))
+    settings = [
+        RunSettings(**{**dict(usual), "threads": count, "cores": mask, "runs": runs or usual.runs, "rounds": rounds or usual.rounds})
+        for mask in dict.fromkeys(cores)
+        for count in dict.fromkeys(threads)
+    ]
+    device = open_device(device_text, DeviceOptions(runtime=runtime, say=_say, **phone))
     candidates = _candidates(names or (() if files else (DEFAULT_MODEL,)), files, resolution, runtime)
     if out is None:
         out = folder / file_name(device_text, started)
-    results = _measure(device, candidates, settings, started, out)
+    results = _measure(device, candidates, settings, _begin(device, started, out if resume else None), out, profile)
     _print(results, out, as_json)
     failed = [point for point in results.points if point.error is not None]
     if failed:
@@ -109,34 +125,50 @@ def _candidate(name: str, path: Path, runtime: str) -> Candidate:
     )
 
 
-def _measure(device: Device, candidates: list[Candidate], settings: RunSettings, started: datetime, out: Path) -> ResultSet:
+def _say(text: str) -> None:
+    """What a device waits for, for people to read."""
+    if sys.stderr.isatty():
+        click.echo(text, err=True)
+
+
+def _begin(device: Device, started: datetime, before: Path | None) -> ResultSet:
+    """What to add points to: the result file ``before`` where there is one, else nothing but what is known of the device."""
+    from android_bench.sweep import resume
+    from evit_mobile.results.record import Component, ResultSet
+
+    components = (Component(name="evit-mobile", version=__version__), *device.components())
+    described = device.describe()
+    if before is not None and before.exists():
+        return resume(before, described, components)
+    return ResultSet(created=started, command=("evit-mobile", *sys.argv[1:]), components=components, device=described)
+
+
+def _measure(
+    device: Device, candidates: list[Candidate], settings: list[RunSettings], results: ResultSet, out: Path, profile: bool
+) -> ResultSet:
     """Measure, with all that there is on disk after each round."""
     from rich.console import Console
     from rich.progress import Progress
 
-    from android_bench.measure import measure
-    from evit_mobile.results.record import Component, ResultSet, save
+    from android_bench.device import UnusableDeviceError
+    from android_bench.sweep import sweep
+    from evit_mobile.results.record import save
 
-    results = ResultSet(
-        created=started,
-        command=("evit-mobile", *sys.argv[1:]),
-        components=(Component(name="evit-mobile", version=__version__), *device.components()),
-        device=device.describe(),
-    )
     console = Console(stderr=True)
     try:
         # Drawn between rounds only: a thread that redraws would run beside what is measured.
         with Progress(console=console, transient=True, auto_refresh=False, disable=not console.is_terminal) as bar:
-            task = bar.add_task("measuring", total=settings.rounds * len(candidates))
-            for points in measure(device, candidates, settings):
+            total = sum(setting.rounds for setting in settings) * len(candidates)
+            task = bar.add_task("measuring", total=total)
+            for points in sweep(device, candidates, settings, results.points, profile=profile):
                 results = results.with_points(points)
                 # The default folder is made only when there is something to put into it.
                 out.parent.mkdir(exist_ok=True)
                 save(results, out)
-                bar.update(task, advance=1, refresh=True)
-    except KeyboardInterrupt:
+                bar.update(task, completed=sum(len(point.rounds) for point in points), refresh=True)
+    except (KeyboardInterrupt, UnusableDeviceError):
         if results.points:
-            click.echo(f"what was measured so far is in {out}", err=True)
+            click.echo(f"what was measured so far is in {out}; the same command with --out {out} --resume goes on", err=True)
         raise
     return results
 
@@ -173,13 +205,13 @@ def _print_table(rows: list[Row]) -> None:
     for row in rows:
         summary, ratio, quantity = row.summary, row.ratio, row.point.quantity
         if summary is None or quantity is None:
-            table.add_row(Text(visible(row.point.name)), "failed")
+            table.add_row(Text(visible(row.label)), "failed")
             continue
         cells = [f"{show(quantity, summary.median)} {unit(quantity)}", show_interval(quantity, summary.interval)]
         cells.append(show_interval(quantity, Interval(summary.p10, summary.p90)))
         if ratio is not None:
             cells += [significant(ratio.value), significant_interval(ratio.interval), row.verdict]
-        table.add_row(Text(visible(row.point.name)), *cells)
+        table.add_row(Text(visible(row.label)), *cells)
     # Into a pipe or a file a row stays one line, however long.
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 

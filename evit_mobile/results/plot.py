@@ -66,7 +66,7 @@ def _draw_row(axes: Any, y: float, row: Row, quantity: Quantity, theme: Theme) -
         low, high = scale(quantity, summary.interval.low), scale(quantity, summary.interval.high)
         axes.hlines(y, low, high, color=theme.accent, linewidth=5, alpha=0.6, zorder=3)
     axes.plot(scale(quantity, summary.median), y, "o", color=theme.accent, markersize=6, zorder=4)
-    name = visible(row.point.name if len(row.point.name) <= MAX_LABEL else row.point.name[: MAX_LABEL - 1] + "…")
+    name = visible(row.label if len(row.label) <= MAX_LABEL else row.label[: MAX_LABEL - 1] + "…")
     label = f"{name}  {show(quantity, summary.median)} {unit(quantity)}"
     axes.text(0.0, y + 0.26, label, transform=axes.get_yaxis_transform(), va="center", ha="left")
 

@@ -98,7 +98,7 @@ def _picture(table: Sequence[Row], results: ResultSet) -> Picture | None:
     if quantity is None:
         return None
     said = "; ".join(
-        f"{row.point.name} {show(quantity, row.summary.median)} {unit(quantity)}, interval {show_interval(quantity, row.summary.interval)}"
+        f"{row.label} {show(quantity, row.summary.median)} {unit(quantity)}, interval {show_interval(quantity, row.summary.interval)}"
         for row in measured
         if row.summary is not None
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import unicodedata
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Iterator, Sequence
 
-from evit_mobile.results.record import Point, Quantity, ResultSet
+from evit_mobile.results.record import Point, Quantity, ResultSet, RunSettings
 from evit_mobile.results.stats import MIN_ROUNDS, Interval, Ratio, Summary, instability, paired_ratio, summarise
 
 #: How a quantity is shown: divisor, unit, what it is called, and the words for significantly less and more of it.
@@ -25,6 +25,7 @@ class Row:
     summary: Summary | None
     ratio: Ratio | None
     warnings: tuple[str, ...]
+    label: str
 
     @property
     def verdict(self) -> str:
@@ -36,9 +37,23 @@ class Row:
 
 
 def rows(points: Sequence[Point]) -> list[Row]:
-    """One row a point; ratios are to the first point that has a round, and only to one with the same settings and quantity."""
-    baseline = next((point for point in points if point.rounds), None)
-    return [_row(point, baseline) for point in points]
+    """One row a point; ratios are to the first point that has a round under the same settings."""
+    baselines: dict[RunSettings, Point] = {}
+    for point in points:
+        if point.rounds:
+            baselines.setdefault(point.settings, point)
+    return [_row(point, baselines.get(point.settings), points) for point in points]
+
+
+def label(point: Point, points: Sequence[Point]) -> str:
+    """The point's name, and of its settings what its namesakes among ``points`` do not share."""
+    others = [other.settings for other in points if other.name == point.name]
+    told = [point.name]
+    if any(other.threads != point.settings.threads for other in others):
+        told.append(f"{point.settings.threads} thread{'s' if point.settings.threads > 1 else ''}")
+    if any(other.cores != point.settings.cores for other in others):
+        told.append(f"cores {point.settings.cores}")
+    return ", ".join(told)
 
 
 def caveats(results: ResultSet) -> list[str]:
@@ -55,7 +70,7 @@ def caveats(results: ResultSet) -> list[str]:
 
 def warnings(table: Sequence[Row]) -> list[str]:
     """The warnings and errors of all rows, each with the name of its point."""
-    return [visible(f"{row.point.name}: {text}") for row in table for text in row.warnings]
+    return [visible(f"{row.label}: {text}") for row in table for text in row.warnings]
 
 
 def visible(text: str) -> str:
@@ -102,14 +117,22 @@ def significant(value: float, digits: int = 4) -> str:
     return f"{value:,.{decimals}f}"
 
 
-def _row(point: Point, baseline: Point | None) -> Row:
+def _row(point: Point, baseline: Point | None, points: Sequence[Point]) -> Row:
+    name = label(point, points)
     if not point.rounds:
-        return Row(point, None, None, (point.error,) if point.error else ())
-    comparable = (
-        baseline is not None and baseline is not point and baseline.quantity == point.quantity and baseline.settings == point.settings
-    )
+        return Row(point, None, None, (point.error,) if point.error else (), name)
+    comparable = baseline is not None and baseline is not point and baseline.quantity == point.quantity
     ratio = paired_ratio(point.values, baseline.values) if baseline is not None and comparable else None
-    return Row(point, summarise(point.values), ratio, _warnings(point))
+    return Row(point, summarise(point.values), ratio, (*_warnings(point), *_scaling(point, points)), name)
+
+
+def _scaling(point: Point, points: Sequence[Point]) -> Iterator[str]:
+    """Threads that do not help were perhaps never started: seen where the same model was measured with one, too."""
+    for other in points:
+        alone = other.name == point.name and other.settings.threads == 1 < point.settings.threads
+        if alone and other.rounds and other.settings.cores == point.settings.cores and other.quantity == point.quantity == "latency_us":
+            if summarise(point.values).median >= summarise(other.values).median:
+                yield f"{point.settings.threads} threads are no faster than one"
 
 
 def _warnings(point: Point) -> tuple[str, ...]:

@@ -74,6 +74,7 @@ def install(root: Path, profile: Profile) -> None:
     """Make ``root`` answer as ``profile`` says: cool, charged, its clocks at their maximum."""
     binaries = root / "system" / "bin"
     binaries.mkdir(parents=True, exist_ok=True)
+    (binaries / "sh").unlink(missing_ok=True)
     (binaries / "sh").symlink_to("/bin/mksh")
     for name in TOYBOX:
         (binaries / name).symlink_to("/bin/toybox")

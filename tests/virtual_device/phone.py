@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from android_bench.emulator.root import LITERT_RELEASES, EmulatorRoot
 from tests.virtual_device import android
 from tests.virtual_device.android import Profile
 
@@ -24,18 +25,23 @@ class VirtualPhone:
     """A phone in a folder of its own.
 
     Args:
-        base: the arm64 system (``rootfs.base_root``); nothing in it is changed.
+        system: the arm64 system and the library that runs models; nothing in it is changed.
         folder: where the phone's files are to be; absent.
         profile: what it says of itself.
         data_bytes: the size of /data; None for this machine's own disk, where ``data`` can be looked at from outside.
     """
 
-    def __init__(self, base: Path, folder: Path, profile: Profile, data_bytes: int | None = None) -> None:
+    def __init__(self, system: EmulatorRoot, folder: Path, profile: Profile, data_bytes: int | None = None) -> None:
         self.root, self.profile = folder, profile
         self._data_bytes = data_bytes
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
-        shutil.copytree(base, folder, symlinks=True)
+        # Device nodes are no files that could be copied; a phone sees this machine's /dev.
+        shutil.copytree(system.root, folder, symlinks=True, ignore=lambda path, _: ["dev"] if Path(path) == system.root else [])
+        for name in ("dev", "proc"):
+            (folder / name).mkdir(exist_ok=True)
+        # Where the dynamic loader looks by itself.
+        shutil.copy(system.litert[LITERT_RELEASES[-1]], folder / "usr" / "lib" / "libLiteRt.so")
         android.install(folder, profile)
 
     @property
