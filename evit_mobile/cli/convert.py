@@ -17,30 +17,40 @@ if TYPE_CHECKING:
 
 
 @click.command("convert")
-@click.option("--model", required=True, metavar="NAME|package.module:factory|FILE.onnx", help="What to convert; see evit-mobile models.")
+@click.option("--model", required=True, metavar="NAME|timm:NAME|package.module:factory|FILE.onnx", help="What to convert.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
 @resolution_option
 @weights_option
 @seed_option
+@click.option("--attention", type=click.Choice(["linear", "softmax"]), default="linear", help="softmax: the paper's ablation twin.")
+@click.option("--raw-heads", is_flag=True, help="Detectors: leave the decoding of boxes out.")
+@click.option("--upsample", is_flag=True, help="Segmenters: logits at the input's size.")
+@click.option("--argmax", is_flag=True, help="Segmenters: class numbers instead of logits.")
+@click.option("--pretrained", is_flag=True, help="timm: models: timm's trained weights, over the network.")
 @click.option("--no-rewrite", is_flag=True, help="Leave the graph as exported: what the stock converter gives.")
 @click.option("--attention-form", default="auto", metavar="FORM", help="Canonical form of linear attention.  [default: auto]")
 @click.option("--keep-onnx", type=click.Path(path_type=Path), help="Write the ONNX graph that goes into the lowering here.")
 @force_option
 @json_option
 def command(
-    model: str, out: Path, resolution: Resolution | None, weights: Path | None, seed: int, no_rewrite: bool, attention_form: str,
-    keep_onnx: Path | None, force: bool, as_json: bool,
+    model: str, out: Path, resolution: Resolution | None, weights: Path | None, seed: int, attention: str, raw_heads: bool, upsample: bool,
+    argmax: bool, pretrained: bool, no_rewrite: bool, attention_form: str, keep_onnx: Path | None, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Make a .tflite from a PyTorch model or an ONNX file.
 
     \b
     evit-mobile convert --model base-r224 --out model.tflite
     evit-mobile convert --model base-r224 --weights trained.pth --resolution 288 --out model.tflite
+    evit-mobile convert --model det-r416 --out detector.tflite
+    evit-mobile convert --model timm:mobilenetv3_large_100 --out mobilenet.tflite
     evit-mobile convert --model mypackage.nets:make_net --out net.tflite
     """
     from converters.pipeline import ConvertOptions, convert
     from evit_mobile.files import check_output
+    from evit_mobile.models.registry import with_variants
 
+    wanted = {"softmax": attention == "softmax", "raw-heads": raw_heads, "upsample": upsample, "argmax": argmax, "pretrained": pretrained}
+    model = with_variants(model, [variant for variant, chosen in wanted.items() if chosen])
     for path in filter(None, (out, keep_onnx)):
         check_output(path, force=force)
     options = ConvertOptions(resolution, weights, seed=seed, rewrite=not no_rewrite, attention_form=attention_form)

@@ -10,6 +10,8 @@ kernel, which would split the model into several partitions. Outputs that are ma
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +20,8 @@ from evit_mobile.models.efficientvit import ConvBatchNorm, MBConv
 
 #: Strides of P2, P3 and P4, in pixels of the input.
 STRIDES = (8, 16, 32)
+#: No box is larger than this many strides, e to the power of it: 125, which is 1000 pixels at stride 8.
+LARGEST_LOG_SIZE = math.log(125)
 Pyramid = tuple[Tensor, Tensor, Tensor]
 
 
@@ -96,13 +100,14 @@ class DetectionHead(nn.Module):
 def decode_boxes(raw: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """YOLOX's decoding: centre = (cell + t_xy) * stride, size = exp(t_wh) * stride; score = sigmoid(objectness) * sigmoid(class).
 
+    The exponent is held below LARGEST_LOG_SIZE, which YOLOX does not do: an untrained or a half-precision model would give infinity.
     ``raw`` has one (centre, size, objectness, classes), each [B, h, w, …], for every stride of ``STRIDES``; see ``DetectionHead``.
     """
     centre, size, objectness, classes = (torch.cat([part.flatten(1, 2) for part in parts], 1) for parts in zip(*raw))
     shapes = [(int(level[0].shape[1]), int(level[0].shape[2])) for level in raw]
     cells, strides = grid(shapes)
     middle = (centre + cells.to(centre)) * strides.to(centre)
-    half = torch.exp(size) * (strides.to(size) / 2)
+    half = torch.exp(size.clamp(max=LARGEST_LOG_SIZE)) * (strides.to(size) / 2)
     boxes = torch.cat([middle - half, middle + half], -1)
     return boxes, torch.sigmoid(classes) * torch.sigmoid(objectness)
 

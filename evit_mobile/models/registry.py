@@ -87,6 +87,17 @@ def register_model(
     return add
 
 
+def with_variants(model: str, variants: list[str]) -> str:
+    """The name of these variants of ``model``; whether it has them, ``find_model`` says.
+
+    Raises:
+        RequestError: ``model`` is an ONNX file or a factory, which has no variants.
+    """
+    if variants and (model.endswith(".onnx") or (":" in model and not model.startswith("timm:"))):
+        raise RequestError(f"{model} has no variant {variants[0]!r}", hint=f"--{variants[0]} is for the models that evit-mobile lists")
+    return VARIANT.join([model, *variants])
+
+
 def all_models() -> list[ModelSpec]:
     """Every registered model, in order of registration, without variants."""
     return list(_MODELS.values())

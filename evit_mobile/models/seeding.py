@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from evit_mobile.specs import Resolution
@@ -11,7 +12,7 @@ from evit_mobile.specs import Resolution
 
 @torch.no_grad()
 def settle_batch_norms(module: nn.Module, generator: Generator, resolution: Resolution, channels: int = 3) -> None:
-    """Give every batch normalisation the statistics of what it sees when two images of noise pass through ``module``.
+    """Give every batch normalisation the statistics of what it sees when noise and a 4x4 board of colours pass through ``module``.
 
     Its mean is off by about half a standard deviation and its variance by up to 30 %, so that nothing is neutral. Without this, 50
     residual blocks would each double the variance, and with exact means, attention would average to nothing on these images and be
@@ -34,8 +35,10 @@ def settle_batch_norms(module: nn.Module, generator: Generator, resolution: Reso
 
     handles = [layer.register_forward_pre_hook(measure) for layer in norms]
     try:
-        images = torch.randn(2, channels, resolution.height, resolution.width, generator=generator, dtype=torch.float64)
-        module.double()(images)
+        size = (resolution.height, resolution.width)
+        noise = torch.randn(1, channels, *size, generator=generator, dtype=torch.float64)
+        colours = 1.5 * torch.randn(1, channels, 4, 4, generator=generator, dtype=torch.float64)
+        module.double()(torch.cat([noise, F.interpolate(colours, size)]))
     finally:
         for handle in handles:
             handle.remove()

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evit_mobile.errors import RequestError, first_line
+from evit_mobile.models.registry import VARIANT
 from evit_mobile.specs import Preprocessing, Resolution
 
 if TYPE_CHECKING:
     from torch import nn
 
 PREFIX = "timm:"
-PRETRAINED = "+pretrained"
+PRETRAINED = VARIANT + "pretrained"
 #: ImageNet-1k, whose class names we have.
 IMAGENET_CLASSES = 1000
 INTERPOLATIONS = ("bilinear", "bicubic")
@@ -65,6 +66,8 @@ def load_zoo_model(name: str, resolution: Resolution | None = None, seed: int = 
 
 def _config(timm: Any, name: str) -> Any:
     """timm's pretrained configuration of ``name``."""
+    if VARIANT in name:
+        raise RequestError(f"{PREFIX}{name} has a variant that timm's models do not have", hint=f"they have one: {PRETRAINED}")
     if not name or not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.6)
         hint = f"did you mean {' or '.join(PREFIX + other for other in near)}?" if near else "timm.list_models() lists the names"
