@@ -4,8 +4,8 @@ XNNPACK picks its fp32 kernels by the part number in /proc/cpuinfo, through the 
 in which no Arm64 program can find itself, so every processor would run the same generic kernels. Each processor therefore gets a
 folder whose ``proc`` and ``sys`` hold what its kernel would show; given as ``-L``, QEMU opens a file there rather than the host's.
 
-Part numbers are from the processors' technical reference manuals (MIDR_EL1), revisions as QEMU's own MIDR_EL1 states them
-(target/arm/cpu64.c).
+Part numbers and revisions are those of the MIDR_EL1 register that QEMU gives the processor, features those of its auxiliary vector
+(AT_HWCAP): what the program reads there and here agrees.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from evit_mobile.errors import RequestError
 #: Cores of the machine that is shown: as many as one cluster of a phone.
 CORES = 4
 
-_ARMV8_0 = ("fp", "asimd", "evtstrm", "aes", "pmull", "sha1", "sha2", "crc32", "cpuid")
+_ARMV8_0 = ("fp", "asimd", "aes", "pmull", "sha1", "sha2", "crc32", "cpuid")
 _ARMV8_2 = (
-    "fp", "asimd", "evtstrm", "aes", "pmull", "sha1", "sha2", "crc32", "atomics", "fphp", "asimdhp", "cpuid", "asimdrdm", "lrcpc",
-    "dcpop", "asimddp", "ssbs",
+    "fp", "asimd", "aes", "pmull", "sha1", "sha2", "crc32", "atomics", "fphp", "asimdhp", "cpuid", "asimdrdm", "lrcpc", "dcpop",
+    "asimddp",
 )  # fmt: skip
 
 

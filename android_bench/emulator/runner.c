@@ -1,8 +1,7 @@
 /* Runs a .tflite with LiteRT on an Arm64 system and prints what the official benchmark_model prints.
  *
- * libLiteRt.so is opened at run time, so one binary serves every release whose C API it knows: up to 2.1 CPU options have functions
- * of their own, from 2.2 on they travel as a TOML text and a model is created in an environment. Declarations follow litert/c of
- * github.com/google-ai-edge/LiteRT.
+ * libLiteRt.so is opened at run time, so one binary serves every release whose C API it knows: in 2.1 CPU options have functions of
+ * their own, in 2.3 they travel as a TOML text and a model is created in an environment. See litert_api.h.
  *
  * Flags as benchmark_model's, with its defaults: --graph --num_threads --num_runs --warmup_runs --min_secs --warmup_min_secs
  * --max_secs. Beyond them:
@@ -27,59 +26,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "litert_api.h"
+
 #define MARK 0x45564954u /* shared with icount.c */
 #define MAX_TENSORS 64
 #define MAX_SAMPLES 100000
-#define MAX_RANK 8
-
-typedef void *Handle;
-typedef int Status;
-typedef struct {
-    int32_t element_type;
-    uint32_t rank; /* the low seven bits; the eighth says whether strides are given */
-    int32_t dimensions[MAX_RANK];
-    uint32_t strides[MAX_RANK];
-    uint64_t spare[8]; /* room for a release that grows the structure */
-} TensorType;
-
-/* X(result, name, parameters): functions that every release has. */
-#define COMMON(X) \
-    X(Status, LiteRtCreateEnvironment, (int, const void *, Handle *)) \
-    X(Status, LiteRtCreateOptions, (Handle *)) \
-    X(Status, LiteRtSetOptionsHardwareAccelerators, (Handle, int)) \
-    X(Status, LiteRtAddOpaqueOptions, (Handle, Handle)) \
-    X(Status, LiteRtCreateCompiledModel, (Handle, Handle, Handle, Handle *)) \
-    X(Status, LiteRtGetModelSignature, (Handle, size_t, Handle *)) \
-    X(Status, LiteRtGetNumSignatureInputs, (Handle, size_t *)) \
-    X(Status, LiteRtGetNumSignatureOutputs, (Handle, size_t *)) \
-    X(Status, LiteRtGetSignatureInputName, (Handle, size_t, const char **)) \
-    X(Status, LiteRtGetSignatureOutputName, (Handle, size_t, const char **)) \
-    X(Status, LiteRtGetSignatureInputTensorByIndex, (Handle, size_t, Handle *)) \
-    X(Status, LiteRtGetSignatureOutputTensorByIndex, (Handle, size_t, Handle *)) \
-    X(Status, LiteRtGetRankedTensorType, (Handle, TensorType *)) \
-    X(Status, LiteRtGetCompiledModelInputBufferRequirements, (Handle, size_t, size_t, Handle *)) \
-    X(Status, LiteRtGetCompiledModelOutputBufferRequirements, (Handle, size_t, size_t, Handle *)) \
-    X(Status, LiteRtCreateManagedTensorBufferFromRequirements, (Handle, const TensorType *, Handle, Handle *)) \
-    X(Status, LiteRtGetTensorBufferPackedSize, (Handle, size_t *)) \
-    X(Status, LiteRtLockTensorBuffer, (Handle, void **, int)) \
-    X(Status, LiteRtUnlockTensorBuffer, (Handle)) \
-    X(Status, LiteRtRunCompiledModel, (Handle, size_t, size_t, Handle *, size_t, Handle *))
-#define UNTIL_2_1(X) \
-    X(Status, LiteRtCreateCpuOptions, (Handle *)) \
-    X(Status, LiteRtFindCpuOptions, (Handle, Handle *)) \
-    X(Status, LiteRtSetCpuOptionsNumThread, (Handle, int))
-#define SINCE_2_2(X) X(Status, LiteRtCreateOpaqueOptions, (const char *, void *, void (*)(void *), Handle *))
-
-#define DECLARE(result, name, parameters) static result(*name) parameters;
-COMMON(DECLARE)
-UNTIL_2_1(DECLARE)
-SINCE_2_2(DECLARE)
-
-static bool until_2_1; /* which of the two interfaces the loaded library has */
-static void *create_model_from_file; /* the one function whose parameters differ: the environment comes first since 2.2 */
-
-enum { LOCK_READ, LOCK_WRITE };
-enum { CPU = 1 };
 
 typedef struct {
     Handle buffer;
@@ -185,17 +136,17 @@ static void load_library(void)
     void *library = dlopen(flags.library, RTLD_NOW);
     if (!library)
         fail("%s", dlerror());
-    until_2_1 = dlsym(library, "LiteRtCreateCpuOptions") != NULL;
+    is_2_1 = dlsym(library, "LiteRtCreateCpuOptions") != NULL;
 #define RESOLVE(result, name, parameters) \
     if (!(name = (result(*) parameters)dlsym(library, #name))) \
         fail("%s has no %s: this LiteRT release is not known", flags.library, #name);
     COMMON(RESOLVE)
-    if (!(create_model_from_file = dlsym(library, "LiteRtCreateModelFromFile")))
-        fail("%s has no LiteRtCreateModelFromFile: this LiteRT release is not known", flags.library);
-    if (until_2_1) {
-        UNTIL_2_1(RESOLVE)
+    if (!(create_model_from_buffer = dlsym(library, "LiteRtCreateModelFromBuffer")))
+        fail("%s has no LiteRtCreateModelFromBuffer: this LiteRT release is not known", flags.library);
+    if (is_2_1) {
+        OF_2_1(RESOLVE)
     } else {
-        SINCE_2_2(RESOLVE)
+        OF_2_3(RESOLVE)
     }
 }
 
@@ -205,7 +156,7 @@ static Handle cpu_options(void)
     CHECK(LiteRtCreateOptions(&options));
     CHECK(LiteRtSetOptionsHardwareAccelerators(options, CPU));
     int threads = flags.threads < 1 ? 1 : flags.threads;
-    if (until_2_1) {
+    if (is_2_1) {
         CHECK(LiteRtCreateCpuOptions(&opaque));
         CHECK(LiteRtFindCpuOptions(opaque, &cpu));
         CHECK(LiteRtSetCpuOptionsNumThread(cpu, threads));
@@ -218,21 +169,34 @@ static Handle cpu_options(void)
     return options;
 }
 
-static Handle load_model(Handle environment)
+/* The whole file in memory: a buffer is verified by LiteRT, a file is not, and one that was cut short ends in a segmentation fault. */
+static void *read_graph(size_t *bytes)
 {
     FILE *file = fopen(flags.graph, "rb");
-    if (!file) {
+    struct stat status;
+    if (!file || fstat(fileno(file), &status)) {
         fflush(stdout);
         fprintf(stderr, "ERROR: Could not open '%s'.\n", flags.graph);
         fail("Failed to load model %s", flags.graph);
     }
+    *bytes = status.st_size;
+    void *content = aligned_alloc(64, (*bytes / 64 + 1) * 64);
+    if (!content || fread(content, 1, *bytes, file) != *bytes)
+        fail("Could not read '%s'.", flags.graph);
     fclose(file);
+    return content;
+}
+
+static Handle load_model(Handle environment)
+{
+    size_t bytes;
+    const void *content = read_graph(&bytes);
     Handle loaded = NULL;
     Status status;
-    if (until_2_1)
-        status = ((Status(*)(const char *, Handle *))create_model_from_file)(flags.graph, &loaded);
+    if (is_2_1)
+        status = ((Status(*)(const void *, size_t, Handle *))create_model_from_buffer)(content, bytes, &loaded);
     else
-        status = ((Status(*)(Handle, const char *, Handle *))create_model_from_file)(environment, flags.graph, &loaded);
+        status = ((Status(*)(Handle, const void *, size_t, Handle *))create_model_from_buffer)(environment, content, bytes, &loaded);
     if (status)
         fail("Failed to load model %s", flags.graph);
     printf("INFO: Loaded model %s\n", flags.graph);

@@ -1,0 +1,72 @@
+"""bench and verify on an emulated processor, and the budget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from android_bench.device import DeviceOptions
+from android_bench.emulator.device import RELEASES, open_device
+from android_bench.emulator.root import EmulatorRoot
+from evit_mobile.cli.bench import command as bench
+from evit_mobile.cli.verify import command as verify
+from evit_mobile.errors import RequestError
+from evit_mobile.results.record import load
+
+
+@pytest.fixture
+def invoke(root: EmulatorRoot, tmp_path: Path) -> Callable[..., None]:
+    """Runs ``bench`` on the emulated Cortex-A76, into ``out.json``."""
+
+    def run(*arguments: str) -> None:
+        result = CliRunner().invoke(bench, ["--device", "qemu:cortex-a76", "--out", str(tmp_path / "out.json"), *arguments])
+        if result.exception is not None:
+            raise result.exception
+
+    return run
+
+
+def test_bench_counts_instructions_and_no_time(invoke: Callable[..., None], small_tflite: Path, tmp_path: Path) -> None:
+    invoke(str(small_tflite), "--json")
+    results = load(tmp_path / "out.json")
+    assert results.device.emulated and results.device.soc == "Cortex-A76"
+    [point] = results.points
+    assert point.quantity == "instructions" and len(point.rounds) == 2 and point.error is None
+    first, second = (entry.values for entry in point.rounds)
+    assert max(first + second) - min(first + second) <= 0.001 * min(first)
+    shown = {component.name: component for component in results.components}
+    assert shown["ai-edge-litert (arm64)"].version == RELEASES["litert"]
+    assert "0xd0b" in shown["/proc/cpuinfo and /sys/devices/system/cpu"].version
+    assert "latency_us" not in json.dumps(json.loads((tmp_path / "out.json").read_text())["points"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(["--threads", "2"], "runs one thread"), (["--cores", "3"], "no cores to choose from")]
+)
+def test_bench_refuses_what_cannot_be_counted(
+    invoke: Callable[..., None], small_tflite: Path, arguments: list[str], message: str
+) -> None:
+    with pytest.raises(RequestError, match=message):
+        invoke(str(small_tflite), *arguments)
+
+
+def test_runtime_without_an_arm64_library_is_refused() -> None:
+    with pytest.raises(RequestError, match="'tensorflow' cannot be emulated .*litert-latest"):
+        open_device("cortex-a76", DeviceOptions(runtime="tensorflow"))
+
+
+def test_verify_finds_parity_on_arm64(root: EmulatorRoot, small_tflite: Path) -> None:
+    result = CliRunner().invoke(verify, [str(small_tflite), "--device", "qemu:cortex-a76", "--json"])
+    assert result.exception is None
+    report = json.loads(result.stdout)
+    rows = [row for row in report["rows"] if row["runtime"] == "qemu:cortex-a76"]
+    assert len(rows) == len(report["inputs"]) and all(row["passed"] for row in rows)
+
+
+def test_verify_takes_no_other_device(small_tflite: Path) -> None:
+    result = CliRunner().invoke(verify, [str(small_tflite), "--device", "host"])
+    assert isinstance(result.exception, RequestError) and "qemu:cortex-a76" in str(result.exception)
