@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 # uv: the one on PATH, else one of our own in .uv.
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+# evit-mobile makes the environments of other runtimes with it too.
+export PATH := $(PATH):$(CURDIR)/.uv/bin
 SETUP := setup.cfg constraints.txt pyproject.toml .python-version
 
 .PHONY: help install demo test test-all check format bench constraints clean

@@ -8,7 +8,7 @@ from typing import Sequence
 import click
 
 from evit_mobile.cli.options import json_option, print_json, progress, table_console
-from evit_mobile.errors import RequestError
+from evit_mobile.errors import MachineError, RequestError
 from evit_mobile.runtimes import RUNTIMES, Runtime
 
 
@@ -32,14 +32,23 @@ def command(context: click.Context, as_json: bool) -> None:
 def install(names: Sequence[str], as_json: bool) -> None:
     """Install runtimes, or repair those that are half-made; what is there already is checked and kept."""
     chosen = _chosen(names)
+    failures: list[MachineError] = []
     for runtime in chosen:
         status = runtime.status()
-        with progress(f"{status.package} {status.version}") as show:
-            made = runtime.install(show)
+        try:
+            with progress(f"{status.package} {status.version}") as show:
+                made = runtime.install(show)
+        except MachineError as error:
+            failures.append(error)  # the others may still do: they need another Python, or no network
+            continue
         if not as_json:
             click.echo(f"{runtime.name}: {runtime.version()} {'installed' if made else 'is ready'}")
     if as_json:
         _show(chosen, as_json)
+    for failure in failures[:-1]:
+        click.echo(f"error: {failure}", err=True)
+    if failures:
+        raise failures[-1]
 
 
 def _chosen(names: Sequence[str]) -> list[Runtime]:

@@ -161,6 +161,7 @@ class WorkerSession:
 
     def __init__(self, worker: Worker, opened: dict[str, Any]) -> None:
         self._worker = worker
+        self._ended = False
         self.inputs = [_tensor(info) for info in opened["inputs"]]
         self.outputs = [_tensor(info) for info in opened["outputs"]]
         self._output_names: list[str] = opened["output_names"]
@@ -183,8 +184,14 @@ class WorkerSession:
     def tensors(self) -> list[TensorInfo]:
         return [_tensor(info) for info in self._call("tensors")[0]]
 
+    def end(self) -> None:
+        """Refuse all further calls: the worker goes on to another model."""
+        self._ended = True
+
     def _call(self, name: str, arrays: Sequence[Array] = (), **arguments: Any) -> tuple[Any, list[Array]]:
         """Call the worker; an exception of the runtime comes out as it would in this process."""
+        if self._ended:
+            raise ValueError("the model was closed")
         try:
             return self._worker.call(name, arrays, **arguments)
         except CallError as error:

@@ -70,7 +70,11 @@ class ForeignRuntime:
                 opened, _ = worker.call("open", model=str(model.absolute()), threads=threads, xnnpack=xnnpack)
             except CallError as error:
                 raise load_error(model, self.environment.label, str(error) or error.kind, self._tflite_version) from error
-            yield WorkerSession(worker, opened)
+            session = WorkerSession(worker, opened)
+            try:
+                yield session
+            finally:
+                session.end()
         finally:
             self._put_back(worker)
 

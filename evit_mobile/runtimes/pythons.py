@@ -33,13 +33,13 @@ def find_python(version: str | None, uv: Path | None) -> Path:
     if version is None or version == OURS:
         return Path(sys.executable)
     for candidate in _candidates(version):
-        if _is_version(candidate, version):
+        if _fits(candidate, version, makes_environments=uv is None):
             return candidate
     reason = "it is not on PATH and pyenv has none"
     if uv is not None:
         # uv knows its own downloads, and fetches one where the user's settings and the network let it.
         for command in (["python", "find", version], ["python", "install", version], ["python", "find", version]):
-            done = subprocess.run([str(uv), *command], capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=Path.home())
+            done = subprocess.run([str(uv), *command], capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/")
             if done.returncode == 0 and command[1] == "find":
                 return Path(done.stdout.strip())
         reason += ", and uv could not fetch it"
@@ -50,18 +50,21 @@ def find_python(version: str | None, uv: Path | None) -> Path:
 
 
 def _candidates(version: str) -> Iterator[Path]:
-    found = shutil.which(f"python{version}")
-    if found:
-        yield Path(found)
-    # A pyenv shim on PATH answers only for the versions that the folder selects; the interpreters themselves always do.
+    # All of PATH, because the first may be pyenv's shim, which answers only where the folder selects that version.
+    for folder in os.get_exec_path():
+        found = shutil.which(f"python{version}", path=folder)
+        if found:
+            yield Path(found)
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     yield from sorted((pyenv / "versions").glob(f"{version}.*/bin/python{version}"), reverse=True)
 
 
-def _is_version(python: Path, version: str) -> bool:
+def _fits(python: Path, version: str, *, makes_environments: bool) -> bool:
+    """Whether ``python`` runs, is of ``version`` and, where it must, can make environments (Debian packs that part by itself)."""
+    needed = "import ensurepip, venv; " if makes_environments else ""
     try:
         done = subprocess.run(
-            [str(python), "-I", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+            [str(python), "-I", "-c", f"{needed}import sys; print('%d.%d' % sys.version_info[:2])"],
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,

@@ -2,7 +2,7 @@
 
 ``op_versions.json`` gives for each op the releases that brought its versions 1, 2, 3, …; null marks a version that never was. It was
 read from TensorFlow 2.21.0 by asking the function with which its converter writes a model's ``min_runtime_version``; the tests ask it
-again. LiteRT counts its own releases anew from 1.0; every LiteRT is newer than TFLite 2.18.
+again. LiteRT, TFLite's successor, counts its releases anew from 1.0 and is not in the table.
 """
 
 from __future__ import annotations

@@ -121,6 +121,8 @@ def test_an_idle_worker_serves_the_next_model(foreign: ForeignRuntime, addition:
             np.testing.assert_array_equal(other.run([A, B])[0], session.run([A, B])[0])
     with foreign.open(addition) as session:
         again = _worker_of(session).pid
+    with pytest.raises(ValueError, match="closed"):
+        session.run([A, B])  # its worker may have another model by now
     os.kill(again, signal.SIGKILL)
     time.sleep(0.2)
     with foreign.open(addition) as session:
