@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from android_bench.device import DeviceOptions
 from android_bench.emulator.device import RELEASES, open_device
 from android_bench.emulator.root import EmulatorRoot
+from benchmarks.arm64_budget import count, judge, load_budget
 from evit_mobile.cli.bench import command as bench
 from evit_mobile.cli.verify import command as verify
 from evit_mobile.errors import RequestError
@@ -70,3 +71,18 @@ def test_verify_finds_parity_on_arm64(root: EmulatorRoot, small_tflite: Path) ->
 def test_verify_takes_no_other_device(small_tflite: Path) -> None:
     result = CliRunner().invoke(verify, [str(small_tflite), "--device", "host"])
     assert isinstance(result.exception, RequestError) and "qemu:cortex-a76" in str(result.exception)
+
+
+def test_budget_fails_a_model_that_grew_by_more_than_its_tolerance() -> None:
+    budget = {"tolerance": 0.01, "models": {"a": {"model": "a", "instructions": 1_000_000}, "b": {"model": "b", "instructions": 2_000_000}}}
+    verdicts = judge(budget, {"a": 1_010_001, "b": 2_020_000})
+    assert [verdict.is_over for verdict in verdicts] == [True, False]
+    assert "+1.00%" in str(verdicts[1]) and "within" in str(verdicts[1])
+
+
+def test_budget_counts_what_it_names(root: EmulatorRoot, small_tflite: Path) -> None:
+    """A model of the suite's cache in the place of the real one; the file that is committed is checked by make check-budget."""
+    entry = {"model": "base-r192", "resolution": "96", "instructions": 1}
+    counted = count({"device": "qemu:cortex-a76", "runtime": "litert", "models": {"small": entry}})
+    assert counted["small"] > 20_000_000
+    assert set(load_budget()) == {"device", "runtime", "tolerance", "models"}

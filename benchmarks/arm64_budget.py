@@ -1,0 +1,99 @@
+"""The instruction budget: what an inference may cost on an Arm64 processor, held by CI without a phone.
+
+``python -m benchmarks.arm64_budget`` converts each model that ``arm64_budget.json`` names, counts its instructions on the emulated
+processor, and fails (exit code 1) where one needs over ``tolerance`` more than its budget. ``--update`` writes what was counted as
+the new budget: after a change that was meant, and to be explained in its commit.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from evit_mobile.errors import ClaimError, EvitMobileError
+from evit_mobile.results.record import RunSettings
+
+BUDGET = Path(__file__).with_suffix(".json")
+
+#: One process with two measured inferences, which must agree: counts repeat, so more would say nothing more.
+SETTINGS = RunSettings(runs=2, rounds=1, warmup_runs=1, min_time_s=0)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A model's instructions an inference beside its budget."""
+
+    model: str
+    instructions: int
+    budget: int
+    tolerance: float
+
+    @property
+    def growth(self) -> float:
+        """0.02 is 2 % over the budget."""
+        return self.instructions / self.budget - 1
+
+    @property
+    def is_over(self) -> bool:
+        return self.growth > self.tolerance
+
+    def __str__(self) -> str:
+        verdict = "over the budget" if self.is_over else "within"
+        return f"{self.model:32} {self.instructions / 1e6:8.2f} M  budget {self.budget / 1e6:8.2f} M  {self.growth:+.2%}  {verdict}"
+
+
+def load_budget(path: Path = BUDGET) -> dict[str, Any]:
+    """``device``, ``runtime``, ``tolerance``, and ``models``: each a name that convert takes, with its options and instructions."""
+    budget: dict[str, Any] = json.loads(path.read_text())
+    return budget
+
+
+def count(budget: dict[str, Any]) -> dict[str, int]:
+    """Instructions an inference of every model of the budget, by its key."""
+    from android_bench.device import DeviceOptions, open_device
+    from converters.pipeline import ConvertOptions, convert_cached
+    from evit_mobile.specs import Precision, Resolution
+
+    paths = {}
+    for key, entry in budget["models"].items():
+        resolution = Resolution.parse(entry["resolution"]) if "resolution" in entry else None
+        options = ConvertOptions(resolution=resolution, precision=Precision(entry.get("precision", "fp32")))
+        paths[key] = convert_cached(entry["model"], options)
+    device = open_device(budget["device"], DeviceOptions(runtime=budget["runtime"]))
+    with device.prepare(list(paths.values()), SETTINGS):
+        return {key: int(device.run(path, SETTINGS).values[-1]) for key, path in paths.items()}
+
+
+def judge(budget: dict[str, Any], counted: dict[str, int]) -> list[Verdict]:
+    """A verdict a model."""
+    return [Verdict(key, counted[key], entry["instructions"], budget["tolerance"]) for key, entry in budget["models"].items()]
+
+
+@click.command()
+@click.option("--update", is_flag=True, help="Write what was counted as the new budget.")
+def main(update: bool) -> None:
+    """Check each model's instructions on the emulated Arm64 processor against its budget."""
+    budget = load_budget()
+    try:
+        counted = count(budget)
+        verdicts = judge(budget, counted)
+        for verdict in verdicts:
+            click.echo(verdict)
+        if update:
+            for key, instructions in counted.items():
+                budget["models"][key]["instructions"] = instructions
+            BUDGET.write_text(json.dumps(budget, indent=2) + "\n")
+        elif any(verdict.is_over for verdict in verdicts):
+            over = ", ".join(verdict.model for verdict in verdicts if verdict.is_over)
+            raise ClaimError(f"over the instruction budget by more than {budget['tolerance']:.0%}: {over}")
+    except EvitMobileError as error:
+        click.echo(f"error: {error}", err=True)
+        raise SystemExit(error.exit_code) from error
+
+
+if __name__ == "__main__":
+    main()
