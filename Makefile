@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 export PATH := $(PATH):$(CURDIR)/.uv/bin
 SETUP := setup.cfg constraints.txt pyproject.toml .python-version
 
-.PHONY: help install demo test test-all check format bench constraints clean
+.PHONY: help install demo test test-all check format bench emulator check-budget constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -42,6 +42,12 @@ format: $(VENV)/.installed-dev ## sort imports and format
 
 bench: $(VENV)/.installed ## bench base-r224 on this machine
 	$(BIN)/evit-mobile bench --device host --model base-r224
+
+emulator: $(VENV)/.installed ## set up the emulated Arm64 processors
+	$(BIN)/evit-mobile emulator setup
+
+check-budget: $(VENV)/.installed ## count base-r224's instructions on an emulated Cortex-A76 against its budget
+	$(BIN)/python -m benchmarks.arm64_budget
 
 constraints: $(UV) ## resolve the tested set of versions anew
 	{ echo "# The versions that the tests ran with. Made by: make constraints"; \

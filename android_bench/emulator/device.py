@@ -98,9 +98,11 @@ def open_device(address: str, options: DeviceOptions) -> Device:
     """The device ``qemu:CPU``, where the emulator is set up or can be.
 
     Raises:
-        RequestError: no such processor, or a runtime that has no arm64 library here.
+        RequestError: no such processor, a runtime that has no arm64 library here, or a benchmark binary: the device has its own.
         MachineError: the emulator cannot be set up.
     """
+    if options.benchmark_binary is not None:
+        raise RequestError("a qemu device counts by a runner of its own", hint="leave --benchmark-binary out")
     return EmulatedDevice(open_qemu(address, options.runtime))
 
 

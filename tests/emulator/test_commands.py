@@ -60,6 +60,11 @@ def test_runtime_without_an_arm64_library_is_refused() -> None:
         open_device("cortex-a76", DeviceOptions(runtime="tensorflow"))
 
 
+def test_benchmark_binary_is_refused() -> None:
+    with pytest.raises(RequestError, match="a runner of its own"):
+        open_device("cortex-a76", DeviceOptions(benchmark_binary="benchmark_model"))
+
+
 def test_verify_finds_parity_on_arm64(root: EmulatorRoot, small_tflite: Path) -> None:
     result = CliRunner().invoke(verify, [str(small_tflite), "--device", "qemu:cortex-a76", "--json"])
     assert result.exception is None
