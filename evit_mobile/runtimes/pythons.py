@@ -33,8 +33,9 @@ def find_python(version: str | None, uv: Path | None) -> Path:
     if version is None or version == OURS:
         return Path(sys.executable)
     for candidate in _candidates(version):
-        if _fits(candidate, version, makes_environments=uv is None):
-            return candidate
+        found = _fitting(candidate, version, makes_environments=uv is None)
+        if found is not None:
+            return found
     reason = "it is not on PATH and pyenv has none"
     if uv is not None:
         # uv knows its own downloads, and fetches one where the user's settings and the network let it.
@@ -59,17 +60,21 @@ def _candidates(version: str) -> Iterator[Path]:
     yield from sorted((pyenv / "versions").glob(f"{version}.*/bin/python{version}"), reverse=True)
 
 
-def _fits(python: Path, version: str, *, makes_environments: bool) -> bool:
-    """Whether ``python`` runs, is of ``version`` and, where it must, can make environments (Debian packs that part by itself)."""
+def _fitting(python: Path, version: str, *, makes_environments: bool) -> Path | None:
+    """The interpreter behind ``python``, if that is of ``version`` and can make environments where it must by itself.
+
+    A shim leads to another interpreter, or none, in another folder; Debian packs what makes environments by itself.
+    """
     needed = "import ensurepip, venv; " if makes_environments else ""
     try:
         done = subprocess.run(
-            [str(python), "-I", "-c", f"{needed}import sys; print('%d.%d' % sys.version_info[:2])"],
+            [str(python), "-I", "-c", f"{needed}import sys; print('%d.%d' % sys.version_info[:2]); print(sys.executable)"],
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
             timeout=60,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return False
-    return done.returncode == 0 and done.stdout.strip() == version
+        return None
+    lines = done.stdout.splitlines()
+    return Path(lines[1]) if done.returncode == 0 and lines[0] == version else None
