@@ -211,4 +211,7 @@ def _guarded(o: Operands, denominator: ir.Value) -> ir.Value:
     if o.epsilon == 0.0:
         return denominator
     epsilon = o.emit.constant("epsilon", np.array([o.epsilon], np.float32))
-    return o.emit.op("Max" if o.epsilon_is_floor else "Add", "denominator_guarded", [denominator, epsilon], shape)
+    if o.epsilon_is_floor:
+        # onnx2tf 2.6.7 takes max(x, c) for a ReLU where |c| <= 1e-6, which makes 0/0 of a zero query; it looks at the second operand.
+        return o.emit.op("Max", "denominator_guarded", [epsilon, denominator], shape)
+    return o.emit.op("Add", "denominator_guarded", [denominator, epsilon], shape)

@@ -1,0 +1,110 @@
+"""What counts in the end: the rewritten graph lowered to TFLite is one delegate partition, and LiteRT computes what PyTorch computes.
+
+The op counts are part of the test: an update of the converter or of the runtime that changes them is seen here.
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from converters.lower import Lowering
+from converters.parity import as_nchw
+from converters.passes import ATTENTION_FORMS
+from converters.partitions import read_partitioning
+from converters.pipeline import ConvertOptions, convert_cached
+from evit_mobile.runtimes import RUNTIMES
+from evit_mobile.specs import Resolution
+from tests.converters.passes.attention_graphs import Attention, Shape, export, noise, relative_error, rewrite, seeded
+
+LITERT = RUNTIMES["litert"]
+#: name, resolution, TFLite ops. All of them are one partition with no op outside.
+MODELS = [
+    ("base-r192", None, 403),
+    ("base-r224", None, 403),
+    ("base-r224-w1.2", None, 403),
+    ("base-r224", "512", 409),
+    ("base-r224", "512x1024", 409),
+    ("timm:efficientvit_b0", "224", 216),
+    ("timm:efficientvit_b0", "288", 216),
+    ("timm:efficientvit_b1", "224", 339),
+    ("timm:efficientvit_b1", "288", 339),
+    ("timm:efficientvit_b2", "224", 468),
+    ("timm:efficientvit_b2", "288", 468),
+    ("timm:mobilenetv3_large_100", None, 172),
+    ("timm:efficientnet_b0", None, 245),
+]
+QUICK = {("base-r192", None), ("timm:efficientvit_b0", "224"), ("timm:mobilenetv3_large_100", None)}
+
+
+def _marked(entry: tuple[str, str | None, int]) -> object:
+    return pytest.param(*entry, marks=[] if entry[:2] in QUICK else [pytest.mark.slow], id=f"{entry[0]}-{entry[1]}")
+
+
+@pytest.mark.parametrize(("name", "resolution", "count"), [_marked(entry) for entry in MODELS])
+def test_one_partition(name: str, resolution: str | None, count: int) -> None:
+    options = ConvertOptions(resolution=None if resolution is None else Resolution.parse(resolution))
+    with LITERT.open(convert_cached(name, options)) as session:
+        parts = read_partitioning(session.ops(), [info.index for info in session.outputs])
+        names = [op.name for op in session.ops() if op.name != "DELEGATE"]
+    assert (parts.count, parts.undelegated) == (1, ())
+    assert not {"GATHER", "PADV2", "RELU_0_TO_1", "STRIDED_SLICE", "SHAPE"} & set(names)
+    assert len(names) == count
+
+
+class Zoo(nn.Module):
+    """Many attention layers side by side, each with its input and its output, so that one lowering serves them all."""
+
+    def __init__(self, layers: list[Attention]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        # Between convolutions, as in a network, so that layouts meet at the edges as they do there.
+        self.before = nn.ModuleList(nn.Conv2d(layer.shape.channels, layer.shape.channels, 1) for layer in layers)
+        self.after = nn.ModuleList(nn.Conv2d(layer.shape.channels, 5, 1) for layer in layers)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        branches = zip(self.before, self.layers, self.after, inputs)
+        return tuple(after(layer(before(x))) for before, layer, after, x in branches)
+
+
+def _variants(count: int) -> list[Attention]:
+    pick = random.Random(0)
+    shapes = [Shape(2, 3, 1, 1), Shape(3, 4, 2, 2), Shape(1, 16, 4, 4), Shape(4, 2, 5, 3), Shape(2, 4, 4, 1)]
+    return [
+        Attention(
+            shapes[number % len(shapes)], pick.choice(["index", "chunk", "slice", "three"]), pick.choice(["state-q", "q-state"]),
+            ["matmul", "sum", "mean", "pad"][number % 4], pick.choice(["add", "max"]), pick.choice([1e-3, 1e-6]), bias=pick.random() < 0.5,
+        )
+        for number in range(count)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "form",
+    [pytest.param(form, marks=[] if form in ("auto", "gram-matmul") else [pytest.mark.slow]) for form in ATTENTION_FORMS],
+)
+def test_every_form_in_litert(form: str, tmp_path: Path) -> None:
+    layers = _variants(12)
+    module = seeded(Zoo(layers))
+    images = [layer.shape.image for layer in layers]
+    with Lowering() as lowering:
+        rewritten, reports = rewrite(export(module, *images, outputs=len(images)), form)
+        assert reports["linear-attention"].fired == len(layers)
+        path = tmp_path / "zoo.tflite"
+        path.write_bytes(lowering.lower(rewritten))
+    inputs = [noise(image, seed) for seed, image in enumerate(images)]
+    with torch.no_grad():
+        expected = [value.numpy() for value in module(*map(torch.from_numpy, inputs))]
+    with LITERT.open(path) as session:
+        by_name = {info.name.removeprefix("serving_default_").removesuffix(":0"): info for info in session.inputs}
+        given = {f"x{number}": np.ascontiguousarray(value.transpose(0, 2, 3, 1)) for number, value in enumerate(inputs)}
+        results = dict(zip(session.output_names(), session.run([given[name] for name in by_name])))
+        parts = read_partitioning(session.ops(), [info.index for info in session.outputs])
+    assert (parts.count, parts.undelegated) == (1, ())
+    for number, value in enumerate(expected):
+        assert relative_error(value.ravel(), as_nchw(results[f"y{number}"], value.shape).ravel()) <= 1e-5, layers[number]
