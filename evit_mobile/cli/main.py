@@ -23,6 +23,7 @@ COMMANDS = {
     "convert": "Make a .tflite from a PyTorch model or an ONNX file.",
     "verify": "Check a .tflite against PyTorch and ONNX Runtime.",
     "inspect": "Show ops, delegate partitions, and who stayed outside and why.",
+    "devices": "List Android devices, and what to do about those that cannot be used.",
     "bench": "Measure latency on a device.",
     "report": "Make one HTML page from result files.",
     "runtimes": "List or install the TFLite runtimes that models are checked on.",

@@ -108,6 +108,10 @@ class VirtualPhone:
     def cores(self) -> list[int]:
         return [core for cluster in self.profile.clusters for core in cluster.cores]
 
+    @property
+    def governors(self) -> set[str]:
+        return {path.read_text().strip() for path in self.root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")}
+
     def state(self, name: str) -> str | None:
         """A file of the phone's state, as ``fixed_performance`` or ``settings/global/stay_on_while_plugged_in``."""
         path = self.root / "virtual" / name

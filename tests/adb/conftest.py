@@ -1,0 +1,185 @@
+"""Virtual phones behind real adb servers; a machine that cannot have them skips, unless it is CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from android_bench.adb import Server
+from android_bench.emulator.root import EmulatorRoot, prepare
+from evit_mobile.cli.main import main
+from tests.virtual_device import android, lane
+from tests.virtual_device.android import Profile
+from tests.virtual_device.phone import VirtualPhone
+
+
+@pytest.fixture(scope="session")
+def system(cache: Path) -> EmulatorRoot:
+    """What virtual phones are made of."""
+    lane.install_missing()
+    missing = lane.missing()
+    if missing is not None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return prepare()
+
+
+@dataclass(frozen=True)
+class AdbLane:
+    """A server of one generation of adb, on a port and with a home of its own, and the phones that are switched on."""
+
+    binary: Path
+    port: int
+    folder: Path
+
+    @property
+    def server(self) -> Server:
+        return Server(self.binary)
+
+
+def _start(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AdbLane:
+    binary = lane.adb_binaries().get(name)
+    if binary is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"the {name} adb is missing")
+        pytest.skip("pip install adbutils brings Google's adb" if name == "google" else "apt install adb")
+    (folder / "bin").mkdir()
+    (folder / "bin" / "adb").symlink_to(binary)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
+    # A phone on the test machine's USB or network is none of ours.
+    monkeypatch.setenv("ADB_MDNS_AUTO_CONNECT", "0")
+    monkeypatch.setenv("ADB_LIBUSB", "0")
+    monkeypatch.delenv("ANDROID_SERIAL", raising=False)
+    return AdbLane(binary, port, folder)
+
+
+@pytest.fixture(params=["distribution"])
+def adb_lane(request: pytest.FixtureRequest, system: EmulatorRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AdbLane]:
+    """``request.param`` is the generation; a test that asks for both says so by indirect parameters."""
+    started = _start(request.param, tmp_path, monkeypatch)
+    yield started
+    started.server.run(["kill-server"], timeout_s=20)
+
+
+@pytest.fixture
+def make_phone(system: EmulatorRoot, adb_lane: AdbLane) -> Iterator[Callable[..., VirtualPhone]]:
+    """Switches phones on: ``make_phone()`` is a Snapdragon 855."""
+    phones: list[VirtualPhone] = []
+
+    def make(profile: Profile | str = "snapdragon-855", data_bytes: int | None = None) -> VirtualPhone:
+        if isinstance(profile, str):
+            profile = android.load_profile(profile)
+        phone = VirtualPhone(system, adb_lane.folder / f"phone{len(phones)}", profile, data_bytes)
+        phones.append(phone)
+        return phone.start()
+
+    yield make
+    for phone in phones:
+        phone.stop()
+        shutil.rmtree(phone.root, ignore_errors=True)
+
+
+@pytest.fixture
+def phone(make_phone: Callable[..., VirtualPhone]) -> VirtualPhone:
+    return make_phone()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command of ours ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def evit(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """``evit("devices", "--json")`` runs the command line in this process."""
+
+    def run(*arguments: object) -> Ended:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        captured = capfd.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Ended(ended.value.code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def bench(evit: Callable[..., Ended], system: EmulatorRoot, tiny_tflite: Path, tmp_path: Path) -> Callable[..., Ended]:
+    """``bench(phone, …)`` measures the tiny model in one short round into ``tmp_path / "r.json"``."""
+
+    def run(phone: VirtualPhone | str, *arguments: object, model: Path = tiny_tflite, rounds: int = 1) -> Ended:
+        device = f"adb:{phone.serial}" if isinstance(phone, VirtualPhone) else phone
+        common = ["--runs", rounds, "--rounds", rounds, "--out", tmp_path / "r.json", "--force", "--reconnect", 1]
+        if "--benchmark-binary" not in arguments:
+            common += ["--benchmark-binary", system.runner]
+        return evit("bench", "--device", device, model, *common, *arguments)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def tiny(cache: Path) -> Callable[[int], Path]:
+    """``tiny(channels)`` is a model of one convolution on 8x8 pixels."""
+
+    def make(channels: int) -> Path:
+        import numpy as np
+        import onnx
+        from onnx import TensorProto, helper, numpy_helper
+
+        from converters.pipeline import convert
+
+        path = cache / f"tiny{channels}.tflite"
+        with FileLock(cache / "tiny.lock"):
+            if not path.exists():
+                weights = np.random.default_rng(channels).standard_normal((channels, 3, 3, 3)).astype(np.float32)
+                graph = helper.make_graph(
+                    [helper.make_node("Conv", ["image", "weights"], ["features"], pads=[1, 1, 1, 1])],
+                    "tiny",
+                    [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 8, 8])],
+                    [helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, channels, 8, 8])],
+                    [numpy_helper.from_array(weights, "weights")],
+                )
+                source = cache / f"tiny{channels}.onnx"
+                onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), source)
+                convert(str(source), path)
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_tflite(tiny: Callable[[int], Path]) -> Path:
+    return tiny(8)
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """``compiled(statements)`` is an arm64 program whose main() they are."""
+
+    def build(statements: str) -> Path:
+        folder = tmp_path_factory.mktemp("program")
+        source = folder / "program.c"
+        source.write_text(f"#include <stdio.h>\n#include <unistd.h>\nint main(void) {{ {statements} }}\n")
+        subprocess.run(["aarch64-linux-gnu-gcc", "-static", "-o", folder / "program", source], check=True)
+        return folder / "program"
+
+    return build

@@ -1,0 +1,87 @@
+"""Names, clusters, masks and adb's words, without a device."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from android_bench.adb import AdbError, TransientAdbError, error_of
+from android_bench.android import Facts, Processor, clusters, parse_cores
+from android_bench.snapdragon import soc_name
+from evit_mobile.errors import RequestError
+from tests.virtual_device.android import load_profile
+
+
+def processors(profile: str) -> tuple[Processor, ...]:
+    return tuple(
+        Processor(core, cluster.max_khz, cluster.min_khz, cluster.capacity)
+        for cluster in load_profile(profile).clusters
+        for core in cluster.cores
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "platform", "name"),
+    [
+        ("SM8150", "msmnile", "Snapdragon 855 (SM8150)"),
+        ("SM8150-AC", "msmnile", "Snapdragon 855 (SM8150-AC)"),
+        ("", "msmnile", "Snapdragon 855 (SM8150)"),
+        ("SM8650", "pineapple", "Snapdragon 8 Gen 3 (SM8650)"),
+        ("Tensor G3", "zuma", "Tensor G3"),
+        ("", "mt6989", "mt6989"),
+        ("", "", "unknown"),
+    ],
+)
+def test_soc_name(model: str, platform: str, name: str) -> None:
+    assert soc_name(model, platform) == name
+
+
+def test_masks_of_a_snapdragon_855() -> None:
+    found = processors("snapdragon-855")
+    assert {name: parse_cores(name, found) for name in ("all", "prime", "big", "little", "0xF0", "7")} == {
+        "all": None, "prime": 0x80, "big": 0x70, "little": 0x0F, "0xF0": 0xF0, "7": 0x7,
+    }  # fmt: skip
+
+
+def test_two_middle_clusters_are_both_big() -> None:
+    assert parse_cores("big", processors("snapdragon-8-gen-3")) == 0b01111100
+
+
+@pytest.mark.parametrize("text", ["0", "", "x", "0x100", "fastest", "-1"])
+def test_what_is_no_set_of_cores(text: str) -> None:
+    with pytest.raises(RequestError):
+        parse_cores(text, processors("snapdragon-855"))
+
+
+def test_a_device_with_one_kind_of_core() -> None:
+    [only] = clusters([Processor(core, None, None, None) for core in range(4)])
+    assert (only.name, only.cores, only.max_clock_khz) == ("big", (0, 1, 2, 3), None)
+
+
+@pytest.mark.parametrize(
+    ("properties", "emulated"),
+    [({"ro.kernel.qemu": "1"}, True), ({"ro.boot.qemu": "1"}, True), ({"ro.hardware": "ranchu"}, True), ({"ro.hardware": "qcom"}, False)],
+)
+def test_emulated(properties: dict[str, str], emulated: bool) -> None:
+    facts = Facts({"ro.product.cpu.abi": "arm64-v8a", **properties}, processors("snapdragon-855"), ("asimd",), None)
+    assert facts.describe("adb:x", "x").emulated is emulated
+
+
+@pytest.mark.parametrize(
+    ("stderr", "transient"),
+    [
+        ("error: device offline\n", True),
+        ("adb: device 'R58' not found\n", True),
+        ("adb: error: failed to get feature set: device offline\n", True),
+        ("error: closed\n", True),
+        ("", True),
+        ("error: device unauthorized.\nThis adb server's $ADB_VENDOR_KEYS is not set\n", False),
+        ("adb: error: failed to copy 'm' to '/data/local/tmp/m': remote write failed: No space left on device\n", False),
+        ("adb: error: failed to copy 'm' to '/system/m': remote couldn't create file: Read-only file system\n", False),
+    ],
+)
+def test_which_errors_are_worth_another_try(stderr: str, transient: bool) -> None:
+    error = error_of(subprocess.CompletedProcess(["adb", "shell"], 1, "", stderr), "R58")
+    assert isinstance(error, AdbError) and isinstance(error, TransientAdbError) is transient
+    assert error.serial == "R58" and error.stderr == stderr and error.status == 1 and error.command == ("adb", "shell")

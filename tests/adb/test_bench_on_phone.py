@@ -1,0 +1,88 @@
+"""The whole way: the command line, real adb, an arm64 program on a virtual phone, a result file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from evit_mobile.results.record import load
+from tests.adb.conftest import Ended
+from tests.virtual_device.android import load_profile
+from tests.virtual_device.phone import VirtualPhone
+
+BOTH = pytest.mark.parametrize("adb_lane", ["distribution", "google"], indirect=True)
+FOLDER = "evit-mobile"
+
+
+@BOTH
+def test_result(phone: VirtualPhone, bench: Callable[..., Ended], tmp_path: Path) -> None:
+    ended = bench(phone, "--fixed-performance", "--stay-awake", "--governor", "performance", rounds=2)
+    assert ended.code == 0, ended.err
+    assert "Emulated: Snapdragon 855 (SM8150) is imitated by another machine" in ended.out
+    results = load(tmp_path / "r.json")
+    device = results.device
+    assert (device.kind, device.soc, device.abi, device.emulated) == ("adb", "Snapdragon 855 (SM8150)", "arm64-v8a", True)
+    assert len(device.cores) == 8 and device.cores[7].max_clock_khz == 2841600
+    assert {component.name for component in results.components} == {"evit-mobile", "benchmark_model", "adb"}
+    [point] = results.points
+    assert point.is_complete
+    for entry in point.rounds:
+        assert entry.printed_latency is not None and entry.printed_latency.count >= 1
+        assert entry.printed_warmup is not None and entry.init_us and entry.first_inference_us and entry.cores_mask
+        for conditions in (entry.before, entry.after):
+            assert conditions is not None
+            assert conditions.clocks_khz["7"] == 2841600 and conditions.temperatures_celsius["cpu-1-3-usr"] == 31
+            assert (conditions.thermal_status, conditions.battery_percent) == (0, 87)
+    # Everything was set, and is as it was.
+    assert phone.state("fixed_performance") == "false"
+    assert phone.state("settings/global/stay_on_while_plugged_in") is None
+    assert phone.governors == {"schedutil"}
+    assert not (phone.data / FOLDER / "restore").exists()
+    assert "WAKEUP" in (phone.state("input") or "")
+
+
+def test_nothing_is_pushed_twice_and_clean_leaves_nothing(phone: VirtualPhone, bench: Callable[..., Ended]) -> None:
+    assert bench(phone).code == 0
+    first = {path.name: path.stat().st_mtime_ns for path in (phone.data / FOLDER).iterdir()}
+    assert len(first) == 2
+    assert bench("adb").code == 0  # the only one needs no serial
+    assert {path.name: path.stat().st_mtime_ns for path in (phone.data / FOLDER).iterdir()} == first
+    # What is not whole is pushed again.
+    victim = phone.data / FOLDER / min(first)
+    victim.write_bytes(b"damaged")
+    assert bench(phone).code == 0
+    assert victim.read_bytes() != b"damaged"
+    assert bench(phone, "--clean").code == 0
+    assert list(phone.data.iterdir()) == []
+
+
+def test_cores_are_those_asked_for(make_phone: Callable[..., VirtualPhone], bench: Callable[..., Ended], tmp_path: Path) -> None:
+    phone = make_phone(load_profile("snapdragon-855").with_two_cores())
+    assert bench(phone, "--cores", "little", "--cores", "big").code == 0
+    masks = {point.settings.cores: {entry.cores_mask for entry in point.rounds} for point in load(tmp_path / "r.json").points}
+    assert masks == {"little": {"0x1"}, "big": {"0x2"}}
+    ended = bench(phone, "--cores", "prime")
+    assert ended.code == 2 and "no prime cores (it has big (0x2), little (0x1))" in ended.err
+
+
+def test_devices(make_phone: Callable[..., VirtualPhone], evit: Callable[..., Ended], adb_lane: object) -> None:
+    phones = [make_phone("snapdragon-855"), make_phone("snapdragon-8-gen-3")]
+    for phone in phones:
+        adb_lane.server.await_device(phone.serial, 10)  # type: ignore[attr-defined]
+    found = {entry["serial"]: entry for entry in json.loads(evit("devices", "--json").out)}
+    older, newer = (found[phone.serial] for phone in phones)
+    assert (older["state"], older["todo"], older["android"], older["emulated"]) == ("device", None, "12", True)
+    assert newer["soc"] == "Snapdragon 8 Gen 3 (SM8650)"
+    assert [(entry["name"], entry["mask"], entry["max_clock_khz"]) for entry in older["clusters"]] == [
+        ("prime", "0x80", 2841600),
+        ("big", "0x70", 2419200),
+        ("little", "0xf", 1785600),
+    ]
+    assert [(entry["name"], entry["mask"]) for entry in newer["clusters"]] == [
+        ("prime", "0x80"), ("big", "0x1c"), ("big", "0x60"), ("little", "0x3"),
+    ]  # fmt: skip
+    text = evit("devices").out
+    assert "Snapdragon 855 (SM8150), arm64-v8a, Android 12, emulated" in text and "not throttling" in text
