@@ -84,7 +84,7 @@ def test_a_damaged_layer_is_named(
 
 
 ATTENTION_FAULTS = [
-    ("stages.2.1/qkv/Conv_conv_filter", _one_weight, "backbone.stages.2.1.qkv"),
+    ("stages.2.1/qkv/Conv_conv_filter", _swap_outputs, "backbone.stages.2.1.qkv"),
     ("stages.2.1/proj/Conv_conv_filter", _swap_inputs, "backbone.stages.2.1.proj"),
     ("stages.3.3.norm.weight", _one_weight, "backbone.stages.3.3.norm"),
 ]
