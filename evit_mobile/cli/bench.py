@@ -63,6 +63,7 @@ def command(
     evit-mobile bench --device adb --cores big --max-temp 40
     """
     from android_bench.device import DeviceOptions, default_settings, open_device
+    from evit_mobile.cli.profile import reasons_of
     from evit_mobile.files import check_output
     from evit_mobile.results.record import RunSettings, file_name
 
@@ -84,7 +85,8 @@ def command(
     if out is None:
         out = folder / file_name(device_text, started)
     results = _measure(device, candidates, settings, _begin(device, started, out if resume else None), out, profile)
-    _print(results, out, as_json)
+    reasons = {candidate.name: reasons_of(candidate.path) for candidate in candidates} if profile else {}
+    _print(results, out, as_json, reasons)
     failed = [point for point in results.points if point.error is not None]
     if failed:
         raise DeviceError(f"{failed[0].name} failed: {failed[0].error}", hint=f"what was measured is in {out}")
@@ -173,18 +175,22 @@ def _measure(
     return results
 
 
-def _print(results: ResultSet, out: Path, as_json: bool) -> None:
+def _print(results: ResultSet, out: Path, as_json: bool, reasons: dict[str, dict[str, str]]) -> None:
+    from evit_mobile.cli.profile import print_profile
     from evit_mobile.results.summary import caveats, rows, warnings
 
     table = rows(results.points)
     for text in warnings(table):
         click.echo(f"warning: {text}", err=True)
     if as_json:
-        print_json(_document(results, table, out))
+        print_json(_document(results, table, out, reasons))
         return
     for text in caveats(results):
         click.echo(text)
     _print_table(table)
+    for point in results.points:
+        if point.profile:
+            print_profile(point, reasons.get(point.name, {}))
     click.echo(f"results: {out}")
     click.echo(f"next: evit-mobile report {out}")
 
@@ -216,10 +222,11 @@ def _print_table(rows: list[Row]) -> None:
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
-def _document(results: ResultSet, rows: list[Row], out: Path) -> dict[str, Any]:
+def _document(results: ResultSet, rows: list[Row], out: Path, reasons: dict[str, dict[str, str]]) -> dict[str, Any]:
     """What ``--json`` prints: where the samples are, and the statistics of each point in the unit that the field's name says."""
     from dataclasses import asdict
 
+    from evit_mobile.cli.profile import by_type
     from evit_mobile.results.summary import caveats
 
     return {
@@ -237,6 +244,7 @@ def _document(results: ResultSet, rows: list[Row], out: Path) -> dict[str, Any]:
                 "ratio_to_first": asdict(row.ratio) if row.ratio else None,
                 "verdict": row.verdict or None,
                 "warnings": list(row.warnings),
+                "profile_by_type": by_type(row.point.profile, reasons.get(row.point.name, {})) or None,
                 "error": row.point.error,
             }
             for row in rows
