@@ -16,6 +16,7 @@ from converters.passes.hard_sigmoid import HardSigmoid
 from converters.passes.layer_norm import LayerNorm
 from converters.passes.linear_attention import ATTENTION_FORMS, LinearAttention
 from converters.passes.softmax import NoSoftmax
+from converters.passes.split_projections import SplitProjections
 from evit_mobile.errors import EvitMobileError, MachineError
 from evit_mobile.specs import Target
 
@@ -31,6 +32,7 @@ def ordered_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         FoldConstants(),  # first: the others read constants and static shapes
         LayerNorm(),  # before the attention, which splits the projections that take up scale and shift
         LinearAttention(attention_form),
+        SplitProjections(),  # after the attention, which splits the projections of what it takes itself
         HardSigmoid(),
         NoSoftmax(),  # last: it reports what is left
     )

@@ -1,0 +1,1 @@
+"""Comparison of the canonical forms of linear attention."""
