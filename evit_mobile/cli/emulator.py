@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from evit_mobile.cli.options import json_option, print_json, progress
-from evit_mobile.errors import MachineError
+from evit_mobile.cli.options import force_option, json_option, print_json, progress
+from evit_mobile.errors import MachineError, RequestError
+from evit_mobile.files import check_output, whole_file
 
 if TYPE_CHECKING:
     from android_bench.emulator.root import EmulatorRoot
@@ -17,7 +19,45 @@ if TYPE_CHECKING:
 
 @click.group("emulator")
 def command() -> None:
-    """Set up the emulated Arm64 processors that bench and verify take as --device qemu:CPU."""
+    """The emulated Arm64 processors that bench and verify take as --device qemu:CPU."""
+
+
+@command.command("profile")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
+@click.option("--cpu", default="cortex-a76", metavar="CPU", help="The processor.  [default: cortex-a76]")
+@click.option("--runtime", default="litert", metavar="NAME", help="litert or litert-latest.  [default: litert]")
+@click.option("--plot", type=click.Path(path_type=Path), help="Write a stacked bar here, as SVG.")
+@force_option
+@json_option
+def profile(file: Path, cpu: str, runtime: str, plot: Path | None, force: bool, as_json: bool) -> None:
+    """Show where the instructions of an inference go, block by block.
+
+    The model is cut wherever one tensor alone crosses, and each beginning is counted: minutes for a large model.
+    """
+    from android_bench.emulator.device import open_qemu
+    from android_bench.emulator.profile import profile as profile_model
+    from evit_mobile.results.stacked import stacked_bar
+
+    if not file.is_file():
+        raise RequestError(f"there is no file {file}")
+    if plot is not None:
+        check_output(plot, force=force)
+    qemu = open_qemu(cpu, runtime)
+    with progress(f"counting {file}"):
+        layers = profile_model(qemu, file)
+    whole = sum(layer.instructions for layer in layers)
+    title = f"{file.name}: {whole / 1e6:.1f} M instructions per inference, emulated {qemu.cpu.title}"
+    if plot is not None:
+        with whole_file(plot) as temporary:
+            parts = [(layer.name, layer.instructions / 1e6) for layer in layers]
+            temporary.write_text(stacked_bar(parts, title, "million instructions"), encoding="utf-8")
+    if as_json:
+        print_json({"file": str(file), "processor": cpu, "instructions": whole, "layers": [asdict(layer) for layer in layers]})
+        return
+    click.echo(title)
+    for layer in layers:
+        ops = f"{layer.first}" if layer.first == layer.last else f"{layer.first}–{layer.last}"
+        click.echo(f"{layer.instructions / 1e6:10.2f} M {layer.instructions / whole:6.1%}  op {ops:9} {layer.name}")
 
 
 @command.command("setup")
