@@ -68,6 +68,13 @@ def test_cores_are_those_asked_for(make_phone: Callable[..., VirtualPhone], benc
     assert ended.code == 2 and "no prime cores (it has big (0x2), little (0x1))" in ended.err
 
 
+def test_a_program_without_a_profiler(phone: VirtualPhone, bench: Callable[..., Ended], tmp_path: Path) -> None:
+    """The lane's own runner has none; what was measured stands."""
+    ended = bench(phone, "--profile")
+    assert ended.code == 3 and "no op profile: this build of benchmark_model does not know --enable_op_profiling=true" in ended.err
+    assert len(load(tmp_path / "r.json").points[0].rounds) == 1
+
+
 def test_devices(make_phone: Callable[..., VirtualPhone], evit: Callable[..., Ended], adb_lane: object) -> None:
     phones = [make_phone("snapdragon-855"), make_phone("snapdragon-8-gen-3")]
     for phone in phones:
