@@ -1,8 +1,8 @@
 """Where the instructions of an inference go: a model cut at the places where one tensor alone crosses, each beginning counted.
 
-A layer's instructions are those of the model up to its end less those of the model up to its start. In a network of residual blocks one
-tensor alone crosses between blocks, so layers are blocks. What XNNPACK would have fused across a cut shifts by as much from one layer
-to its neighbour; the sum over all layers is the whole model's count.
+A layer's instructions are those of the model up to its end less those of the model up to its start. In a network of residual blocks
+one tensor alone crosses between blocks, so layers are blocks. What XNNPACK would have fused across a cut shifts by as much from one
+layer to its neighbour; the sum over all layers is the whole model's count.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _cuts(model: Any) -> list[Cut]:
 
 
 def _name(model: Any, first: int, last: int) -> str:
-    """The path that the tensors made by these ops share. The last one is left out where there are others: it is named for its reader."""
+    """The path that the tensors made by these ops share, without the last where there are others: it is named for its reader."""
     graph = model.subgraphs[0]
     names = [graph.tensors[op.outputs[0]].name.decode(errors="replace") for op in graph.operators[first : last + 1]]
     return _shared_path(names[:-1] or names)

@@ -163,7 +163,7 @@ class Qemu:
 
     def _failure(self, model: Path, code: int, stderr: str) -> DeviceError | MachineError:
         lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-        refused = [line for line in lines if "plugin" in line.lower()]
+        refused = [line for line in lines if "Could not load plugin" in line]
         if refused:
             return MachineError(f"QEMU {self.root.qemu_version} refuses the instruction counter: {refused[0]}")
         errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]

@@ -76,7 +76,7 @@ def setup(as_json: bool) -> None:
     if lacking:
         for line in lacking[1:]:
             click.echo(f"also: {line}", err=True)
-        raise MachineError(f"the emulated device cannot be set up: {lacking[0]}", hint="as root, this command installs the packages itself")
+        raise MachineError(f"the emulated device cannot be set up: {lacking[0]}", hint="as root, this command installs packages itself")
     with progress("setting up the emulated device") as say:
         root = prepare(say)
     _report(root, as_json)
@@ -103,6 +103,7 @@ def _report(root: EmulatorRoot, as_json: bool) -> None:
         plain["litert"] = {release: str(path) for release, path in root.litert.items()}
         print_json({**plain, "processors": list(CPUS)})
         return
-    click.echo(f"{root.root.parent}: QEMU {root.qemu_version}, arm64 libraries of {root.distribution}, LiteRT {' and '.join(root.litert)}")
+    releases = " and ".join(root.litert)
+    click.echo(f"{root.root.parent}: QEMU {root.qemu_version}, arm64 libraries of {root.distribution}, LiteRT {releases}")
     click.echo(f"processors: {', '.join(CPUS)}")
     click.echo("next: evit-mobile bench --device qemu:cortex-a76 --model base-r224")

@@ -37,8 +37,8 @@ def stacked_bar(parts: Sequence[tuple[str, float]], title: str, unit: str, theme
             if size >= LEAST_NAMED * whole:
                 left = start > whole / 2
                 axes.annotate(
-                    f"{name}  {size / whole:.1%}", (start if left else start + size, -row), ha="right" if left else "left", va="center",
-                    xytext=(-3 if left else 3, 0), textcoords="offset points",
+                    f"{name}  {size / whole:.1%}", (start if left else start + size, -row), xytext=(-3 if left else 3, 0),
+                    textcoords="offset points", ha="right" if left else "left", va="center",
                 )  # fmt: skip
             start += size
         axes.set(yticks=[], xlim=(0, whole), xlabel=unit, title=title)

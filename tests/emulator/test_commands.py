@@ -79,7 +79,8 @@ def test_verify_takes_no_other_device(small_tflite: Path) -> None:
 
 
 def test_budget_fails_a_model_that_grew_by_more_than_its_tolerance() -> None:
-    budget = {"tolerance": 0.01, "models": {"a": {"model": "a", "instructions": 1_000_000}, "b": {"model": "b", "instructions": 2_000_000}}}
+    models = {"a": {"model": "a", "instructions": 1_000_000}, "b": {"model": "b", "instructions": 2_000_000}}
+    budget = {"tolerance": 0.01, "models": models}
     verdicts = judge(budget, {"a": 1_010_001, "b": 2_020_000})
     assert [verdict.is_over for verdict in verdicts] == [True, False]
     assert "+1.00%" in str(verdicts[1]) and "within" in str(verdicts[1])

@@ -34,7 +34,8 @@ def test_cpuinfo_says_what_the_processor_says(cpu: Cpu, root: EmulatorRoot, fact
     header = HEADER.read_text()
     present = set()
     for prefix, word in zip(("HWCAP", "HWCAP2"), words):
-        present |= {name.lower() for name, bit in re.findall(rf"#define {prefix}_(\w+)\s+\(1 << (\d+)\)", header) if word >> int(bit) & 1}
+        bits = re.findall(rf"#define {prefix}_(\w+)\s+\(1 << (\d+)\)", header)
+        present |= {name.lower() for name, bit in bits if word >> int(bit) & 1}
     assert set(cpu.features) <= present
 
 

@@ -18,7 +18,7 @@ from evit_mobile.runtimes import RUNTIMES
 
 
 def test_beginning_gives_the_tensor_that_the_whole_model_has_there(small_tflite: Path, tmp_path: Path) -> None:
-    """Oracle: LiteRT here. The end run from the whole model and from the last beginning is the same, and each beginning is one model."""
+    """Oracle: LiteRT on this machine. The last beginning is the whole model."""
     content = small_tflite.read_bytes()
     cuts = find_cuts(content)
     image = np.random.default_rng(0).standard_normal((1, 96, 96, 3), np.float32)

@@ -32,7 +32,7 @@ def test_counter_counts_a_known_loop(root: EmulatorRoot, tmp_path: Path) -> None
 @pytest.mark.parametrize("release", LITERT_RELEASES)
 @pytest.mark.parametrize("name", ["cortex-a53", "cortex-a76", "max"])
 def test_outputs_are_those_of_the_host(name: str, release: str, root: EmulatorRoot, small_tflite: Path) -> None:
-    """Oracle: the same model by LiteRT's kernels for this machine. fp32 sums in another order: 1e-5 of the largest output is ten times
+    """Oracle: the same model by LiteRT's kernels for this machine. Sums run in another order: 1e-5 of the largest output is ten times
     what 40 layers of rounding at 2**-24 show."""
     image = np.random.default_rng(0).standard_normal((1, 96, 96, 3), np.float32)
     with RUNTIMES["litert"].open(small_tflite) as host:
@@ -48,7 +48,7 @@ def test_counts_repeat_and_follow_the_processor(root: EmulatorRoot, a76: Qemu, s
     counts = [*a76.count(small_tflite, 2), *a76.count(small_tflite, 2)]
     assert max(counts) - min(counts) <= AGREEMENT * min(counts)
     older = Qemu(root, CPUS["cortex-a53"], a76.release).count(small_tflite, 2)
-    # The A53 loads 64 bits at a time, so its kernels need more instructions for the same work: see XNNPACK's f32-gemm *-cortex-a53.S.
+    # XNNPACK's kernels for the A53 load 64 bits at a time, and so need more instructions for the same work.
     assert older[-1] > 1.2 * counts[0]
 
 

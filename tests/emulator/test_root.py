@@ -71,7 +71,8 @@ def test_changed_or_missing_file_is_made_anew(tmp_path: Path) -> None:
 def test_failed_part_leaves_nothing(tmp_path: Path) -> None:
     def fail(place: Path) -> None:
         (place / "half").touch()
-        parts.command(["sh", "-c", "echo working; echo 'E: no such package' >&2; echo 'E: later' >&2; exit 100"], "unpacking", "try again")
+        script = "echo working; echo 'E: no such package' >&2; echo 'E: later' >&2; exit 100"
+        parts.command(["sh", "-c", script], "unpacking", "try again")
 
     with pytest.raises(MachineError, match=r"^unpacking failed: E: no such package \(try again\)$"):
         parts.ensure(tmp_path / "part", "key", fail)
