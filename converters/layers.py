@@ -9,7 +9,8 @@ A rewritten graph does not compute every intermediate value of its source, so la
    two axes swapped (K and its transpose).
    Where verification failed, "equals" is taken sharply, by the error that the file's best layers have: a fault shows where the error
    jumps, which may be long before it passes the bound on outputs.
-3. An op is *sound* if a tensor that agrees depends on it. What is left, from the first unsound op on, is wrong or depends on what is.
+3. An op is *sound* if a tensor that agrees depends on it (through a slice: if all slices agree). What is left, from the first unsound
+   op on, is wrong or depends on what is.
 4. Folded layers leave unsound ops too, if the next value that could agree is wrong: say, the inside of a layer normalisation whose
    scale moved into a damaged convolution. So the first unsound op is named whose tensor carries the name of a reference value and yet
    has another value.
@@ -32,6 +33,8 @@ from converters.tflite_graph import Graph, Op, read_graph
 Array = NDArray[Any]
 #: Values looked at before whole tensors are compared.
 PROBES = 64
+#: Ops that read a part of their operand.
+SLICING = frozenset({"GATHER", "SLICE", "STRIDED_SLICE", "SPLIT", "SPLIT_V", "UNPACK"})
 #: A jump of the error: this many times what the tenth best layer of a hundred has. Undamaged models stay below a fifth of it on noise.
 JUMP = 10.0
 #: Normalisations are folded into what follows; their outputs may then stand unscaled under the old name.
@@ -191,9 +194,28 @@ def _layer_matches(trace: Trace, graph: Graph, matches: dict[int, list[tuple[int
 
 def _unsound_ops(graph: Graph, agreeing: set[int]) -> list[Op]:
     """Ops that the outputs depend on and no agreeing tensor does, in order of execution; ops on constants alone left out."""
-    sound = graph.ancestors(agreeing)
+    sound = _sound_ops(graph, agreeing)
     needed = graph.ancestors(set(graph.outputs))
     return [op for op in graph.ops if op.depends_on_input and op.index in needed and op.index not in sound]
+
+
+def _sound_ops(graph: Graph, agreeing: set[int]) -> set[int]:
+    """Ops that compute an agreeing tensor, or on which one depends.
+
+    A slice that agrees tells nothing of the rest of what it was cut from: that is sound only if all its slices are.
+    """
+    consumers: dict[int, list[Op]] = {}
+    for op in graph.ops:
+        for index in op.inputs:
+            consumers.setdefault(index, []).append(op)
+    sound: set[int] = set()
+    for op in reversed(graph.ops):
+        users = [user for index in op.outputs for user in consumers.get(index, [])]
+        slices = [user.index in sound for user in users if user.type in SLICING]
+        whole = any(user.index in sound for user in users if user.type not in SLICING)
+        if agreeing.intersection(op.outputs) or whole or (slices and all(slices)):
+            sound.add(op.index)
+    return sound
 
 
 def _first_contradiction(
