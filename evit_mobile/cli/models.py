@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 import click
 
@@ -10,41 +10,35 @@ from evit_mobile.cli.options import json_option, print_json, progress
 
 
 @click.command("models")
+@click.option("--paper", is_flag=True, help="The paper's Tables 1 to 3 and figure 1 (middle) beside our counts; needs timm.")
 @json_option
-def command(as_json: bool) -> None:
+def command(paper: bool, as_json: bool) -> None:
     """List the models, with counted MACs and parameters beside the paper's."""
-    with progress("counting"):
-        rows = [row for row in _rows()]
+    with progress("counting") as say:
+        counted: Any = _paper_counts(say) if paper else _rows()
     if as_json:
-        print_json(rows)
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("name", "task", "resolution", "params M", "paper", "MACs M", "paper", title="Counted, beside the paper's")
-    for row in rows:
-        table.add_row(
-            row["name"], row["task"], row["resolution"], f"{row['params_m']:.2f}", _paper(row["paper_params_m"], row["params_m"]),
-            f"{row['macs_m']:.1f}", _paper(row["paper_macs_m"], row["macs_m"]),
-        )  # fmt: skip
-    Console().print(table)
+        print_json(counted)
+    elif paper:
+        _print_paper(counted)
+    else:
+        _print_models(counted)
 
 
 def _rows() -> list[dict[str, Any]]:
     from evit_mobile.models import all_models
-    from evit_mobile.models.counting import count_macs, count_parameters
+    from evit_mobile.models.paper import count
 
     rows = []
     for spec in all_models():
-        module = spec.build()
-        parameters = count_parameters(module)
+        params_m, macs_m = count(spec.name, spec.resolution)
         rows.append(
             {
                 "name": spec.name,
                 "task": spec.task,
                 "resolution": str(spec.resolution),
-                "params_m": parameters / 1e6,
-                "macs_m": count_macs(module, spec.resolution, spec.channels) / 1e6,
+                "variants": list(spec.variants),
+                "params_m": params_m,
+                "macs_m": macs_m,
                 "paper_params_m": spec.paper.params_m if spec.paper else None,
                 "paper_macs_m": spec.paper.macs_m if spec.paper else None,
             }
@@ -52,5 +46,65 @@ def _rows() -> list[dict[str, Any]]:
     return rows
 
 
-def _paper(figure: float | None, ours: float) -> str:
-    return "–" if figure is None else f"{figure:g} ({100 * (ours / figure - 1):+.1f} %)"
+def _paper_counts(say: Callable[[str], None]) -> dict[str, Any]:
+    from evit_mobile.models import paper
+
+    rows = []
+    for row in paper.ROWS:
+        say(f"counting {row.title}")
+        params_m, macs_m = paper.count(row.model, row.resolution)
+        rows.append(
+            {
+                "table": row.table,
+                "title": row.title,
+                "name": row.model,
+                "resolution": str(row.resolution),
+                "params_m": params_m,
+                "macs_m": macs_m,
+                "paper_params_m": row.params_m,
+                "paper_macs_m": row.macs_m,
+            }
+        )
+    say("counting figure 1")
+    figure = paper.figure_1()
+    return {
+        "tables": rows,
+        "figure_1_middle": {"sides": list(paper.FIGURE_1_SIDES), "macs_m": figure, "overtaken_at": paper.overtaken_at(figure)},
+    }
+
+
+def _print_models(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("name", "task", "resolution", "params M", "paper", "MACs M", "paper", "variants", title="Counted, beside the paper's")
+    for row in rows:
+        table.add_row(row["name"], row["task"], row["resolution"], *_figures(row), " ".join(f"+{name}" for name in row["variants"]))
+    Console().print(table)
+
+
+def _print_paper(counted: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("table", "model", "ours", "resolution", "params M", "paper", "MACs M", "paper", title="The paper's models, counted")
+    for row in counted["tables"]:
+        table.add_row(str(row["table"]), row["title"], row["name"], row["resolution"], *_figures(row))
+    Console().print(table)
+    figure = counted["figure_1_middle"]
+    names = list(figure["macs_m"])
+    table = Table("side", *(f"{name} MACs M" for name in names), title="Figure 1 (middle): MACs against resolution")
+    for side, *macs in zip(figure["sides"], *figure["macs_m"].values()):
+        table.add_row(str(side), *(f"{value:.0f}" for value in macs))
+    Console().print(table)
+    at = figure["overtaken_at"]
+    click.echo(f"{names[0]} needs more than {names[1]} from {at}x{at} on" if at else f"{names[0]} never needs more than {names[1]}")
+
+
+def _figures(row: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Cells: parameters, the paper's, multiply-accumulates, the paper's."""
+    cells = []
+    for key, form in (("params_m", ".2f"), ("macs_m", ".1f")):
+        stated = row[f"paper_{key}"]
+        cells += [f"{row[key]:{form}}", "–" if stated is None else f"{stated:g} ({100 * (row[key] / stated - 1):+.1f} %)"]
+    return cells[0], cells[1], cells[2], cells[3]

@@ -23,7 +23,7 @@ def count_macs(module: nn.Module, resolution: Resolution, channels: int = 3) -> 
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    module = module.to("meta").eval()
+    module = module.to("meta").eval().requires_grad_(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(torch.empty(1, channels, resolution.height, resolution.width, device="meta"))
     # The counter takes a multiply-accumulate for two operations.

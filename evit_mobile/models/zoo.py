@@ -41,12 +41,7 @@ def load_zoo_model(name: str, resolution: Resolution | None = None, seed: int = 
     Raises:
         RequestError: timm is not installed, knows no such model, cannot build it at this resolution, or cannot get its weights.
     """
-    try:
-        import timm
-        from timm.layers import set_layer_config
-    except ImportError as error:
-        raise RequestError(f"{name} needs timm, which is not installed", hint="pip install 'evit-mobile[timm]'") from error
-
+    timm = _timm(name)
     wanted = name.removeprefix(PREFIX)
     pretrained = wanted.endswith(PRETRAINED)
     wanted = wanted.removesuffix(PRETRAINED)
@@ -56,12 +51,36 @@ def load_zoo_model(name: str, resolution: Resolution | None = None, seed: int = 
     sized = config.fixed_input_size and resolution not in (None, own)
     arguments = {"img_size": (resolution.height, resolution.width)} if sized and resolution else {}
     # exportable: plain operators instead of fused attention and of padding that is computed at run time.
-    with set_layer_config(exportable=True):
+    with timm.layers.set_layer_config(exportable=True):
         module = _create(timm, wanted, pretrained, seed, arguments)
         if not pretrained:
             initialise(module, seed, resolution or own if config.fixed_input_size else own)
     task = "classification" if config.num_classes == IMAGENET_CLASSES else None
     return ZooModel(module.eval(), resolution or own, _preprocessing(config), task, pretrained)
+
+
+def build_shapes(name: str, resolution: Resolution) -> nn.Module:
+    """The timm model ``name`` on the meta device: shapes and no values, for counting.
+
+    Raises:
+        RequestError: see ``load_zoo_model``.
+    """
+    import torch
+
+    timm = _timm(name)
+    wanted = name.removeprefix(PREFIX)
+    config = _config(timm, wanted)
+    arguments = {"img_size": (resolution.height, resolution.width)} if config.fixed_input_size else {}
+    with torch.device("meta"):
+        return _create(timm, wanted, False, 0, arguments)
+
+
+def _timm(name: str) -> Any:
+    try:
+        import timm
+    except ImportError as error:
+        raise RequestError(f"{name} needs timm, which is not installed", hint="pip install 'evit-mobile[timm]'") from error
+    return timm
 
 
 def _config(timm: Any, name: str) -> Any:
