@@ -214,7 +214,7 @@ class Adjustments:
         before = re.findall(r"^(/sys/\S+):(\w+)$", self._adb.shell(f"grep -sH '' {files}").stdout, re.MULTILINE)
         undo = "; ".join(f"echo {name} >{path}" for path, name in before)
         wanted = shlex.quote(governor)
-        change = f"for file in {files}; do echo {wanted} >$file || exit 1; [ \"$(cat $file)\" = {wanted} ] || exit 1; done"
+        change = f'for file in {files}; do echo {wanted} >$file || exit 1; [ "$(cat $file)" = {wanted} ] || exit 1; done'
         self._change(change, undo, f"does not let its governor be set to {governor}", "that needs root (adb root)")
 
     def _change(self, change: str, undo: str, words: str, hint: str) -> None:

@@ -28,7 +28,10 @@ DEFAULT_MODEL = "base-r224"
 @click.command("bench")
 @click.argument("files", nargs=-1, metavar="[FILE.tflite]...", type=click.Path(path_type=Path))
 @click.option(
-    "--device", "device_text", default="host", metavar="host|adb[:SERIAL]|qemu:CPU",
+    "--device",
+    "device_text",
+    default="host",
+    metavar="host|adb[:SERIAL]|qemu:CPU",
     help="What to measure on; adb:SERIAL@HOST:PORT is behind another machine's adb server.  [default: host]",
 )
 @click.option("--model", "names", multiple=True, metavar="NAME", help=f"Convert and measure; may be repeated.  [default: {DEFAULT_MODEL}]")
@@ -36,7 +39,10 @@ DEFAULT_MODEL = "base-r224"
 @click.option("--runtime", default="litert", metavar="NAME", help="What runs the models on the host.  [default: litert]")
 @click.option("--threads", type=click.IntRange(1, 64), multiple=True, default=(1,), help="Threads; may be repeated.  [default: 1]")
 @click.option(
-    "--cores", multiple=True, default=("all",), metavar="all|prime|big|little|MASK",
+    "--cores",
+    multiple=True,
+    default=("all",),
+    metavar="all|prime|big|little|MASK",
     help="Cores to stay on: a phone's cluster, or a hexadecimal mask as taskset's; may be repeated.  [default: all]",
 )
 @click.option("--runs", type=click.IntRange(1, 1_000_000), help="Least number of runs a model, in all.  [default: 50; qemu: 4]")
