@@ -24,6 +24,7 @@ COMMANDS = {
     "verify": "Check a .tflite against PyTorch and ONNX Runtime.",
     "inspect": "Show ops, delegate partitions, and who stayed outside and why.",
     "devices": "List Android devices, and what to do about those that cannot be used.",
+    "run": "Run a .tflite on one image: names, boxes or a mask.",
     "bench": "Measure latency on a device.",
     "report": "Make one HTML page from result files.",
     "runtimes": "List or install the TFLite runtimes that models are checked on.",

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evit_mobile.models.registry import PaperFigures, register_model
+from evit_mobile.models.registry import WHOLE_IMAGE, PaperFigures, register_model
 from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
@@ -40,19 +40,28 @@ def _detector(side: int, variants: frozenset[str]) -> nn.Module:
     return EfficientViTDetector(config, WIDTH, CLASSES, decode=RAW_HEADS not in variants)
 
 
-@register_model("det-r416", task="detection", resolution=416, outputs=OUTPUTS, paper=_paper(2100), variants=VARIANTS, settle=True)
+@register_model(
+    "det-r416", task="detection", resolution=416, outputs=OUTPUTS, paper=_paper(2100), variants=VARIANTS, settle=True,
+    preprocessing=WHOLE_IMAGE,
+)  # fmt: skip
 def det_r416(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Det, 416x416."""
     return _detector(416, variants)
 
 
-@register_model("det-r512", task="detection", resolution=512, outputs=OUTPUTS, paper=_paper(3200), variants=VARIANTS, settle=True)
+@register_model(
+    "det-r512", task="detection", resolution=512, outputs=OUTPUTS, paper=_paper(3200), variants=VARIANTS, settle=True,
+    preprocessing=WHOLE_IMAGE,
+)  # fmt: skip
 def det_r512(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Det, 512x512."""
     return _detector(512, variants)
 
 
-@register_model("det-r608", task="detection", resolution=608, outputs=OUTPUTS, paper=_paper(4400), variants=VARIANTS, settle=True)
+@register_model(
+    "det-r608", task="detection", resolution=608, outputs=OUTPUTS, paper=_paper(4400), variants=VARIANTS, settle=True,
+    preprocessing=WHOLE_IMAGE,
+)  # fmt: skip
 def det_r608(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Det, 608x608."""
     return _detector(608, variants)

@@ -15,6 +15,8 @@ from evit_mobile.specs import Preprocessing, Resolution
 if TYPE_CHECKING:
     from torch import nn
 
+#: Of detectors and segmenters: nothing is cut off but what the input's proportions ask for.
+WHOLE_IMAGE = Preprocessing(crop_fraction=1.0, interpolation="bilinear")
 #: Between a model's name and each of its variants.
 VARIANT = "+"
 #: From the resolution that is asked for and the variants to a module.
@@ -71,6 +73,7 @@ _MODELS: dict[str, ModelSpec] = {}
 def register_model(
     name: str, *, task: str, resolution: int | tuple[int, int], outputs: tuple[str, ...], paper: PaperFigures | None = None,
     variants: Mapping[str, tuple[str, ...] | None] | None = None, divisor: int = 32, channels: int = 3, settle: bool = False,
+    preprocessing: Preprocessing = Preprocessing(),
 ) -> Callable[[Builder], Builder]:  # fmt: skip
     """Register the decorated builder under ``name``. ``resolution`` is a side, or (height, width), in pixels; see ``ModelSpec``."""
     height, width = resolution if isinstance(resolution, tuple) else (resolution, resolution)
@@ -79,8 +82,8 @@ def register_model(
         if name in _MODELS:
             raise ValueError(f"two models are called {name}")
         _MODELS[name] = ModelSpec(
-            name, task, Resolution(height, width), builder, outputs, paper, divisor, variants=dict(variants or {}), channels=channels,
-            settle=settle,
+            name, task, Resolution(height, width), builder, outputs, paper, divisor, preprocessing, dict(variants or {}),
+            channels=channels, settle=settle,
         )  # fmt: skip
         return builder
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evit_mobile.models.registry import PaperFigures, register_model
+from evit_mobile.models.registry import WHOLE_IMAGE, PaperFigures, register_model
 from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
@@ -34,24 +34,27 @@ def _segmenter(variants: frozenset[str]) -> nn.Module:
 
 
 @register_model(
-    "seg-r1408", task="segmentation", resolution=(704, 1408), outputs=OUTPUTS, paper=_paper(9100), variants=VARIANTS, settle=True
-)
+    "seg-r1408", task="segmentation", resolution=(704, 1408), outputs=OUTPUTS, paper=_paper(9100), variants=VARIANTS, settle=True,
+    preprocessing=WHOLE_IMAGE,
+)  # fmt: skip
 def seg_r1408(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Seg, 704x1408."""
     return _segmenter(variants)
 
 
 @register_model(
-    "seg-r1536", task="segmentation", resolution=(768, 1536), outputs=OUTPUTS, paper=_paper(10800), variants=VARIANTS, settle=True
-)
+    "seg-r1536", task="segmentation", resolution=(768, 1536), outputs=OUTPUTS, paper=_paper(10800), variants=VARIANTS, settle=True,
+    preprocessing=WHOLE_IMAGE,
+)  # fmt: skip
 def seg_r1536(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Seg, 768x1536."""
     return _segmenter(variants)
 
 
 @register_model(
-    "seg-r2048", task="segmentation", resolution=(1024, 2048), outputs=OUTPUTS, paper=_paper(19100), variants=VARIANTS, settle=True
-)
+    "seg-r2048", task="segmentation", resolution=(1024, 2048), outputs=OUTPUTS, paper=_paper(19100), variants=VARIANTS, settle=True,
+    preprocessing=WHOLE_IMAGE,
+)  # fmt: skip
 def seg_r2048(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Seg, 1024x2048."""
     return _segmenter(variants)

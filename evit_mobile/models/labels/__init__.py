@@ -2,6 +2,9 @@
 
 ``imagenet-1k.txt``: the first WordNet lemma of each ILSVRC-2012 synset, synsets sorted by WordNet id; the second lemma, or what
 tells them apart, is added where two classes share the first (crane, maillot).
+
+``coco-80.txt``: the 80 categories of COCO 2017's instance annotations, by category id. ``cityscapes-19.txt``: the classes that
+Cityscapes evaluates, by train id.
 """
 
 from __future__ import annotations
@@ -10,6 +13,14 @@ from importlib import resources
 
 #: Task -> file of its class names.
 FILES = {"classification": "imagenet-1k.txt"}
+#: Task -> class names of the data set that the paper's models of the task are for.
+NAMES = {**FILES, "detection": "coco-80.txt", "segmentation": "cityscapes-19.txt"}
+
+
+def class_names(task: str, count: int) -> list[str]:
+    """Names of ``count`` classes: the task's data set's where their number is that, else ``class 0`` and so on."""
+    names = (resources.files(__name__) / NAMES[task]).read_text(encoding="utf-8").splitlines() if task in NAMES else []
+    return names if len(names) == count else [f"class {index}" for index in range(count)]
 
 
 def labels_for(task: str | None) -> list[str] | None:
