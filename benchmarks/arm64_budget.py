@@ -39,7 +39,7 @@ class Verdict:
 
     @property
     def is_over(self) -> bool:
-        return self.growth > self.tolerance
+        return self.instructions > self.budget * (1 + self.tolerance)
 
     def __str__(self) -> str:
         verdict = "over the budget" if self.is_over else "within"
