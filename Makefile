@@ -68,6 +68,8 @@ $(BIN)/python: $(UV)
 	@$(UV) venv -q --allow-existing --python '>=3.12,<3.14' $(VENV) \
 	  || { echo "error: no Python 3.12 or 3.13 here; install one (for example: uv python install 3.12), then try again" >&2; exit 4; }
 
+comma := ,
+
 # torch's CPU-only build saves 4 GB, but its index may be out of reach; then the default build serves.
 define install
 	@echo "installing into $(VENV)"
@@ -84,5 +86,5 @@ $(VENV)/.installed-test: $(BIN)/python $(SETUP)
 	@touch $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(BIN)/python $(SETUP)
-	$(call install,[test,dev])
+	$(call install,[test$(comma)dev])
 	@touch $(VENV)/.installed $(VENV)/.installed-test
