@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: What ``--attention-form`` takes.
 ATTENTION_FORMS = ("auto", *(form.value for form in Form))
 
+#: From here on the passes that ``gram-matmul`` adds over k cost less than the transpose that it saves (x86-64, LiteRT 2.1.2, 2.3.0).
+_MATMUL_TOKENS = 1024
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -91,8 +94,9 @@ class LinearAttention:
         if form is None:
             if target.precision is Precision.INT8:
                 return Form.TOKEN_MAJOR  # the projections stay convolutions, which int8 makes cheap
-            many_tokens = value is not None and found.tokens > value.weight.shape[1]
-            form = Form.GRAM if many_tokens else Form.FOLD_OUTPUT
+            form = Form.FOLD_OUTPUT
+            if value is not None and found.tokens > value.weight.shape[1]:
+                form = Form.GRAM if found.tokens < _MATMUL_TOKENS else Form.GRAM_MATMUL
         if form is Form.GRAM_MATMUL and key is None:
             form = Form.GRAM
         if form.folds_value and value is None:
