@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Input size of a factory's module where none is asked for.
 DEFAULT_RESOLUTION = Resolution(224, 224)
-#: Input size at which the seeded weights of detectors and segmenters are settled: the same weights at any resolution, in a second.
+#: Input size at which seeded weights are settled: the same weights at any resolution, in a second.
 SETTLING_RESOLUTION = Resolution(128, 128)
 
 
@@ -72,7 +72,8 @@ def _registered_source(model: str, resolution: Resolution | None, weights: Path 
 
     module = spec.build(resolution)
     initialise(module, seed)
-    if spec.settle and weights is None:
+    if weights is None:
+        # Else the sum of the residual branches grows until what an attention adds, and any fault in it, drowns in rounding.
         settle_batch_norms(module, torch.Generator().manual_seed(seed + 1), SETTLING_RESOLUTION)
     _finish(module, weights)
     return Source(spec.name, module, None, resolution, spec.outputs, spec.preprocessing, spec.task, weights is None, spec.channels)

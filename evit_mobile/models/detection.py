@@ -41,7 +41,7 @@ def _detector(side: int, variants: frozenset[str]) -> nn.Module:
 
 
 @register_model(
-    "det-r416", task="detection", resolution=416, outputs=OUTPUTS, paper=_paper(2100), variants=VARIANTS, settle=True,
+    "det-r416", task="detection", resolution=416, outputs=OUTPUTS, paper=_paper(2100), variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
 )  # fmt: skip
 def det_r416(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
@@ -50,7 +50,7 @@ def det_r416(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
 
 
 @register_model(
-    "det-r512", task="detection", resolution=512, outputs=OUTPUTS, paper=_paper(3200), variants=VARIANTS, settle=True,
+    "det-r512", task="detection", resolution=512, outputs=OUTPUTS, paper=_paper(3200), variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
 )  # fmt: skip
 def det_r512(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
@@ -59,7 +59,7 @@ def det_r512(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
 
 
 @register_model(
-    "det-r608", task="detection", resolution=608, outputs=OUTPUTS, paper=_paper(4400), variants=VARIANTS, settle=True,
+    "det-r608", task="detection", resolution=608, outputs=OUTPUTS, paper=_paper(4400), variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
 )  # fmt: skip
 def det_r608(resolution: Resolution, variants: frozenset[str]) -> nn.Module:

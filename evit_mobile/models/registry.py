@@ -46,7 +46,6 @@ class ModelSpec:
         variants: what can be put behind the name, and the outputs that this gives where they are others.
         chosen: the variants in this spec's own name.
         channels: of the input; 3 is an RGB image.
-        settle: seeded weights need the statistics of batch normalisations measured, or else the outputs leave the range of float32.
     """
 
     name: str
@@ -60,7 +59,6 @@ class ModelSpec:
     variants: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
     chosen: frozenset[str] = frozenset()
     channels: int = 3
-    settle: bool = False
 
     def build(self, resolution: Resolution | None = None) -> nn.Module:
         """The module, for an input of ``resolution`` (only few models differ by it)."""
@@ -72,7 +70,7 @@ _MODELS: dict[str, ModelSpec] = {}
 
 def register_model(
     name: str, *, task: str, resolution: int | tuple[int, int], outputs: tuple[str, ...], paper: PaperFigures | None = None,
-    variants: Mapping[str, tuple[str, ...] | None] | None = None, divisor: int = 32, channels: int = 3, settle: bool = False,
+    variants: Mapping[str, tuple[str, ...] | None] | None = None, divisor: int = 32, channels: int = 3,
     preprocessing: Preprocessing = Preprocessing(),
 ) -> Callable[[Builder], Builder]:  # fmt: skip
     """Register the decorated builder under ``name``. ``resolution`` is a side, or (height, width), in pixels; see ``ModelSpec``."""
@@ -83,7 +81,7 @@ def register_model(
             raise ValueError(f"two models are called {name}")
         _MODELS[name] = ModelSpec(
             name, task, Resolution(height, width), builder, outputs, paper, divisor, preprocessing, dict(variants or {}),
-            channels=channels, settle=settle,
+            channels=channels,
         )  # fmt: skip
         return builder
 

@@ -34,7 +34,7 @@ def _segmenter(variants: frozenset[str]) -> nn.Module:
 
 
 @register_model(
-    "seg-r1408", task="segmentation", resolution=(704, 1408), outputs=OUTPUTS, paper=_paper(9100), variants=VARIANTS, settle=True,
+    "seg-r1408", task="segmentation", resolution=(704, 1408), outputs=OUTPUTS, paper=_paper(9100), variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
 )  # fmt: skip
 def seg_r1408(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
@@ -43,7 +43,7 @@ def seg_r1408(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
 
 
 @register_model(
-    "seg-r1536", task="segmentation", resolution=(768, 1536), outputs=OUTPUTS, paper=_paper(10800), variants=VARIANTS, settle=True,
+    "seg-r1536", task="segmentation", resolution=(768, 1536), outputs=OUTPUTS, paper=_paper(10800), variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
 )  # fmt: skip
 def seg_r1536(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
@@ -52,7 +52,7 @@ def seg_r1536(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
 
 
 @register_model(
-    "seg-r2048", task="segmentation", resolution=(1024, 2048), outputs=OUTPUTS, paper=_paper(19100), variants=VARIANTS, settle=True,
+    "seg-r2048", task="segmentation", resolution=(1024, 2048), outputs=OUTPUTS, paper=_paper(19100), variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
 )  # fmt: skip
 def seg_r2048(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
