@@ -23,8 +23,8 @@ from typing import Sequence
 from evit_mobile.errors import DeviceError, MachineError, RequestError
 
 #: Seconds that a verb may take that only asks the server, and one that runs a short command on the device.
-QUICK_S = 20.0
-#: Seconds that a push or pull may take for each started 10 MB, beyond ``QUICK_S``: USB 2 at its slowest, Wi-Fi at its usual.
+QUICK_S = 60.0
+#: Seconds more for each started 10 MB that are pushed or hashed: Wi-Fi at its usual, an emulator at its slowest.
 TRANSFER_S_PER_10_MB = 20.0
 #: Seconds between two looks at a device that is awaited.
 POLL_S = 0.2
@@ -261,10 +261,14 @@ class Adb:
             AdbError: it could not be written (no space, no permission). TransientAdbError: the device went away.
             AdbTimeoutError: it took too long.
         """
-        limit = QUICK_S + TRANSFER_S_PER_10_MB * (1 + local.stat().st_size // 10_000_000)
-        done = self.server.run(["push", str(local), remote], timeout_s=limit, serial=self.serial)
+        done = self.server.run(["push", str(local), remote], timeout_s=transfer_s(local.stat().st_size), serial=self.serial)
         if done.returncode != 0:
             raise error_of(done, self.serial)
+
+
+def transfer_s(size_bytes: int) -> float:
+    """How long it may take to push or to hash so much."""
+    return QUICK_S + TRANSFER_S_PER_10_MB * (1 + size_bytes // 10_000_000)
 
 
 def error_of(done: subprocess.CompletedProcess[str], serial: str | None, otherwise: str = "adb failed") -> AdbError:

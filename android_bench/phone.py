@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Callable, Iterator, Sequence, TypeVar
 
 from android_bench import android, binaries, conditions
-from android_bench.adb import Adb, AdbError, AdbTimeoutError, Output, Server, TransientAdbError, find_binary
+from android_bench.adb import Adb, AdbError, AdbTimeoutError, Output, Server, TransientAdbError, find_binary, transfer_s
 from android_bench.benchmark_model import BenchmarkError, Request, parse
 from android_bench.device import DeviceOptions, UnusableDeviceError
 from android_bench.op_profile import parse_csv
@@ -160,14 +160,15 @@ class Phone:
             AdbError: it does not arrive whole.
         """
         path, wanted = _remote(local), sha256_of(local)
-        if self._remote_sha256(path) == wanted:
+        limit = transfer_s(local.stat().st_size)
+        if self._remote_sha256(path, limit) == wanted:
             return
         self._options.say(f"pushing {local.name} to {self._adb.serial}")
         part = f"{path}.part"
 
         def push() -> None:
             self._adb.push(local, part)
-            found = self._remote_sha256(part)
+            found = self._remote_sha256(part, limit)
             if found != wanted:
                 self._adb.shell(f"rm -f {part}")
                 raise AdbError(
@@ -178,8 +179,8 @@ class Phone:
         self._retried(push)
         self._retried(lambda: self._adb.shell((f"chmod 755 {part} && " if executable else "") + f"mv {part} {path}"))
 
-    def _remote_sha256(self, path: str) -> str | None:
-        output = self._retried(lambda: self._adb.shell(f"mkdir -p {FOLDER} && sha256sum {path}"))
+    def _remote_sha256(self, path: str, timeout_s: float) -> str | None:
+        output = self._retried(lambda: self._adb.shell(f"mkdir -p {FOLDER} && sha256sum {path}", timeout_s=timeout_s))
         match = re.match(r"([0-9a-f]{64})\b", output.stdout)
         return match[1] if match else None
 
