@@ -47,7 +47,7 @@ def find(given: str | None, sha256: str | None, abi: str) -> Path:
 
 def _fetch(address: str, sha256: str | None) -> Path:
     """Fetch once; later the file in the cache is taken."""
-    import pooch  # type: ignore[import-untyped]
+    import pooch
 
     pooch.get_logger().setLevel(logging.ERROR)
     try:

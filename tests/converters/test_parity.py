@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from converters.parity import CONFIGURATIONS, verify_model
+from converters.parity import verify_model
 from converters.pipeline import ConvertOptions, convert
 from converters.reference import Request
 from converters.stimuli import bundled_photograph, verification_stimuli
 from evit_mobile.errors import RequestError
 from evit_mobile.models import find_model
+from evit_mobile.runtimes.base import CONFIGURATIONS
 from evit_mobile.specs import Preprocessing, Resolution
 
 SMALL = Resolution(96, 96)
