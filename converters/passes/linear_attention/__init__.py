@@ -94,7 +94,8 @@ class LinearAttention:
         if form is None:
             if target.precision is Precision.INT8:
                 return Form.TOKEN_MAJOR  # the projections stay convolutions, which int8 makes cheap
-            form = Form.FOLD_OUTPUT
+            few = projection is None or found.tokens <= projection.weight.shape[0]
+            form = Form.CHANNEL_MAJOR if few else Form.FOLD_OUTPUT  # folding costs h·dₖ·dᵥ·O once, and saves N·h·dₖ·dᵥ
             if value is not None and found.tokens > value.weight.shape[1]:
                 form = Form.GRAM if found.tokens < _MATMUL_TOKENS else Form.GRAM_MATMUL
         if form is Form.GRAM_MATMUL and key is None:
