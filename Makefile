@@ -60,7 +60,7 @@ clean: ## remove the environment and what was built
 .uv/bin/uv:
 	@command -v python3 >/dev/null || { echo "error: no python3 on PATH; install Python 3.12 or 3.13, or uv" >&2; exit 4; }
 	@echo "fetching uv into .uv"
-	@python3 -m pip install -q --disable-pip-version-check --target .uv uv \
+	@python3 -m pip install -q --disable-pip-version-check --root-user-action ignore --target .uv uv \
 	  || { python3 -m venv .uv/venv && .uv/venv/bin/pip install -q uv && mkdir -p .uv/bin && ln -sf ../venv/bin/uv .uv/bin/uv; } \
 	  || { echo "error: uv could not be installed by pip; install uv, then try again" >&2; exit 4; }
 
