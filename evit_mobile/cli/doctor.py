@@ -73,7 +73,19 @@ def _runtimes() -> list[Finding]:
     return rows
 
 
-CHECKS: tuple[Callable[[], Finding | list[Finding]], ...] = (_python, _memory, _disk, _packages, _runtimes)
+def _phone() -> Finding:
+    adb = shutil.which("adb")
+    return Finding("bench on adb:", adb is not None, adb or "no adb on PATH", "apt-get install adb, or Android's platform-tools")
+
+
+def _emulator() -> Finding:
+    from android_bench.emulator import root
+
+    lacking = root.missing()
+    return Finding("bench on qemu:", not lacking, "; ".join(lacking) or "can be set up", "evit-mobile emulator setup")
+
+
+CHECKS: tuple[Callable[[], Finding | list[Finding]], ...] = (_python, _memory, _disk, _packages, _runtimes, _phone, _emulator)
 
 
 @click.command("doctor")
