@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,10 @@ from evit_mobile.files import whole_file
 from evit_mobile.runtimes import RUNTIMES, Runtime
 
 ROOT = Path(__file__).resolve().parent.parent
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts background jobs with Ctrl-C ignored, and our children would inherit that: their Ctrl-C is tested.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: Small enough for any test: the paper's smallest model at half its resolution.
 SMALL_MODEL, SMALL_RESOLUTION = "base-r192", 96
