@@ -73,7 +73,7 @@ FAULTS = [
     ("stages.1.0/shortcut/shortcut.1/Conv_conv_filter", _swap_inputs, "backbone.stages.1.0.shortcut.1"),
     ("stages.1.2/project/conv/Conv_conv_bias", _one_weight, "backbone.stages.1.2.project.conv"),
     ("stages.2.4/project/Conv_conv_filter", _swap_outputs, "backbone.stages.2.4.project"),
-    ("stages.3.2/expand/Conv_conv_filter", _one_weight, "backbone.stages.3.2.expand"),
+    ("stages.3.2/expand/Conv_conv_filter", _swap_outputs, "backbone.stages.3.2.expand"),
     ("head/classify/Gemm_fc_weights", _swap_outputs, "head.classify"),
 ]
 
