@@ -68,9 +68,7 @@ def describe(content: bytes, description: ModelDescription, labels: list[str] | 
         entry.name, entry.buffer = name.encode(), len(model.buffers) - 1
         kept.append(entry)
     model.metadata = kept
-    builder = _aligned_builder(len(content))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return _with_labels(bytes(builder.Output()), labels)
+    return _with_labels(write_model(model, len(content)), labels)
 
 
 def read_model(content: bytes) -> Any:

@@ -16,7 +16,7 @@ from converters.metadata import read_description
 from converters.reference import Reference, Request, build_reference, open_onnx
 from converters.stimuli import Stimulus, verification_stimuli
 from converters.tflite_graph import read_graph
-from evit_mobile.errors import EvitMobileError, RequestError
+from evit_mobile.errors import EvitMobileError, RequestError, first_line
 from evit_mobile.runtimes import RUNTIMES, Runtime, Session
 from evit_mobile.specs import Precision
 
@@ -165,7 +165,7 @@ def _runtime_rows(
                             ParityRow(runtime.name, xnnpack, threads, stimulus.name, name, difference, difference.within(bound))
                         )
     except (EvitMobileError, RuntimeError) as error:
-        return RuntimeState(runtime.name, version, str(error).strip().splitlines()[0]), rows
+        return RuntimeState(runtime.name, version, first_line(error)), rows
     return RuntimeState(runtime.name, version), rows
 
 

@@ -79,25 +79,24 @@ def convert(model: str, out: Path, options: ConvertOptions = ConvertOptions(), *
         RequestError: see ``load_source`` and ``export_onnx``.
         MachineError: see ``lower``.
     """
-    cached = None if keep_onnx is not None else _find_cached(model, options)
-    report = _report_of(cached) if cached is not None else None
-    if cached is not None and report is not None:
+    place = _cache_path(model, options)
+    report = _report_of(place) if place is not None and keep_onnx is None else None
+    if place is not None and report is not None:
         with whole_file(out) as temporary:
-            shutil.copyfile(cached, temporary)
+            shutil.copyfile(place, temporary)
         return dataclasses.replace(report, out=str(out), cached=True)
     report = _convert(model, out, options, keep_onnx)
-    target = _cache_path(model, options)
-    if target is not None:
-        _store(out, report, target)
+    if place is not None:
+        _store(out, report, place)
     return report
 
 
 def convert_cached(model: str, options: ConvertOptions = ConvertOptions()) -> Path:
     """The path of a conversion in the cache, made if it is not there yet. Not to be changed by the caller."""
-    cached = _find_cached(model, options)
-    if cached is not None:
-        return cached
-    target = _cache_path(model, options) or cache_folder("models") / f"{hashlib.sha256(model.encode()).hexdigest()[:16]}.tflite"
+    place = _cache_path(model, options)
+    if place is not None and _report_of(place) is not None:
+        return place
+    target = place or cache_folder("models") / f"{hashlib.sha256(model.encode()).hexdigest()[:16]}.tflite"
     report = _convert(model, target, options, None)
     _store(target, report, target)
     return target
@@ -148,7 +147,7 @@ def _rewritten(stock: onnx.ModelProto, options: ConvertOptions) -> tuple[onnx.Mo
 
     model = ir.from_proto(stock)
     reports = run_passes(model, Target(precision=options.precision), options.attention_form)
-    return ir.to_proto(model), [dataclasses.asdict(report) for report in reports]
+    return ir.to_proto(model), [report.as_dict() for report in reports]
 
 
 def _description(source: Source, options: ConvertOptions, stock: onnx.ModelProto) -> ModelDescription:
@@ -190,14 +189,10 @@ def _onnx_ops(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def _tflite_ops(content: bytes) -> dict[str, int]:
-    from ai_edge_litert import schema_py_generated as schema
-
     from converters.metadata import read_model
+    from converters.tflite_graph import graph_of
 
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
-    model = read_model(content)
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
-    return dict(Counter(names[codes[op.opcodeIndex]] for op in model.subgraphs[0].operators).most_common())
+    return dict(Counter(op.type for op in graph_of(read_model(content)).ops).most_common())
 
 
 @contextmanager
@@ -234,11 +229,6 @@ def _code_hash() -> str:
         for path in sorted(folder.rglob("*.py")):
             digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _find_cached(model: str, options: ConvertOptions) -> Path | None:
-    path = _cache_path(model, options)
-    return path if path is not None and path.is_file() and _report_of(path) is not None else None
 
 
 def _report_of(cached: Path) -> ConversionReport | None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Sequence
 
 from evit_mobile.errors import MachineError
+from evit_mobile.files import locked
 from evit_mobile.weights import sha256_of
 
 _MARKER = ".made.json"
@@ -31,7 +30,7 @@ def ensure(folder: Path, key: str, make: Callable[[Path], None]) -> bool:
         MachineError: from ``make``; nothing half-made is left.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder.with_name(f".{folder.name}.lock")):
         if is_whole(folder, key):
             return False
         building = Path(tempfile.mkdtemp(prefix=f".building-{folder.name}-", dir=folder.parent))
@@ -94,11 +93,3 @@ def _files(folder: Path) -> list[str]:
 
 def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Only one process at a time makes a folder; another waits and then finds it made."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

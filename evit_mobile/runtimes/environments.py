@@ -6,8 +6,6 @@ name and renamed when whole. So an install that was killed leaves nothing that l
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -16,10 +14,10 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Sequence
 
 from evit_mobile.errors import MachineError
-from evit_mobile.files import cache_folder
+from evit_mobile.files import cache_folder, locked
 from evit_mobile.runtimes import pythons
 from evit_mobile.runtimes.client import Worker
 
@@ -101,7 +99,7 @@ class Environment:
             MachineError: no fitting Python, no network, a full disk, or the runtime does not start. Nothing half-made is left.
         """
         folder = self.path.parent
-        with _locked(folder / f".{self.name}.lock"):
+        with locked(folder / f".{self.name}.lock"):
             for leftover in folder.glob(f".building-{self.name}-*"):
                 shutil.rmtree(leftover, ignore_errors=True)
             if self.problem() is None and self._starts():
@@ -164,11 +162,3 @@ class Environment:
 
     def _lock_digest(self) -> str:
         return hashlib.sha256(self.lock.read_bytes()).hexdigest()
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Only one process at a time makes one environment; another waits and then finds it made."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
