@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
+from converters.calibration import fingerprint
 from converters.source import Source, load_source
 from evit_mobile import __version__
 from evit_mobile.files import cache_folder, whole_file
-from evit_mobile.models.zoo import PREFIX
 from evit_mobile.models.labels import labels_for
+from evit_mobile.models.zoo import PREFIX
 from evit_mobile.runtimes.versions import minimum_runtime_version
 from evit_mobile.specs import Precision, Resolution, Target
 from evit_mobile.weights import sha256_of
@@ -35,7 +36,10 @@ VERSIONED = ("torch", "onnx", "onnx-ir", "onnxscript", "onnx2tf", "numpy", "flat
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """What a conversion can be asked for; see ``evit-mobile convert --help``."""
+    """What a conversion can be asked for; see ``evit-mobile convert --help``.
+
+    ``calibration`` is what ``converters.calibration.open_calibration`` takes.
+    """
 
     resolution: Resolution | None = None
     weights: Path | None = None
@@ -43,6 +47,7 @@ class ConvertOptions:
     seed: int = 0
     rewrite: bool = True
     attention_form: str = "auto"
+    calibration: str | None = None
 
 
 @dataclass
@@ -206,15 +211,18 @@ def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
 
 
 def _cache_path(model: str, options: ConvertOptions) -> Path | None:
-    """Where the conversion is kept; None for a factory, whose code may change without a trace."""
+    """Where the conversion is kept; None for a factory or a generator of calibration data, whose code may change without a trace."""
     if ":" in model and not model.startswith(PREFIX) and not model.endswith(".onnx"):
+        return None
+    seen = fingerprint(options.calibration) if options.calibration is not None else ""
+    if seen is None:
         return None
     files = [path for path in (options.weights, Path(model) if model.endswith(".onnx") else None) if path is not None]
     if not all(path.is_file() for path in files):
         return None
     key = json.dumps(
-        {"model": model, "options": {**dataclasses.asdict(options), "weights": None}, "files": [sha256_of(path) for path in files],
-         "versions": versions(), "code": _code_hash()},
+        {"model": model, "options": {**dataclasses.asdict(options), "weights": None, "calibration": seen},
+         "files": [sha256_of(path) for path in files], "versions": versions(), "code": _code_hash()},
         sort_keys=True, default=str,
     )  # fmt: skip
     return cache_folder("models") / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.tflite"

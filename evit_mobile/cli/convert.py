@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 @click.option("--pretrained", is_flag=True, help="timm: models: timm's trained weights, over the network.")
 @click.option("--no-rewrite", is_flag=True, help="Leave the graph as exported: what the stock converter gives.")
 @click.option("--attention-form", default="auto", metavar="FORM", help="Canonical form of linear attention.  [default: auto]")
+@click.option("--calibration", metavar="FOLDER|FILE.npz|package.module:function", help="int8: what to measure value ranges on.")
 @click.option("--keep-onnx", type=click.Path(path_type=Path), help="Write the ONNX graph that goes into the lowering here.")
 @force_option
 @json_option
 def command(
     model: str, out: Path, resolution: Resolution | None, weights: Path | None, seed: int, attention: str, raw_heads: bool, upsample: bool,
-    argmax: bool, pretrained: bool, no_rewrite: bool, attention_form: str, keep_onnx: Path | None, force: bool, as_json: bool,
+    argmax: bool, pretrained: bool, no_rewrite: bool, attention_form: str, calibration: str | None, keep_onnx: Path | None, force: bool,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Make a .tflite from a PyTorch model or an ONNX file.
 
@@ -53,7 +55,9 @@ def command(
     model = with_variants(model, [variant for variant, chosen in wanted.items() if chosen])
     for path in filter(None, (out, keep_onnx)):
         check_output(path, force=force)
-    options = ConvertOptions(resolution, weights, seed=seed, rewrite=not no_rewrite, attention_form=attention_form)
+    options = ConvertOptions(
+        resolution, weights, seed=seed, rewrite=not no_rewrite, attention_form=attention_form, calibration=calibration
+    )  # fmt: skip
     with progress(f"converting {model}"):
         report = convert(model, out, options, keep_onnx=keep_onnx)
     for warning in report.warnings:
