@@ -51,7 +51,7 @@ check-budget: $(VENV)/.installed ## count base-r224's instructions on an emulate
 
 constraints: $(UV) ## resolve the tested set of versions anew
 	{ echo "# The versions that the tests ran with. Made by: make constraints"; \
-	  $(UV) pip compile -q --no-annotate --no-header --universal --python-version 3.12 --extra timm --extra test --extra dev setup.cfg; } > build.constraints
+	  $(UV) pip compile -q --no-annotate --no-header --universal --python-version 3.12 --extra timm --extra dask --extra test --extra dev setup.cfg; } > build.constraints
 	mv build.constraints constraints.txt
 
 clean: ## remove the environment and what was built

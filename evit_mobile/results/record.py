@@ -16,11 +16,18 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from evit_mobile.errors import RequestError
 from evit_mobile.files import whole_file
 
-SCHEMA_VERSION: Final = 1
+#: 2 added suites: ``ResultSet.suite`` and ``reference``, what a point is of a curve, and points without a model file. Files of version 1
+#: are read as they are.
+SCHEMA_VERSION: Final = 2
 EXPECTED = "expected a file written by evit-mobile bench"
 
 #: What a point measures: wall time on a device that has a clock of its own, or executed instructions where it has none.
 Quantity = Literal["latency_us", "instructions"]
+#: What the points of a suite lie along: tokens of an attention layer, the side of a square input in pixels (of any other, the square
+#: root of its pixels), or a published top-1 accuracy in percent.
+Along = Literal["tokens", "resolution", "top1"]
+#: Why a point of a suite has no value though nothing is broken: it needs more memory than it may have, or takes more time.
+Limit = Literal["does not fit", "timed out"]
 
 Microseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Instructions = Annotated[int, Field(gt=0)]
@@ -168,17 +175,65 @@ class Round(Entry):
         return self.latency_us or self.instructions or ()
 
 
+class Accuracy(Entry):
+    """A published ImageNet top-1 accuracy in percent, and where it was published. Nothing here measured it."""
+
+    top1_percent: Annotated[float, Field(gt=0, le=100)]
+    source: Name
+
+
+class Place(Entry):
+    """Where a point stands on the curves of its suite.
+
+    ``series`` is the curve's name and ``model`` what it is converted from. ``tokens`` are those of a model of one attention layer, and
+    ``attention`` is its kind. ``macs`` are multiply-accumulates of one inference, counted on the PyTorch module. ``memory_bytes`` is
+    what weights and activations were predicted to need at once.
+    """
+
+    series: Name
+    model: Name
+    side: Annotated[float, Field(gt=0)]
+    tokens: Annotated[int, Field(ge=1)] | None = None
+    attention: Literal["linear", "softmax"] | None = None
+    macs: Annotated[int, Field(ge=0)] | None = None
+    memory_bytes: Annotated[int, Field(ge=0)] | None = None
+    accuracy: Accuracy | None = None
+
+
+class Suite(Entry):
+    """The suite that a result file holds: its own name and title, what its points lie along, and how they were measured.
+
+    ``figure`` is the paper's, as ``figure-2-left``; None for a suite that repeats none. ``counts_only`` is True where nothing is
+    measured but MACs counted. ``seed`` gives the order of the points. ``budget_s`` is the time that an invocation may measure,
+    ``interval_percent`` how wide a point's 95 % interval may be, of its median, for it to be done, and ``memory_limit_bytes`` what a
+    point may use. ``sha256`` is of the suite file.
+    """
+
+    name: Name
+    title: Name
+    figure: Name | None = None
+    along: Along
+    counts_only: bool = False
+    seed: Annotated[int, Field(ge=0)] = 0
+    budget_s: Annotated[float, Field(gt=0)] | None = None
+    interval_percent: Annotated[float, Field(gt=0)] | None = None
+    memory_limit_bytes: Annotated[int, Field(gt=0)] | None = None
+    sha256: Sha256
+
+
 class Point(Entry):
     """One model under one setting: its rounds in the order in which they were measured, and why it stopped early, if it did.
 
+    A point of a suite has a ``place``; where its model does not fit or took too long, ``limit`` says so and ``error`` how that was
+    found. ``model_sha256`` and ``model_bytes`` are None where no file was made.
     ``ops``, ``partitions`` and ``undelegated_ops`` are what ``evit-mobile inspect`` counts with the same runtime on the machine that
     asked for the measurement; None where that was not looked at.
     ``profile`` is of a run apart from the rounds, in the order of execution.
     """
 
     name: Name
-    model_sha256: Sha256
-    model_bytes: Annotated[int, Field(ge=1)]
+    model_sha256: Sha256 | None = None
+    model_bytes: Annotated[int, Field(ge=1)] | None = None
     resolution: str | None = None
     precision: str | None = None
     ops: Annotated[int, Field(ge=0)] | None = None
@@ -188,6 +243,14 @@ class Point(Entry):
     rounds: tuple[Round, ...] = ()
     profile: tuple[OpTime, ...] = ()
     error: Name | None = None
+    place: Place | None = None
+    limit: Limit | None = None
+
+    @model_validator(mode="after")
+    def _has_model(self) -> Self:
+        if self.rounds and (self.model_sha256 is None or self.model_bytes is None):
+            raise ValueError("a point that was measured has a model_sha256 and model_bytes")
+        return self
 
     @model_validator(mode="after")
     def _one_quantity(self) -> Self:
@@ -212,21 +275,27 @@ class Point(Entry):
 
 
 class ResultSet(Entry):
-    """A result file. ``command`` is the argument vector; points are told apart by name and settings."""
+    """A result file. ``command`` is the argument vector; points are told apart by name and settings.
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    Of a suite, ``reference`` is a model that was measured in turn with the points from beginning to end, and is none of them: whether
+    its rounds stayed alike tells whether the machine did.
+    """
+
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     created: AwareDatetime
     command: tuple[str, ...]
     components: tuple[Component, ...]
     device: DeviceInfo
     points: tuple[Point, ...] = ()
+    suite: Suite | None = None
+    reference: Point | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         keys = [(point.name, point.settings.model_dump_json()) for point in self.points]
         if len(set(keys)) < len(keys):
             raise ValueError("two points have the same name and settings")
-        quantities = {point.quantity for point in self.points} - {None}
+        quantities = {point.quantity for point in (*self.points, *filter(None, [self.reference]))} - {None}
         if self.device.kind == "qemu" and (not self.device.emulated or "latency_us" in quantities):
             raise ValueError("a qemu device is emulated and has instructions, never latency_us")
         return self

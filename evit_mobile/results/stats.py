@@ -102,6 +102,32 @@ def paired_ratio(rounds: Rounds, baseline: Rounds) -> Ratio:
     return Ratio(float(np.exp(np.median(logs))), bounds, pairs)
 
 
+@dataclass(frozen=True)
+class Growth:
+    """The exponent b of y = a x^b; ``interval`` is None where there are fewer than three points."""
+
+    exponent: float
+    interval: Interval | None
+    points: int
+
+
+def growth(x: Sequence[float], y: Sequence[float]) -> Growth | None:
+    """Fit y = a x^b by least squares on the logarithms; None with fewer than two different x.
+
+    The interval is Student's, from what the points leave of the line: it tells how sure the exponent is both of the noise in y and
+    of whether y is a power of x at all.
+    """
+    from scipy import stats
+
+    if len(set(x)) < 2:
+        return None
+    fit = stats.linregress(np.log(x), np.log(y))
+    if len(x) < 3:
+        return Growth(float(fit.slope), None, len(x))
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(x) - 2) * fit.stderr)
+    return Growth(float(fit.slope), Interval(float(fit.slope) - reach, float(fit.slope) + reach), len(x))
+
+
 def instability(rounds: Rounds) -> str | None:
     """Why the samples should not be trusted, or None: they scatter too widely, or drift from the first round to the last.
 
