@@ -1,17 +1,17 @@
 """Statistics of measured rounds, by scipy.
 
 Samples within a round share what happened to the machine in that round (clock, heat, where the memory landed), so they are
-correlated, and a bootstrap over them would give intervals that are far too narrow. The unit here is the round, represented by its
-median.
+correlated, and intervals over them would be far too narrow. The unit here is the round, represented by its median.
 
-Intervals are percentile bootstraps of the median over rounds, expanded for small samples: with n rounds the 95 % quantiles of the
-normal are replaced by ``sqrt(n / (n - 1))`` times those of Student's t with n - 1 degrees of freedom (T. Hesterberg, "What Teachers
-Should Know About the Bootstrap", The American Statistician 69(4), 2015). The plain percentile interval of a median of ten covers
-only 92 to 94 %; expanded it covers 95 to 97 %. With fewer than six rounds no interval of this kind can reach 95 %: there is none.
+Intervals are Hettmansperger and Sheather's for a median (Statistics & Probability Letters 4, 1986): between neighbouring order
+statistics, whose exact coverage is binomial whatever the distribution, interpolated to 95 %. Percentile bootstraps of a median can
+only take order statistics themselves, and miss for the few rounds of a benchmark: benchmarks/results/statistics.md measures both.
+With fewer than six rounds no interval of this kind reaches 95 %: there is none.
 """
 
 from __future__ import annotations
 
+import bisect
 import math
 from dataclasses import dataclass
 from typing import Sequence
@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 #: Fewest rounds that can carry a 95 % interval: the range of five covers the median in 1 - 2 * 0.5**5 = 93.75 % of cases only.
 MIN_ROUNDS = 6
 CONFIDENCE = 0.95
-RESAMPLES = 4999
 
 #: Above these a result is called unstable: p10 to p90 relative to the median, and the trend over the rounds relative to the median.
 MAX_SPREAD = 0.20
@@ -76,6 +75,24 @@ class Ratio:
         return "lower" if self.value < 1 else "higher"
 
 
+@dataclass(frozen=True)
+class Growth:
+    """The exponent b of y = a x^b; ``interval`` is None where there are fewer than three points."""
+
+    exponent: float
+    interval: Interval | None
+    points: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """How many times as much is taken as before; interval and p-value are None below MIN_ROUNDS rounds on either side."""
+
+    ratio: float
+    interval: Interval | None
+    p_value: float | None
+
+
 def summarise(rounds: Rounds) -> Summary:
     """Median with its interval, and percentiles.
 
@@ -92,23 +109,14 @@ def paired_ratio(rounds: Rounds, baseline: Rounds) -> Ratio:
     """The ratio of ``rounds`` to ``baseline``, from rounds that were measured in turn.
 
     Method: round i of one is paired with round i of the other, so that what both shared (a warm machine, a busy neighbour) cancels.
-    The value is exp of the median of the pairs' log ratios; the interval is exp of the ends of this median's interval, by the
-    bootstrap over pairs that the module describes. Where one has more rounds (the other was interrupted) the surplus is left out.
+    The value is exp of the median of the pairs' log ratios; the interval is exp of the ends of this median's interval over pairs.
+    Where one has more rounds (the other was interrupted) the surplus is left out.
     """
     pairs = min(len(rounds), len(baseline))
     logs = np.log(_medians(rounds[:pairs])) - np.log(_medians(baseline[:pairs]))
     interval = _interval_of_median(logs)
     bounds = Interval(math.exp(interval.low), math.exp(interval.high)) if interval is not None else None
     return Ratio(float(np.exp(np.median(logs))), bounds, pairs)
-
-
-@dataclass(frozen=True)
-class Growth:
-    """The exponent b of y = a x^b; ``interval`` is None where there are fewer than three points."""
-
-    exponent: float
-    interval: Interval | None
-    points: int
 
 
 def growth(x: Sequence[float], y: Sequence[float]) -> Growth | None:
@@ -126,6 +134,21 @@ def growth(x: Sequence[float], y: Sequence[float]) -> Growth | None:
         return Growth(float(fit.slope), None, len(x))
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(x) - 2) * fit.stderr)
     return Growth(float(fit.slope), Interval(float(fit.slope) - reach, float(fit.slope) + reach), len(x))
+
+
+def change(after: Rounds, before: Rounds) -> Change:
+    """How ``after`` differs from ``before``, which was measured at another time, so that no round of one belongs to one of the other.
+
+    Method: the p-value is that of the two-sided Mann-Whitney test on the medians of the rounds; the ratio is exp of the
+    Hodges-Lehmann shift of their logarithms, and its interval holds every ratio that the test would not reject at 5 %.
+    """
+    ours, theirs = np.log(_medians(after)), np.log(_medians(before))
+    shifts = np.subtract.outer(ours, theirs).ravel()
+    ratio = float(np.exp(np.median(shifts)))
+    if min(len(ours), len(theirs)) < MIN_ROUNDS:
+        return Change(ratio, None, None)
+    low, high = _shifts_not_rejected(ours, theirs, np.unique(shifts))
+    return Change(ratio, Interval(math.exp(low), math.exp(high)), _mann_whitney(ours, theirs))
 
 
 def instability(rounds: Rounds) -> str | None:
@@ -154,15 +177,31 @@ def _medians(rounds: Rounds) -> NDArray[np.float64]:
 
 
 def _interval_of_median(values: NDArray[np.float64]) -> Interval | None:
-    """The expanded percentile interval of the median of ``values``; the same values give the same interval."""
+    from scipy.stats import mstats
+
+    if len(values) < MIN_ROUNDS:
+        return None
+    low, high = mstats.median_cihs(values, alpha=1 - CONFIDENCE)
+    return Interval(float(low), float(high))
+
+
+def _shifts_not_rejected(a: NDArray[np.float64], b: NDArray[np.float64], shifts: NDArray[np.float64]) -> tuple[float, float]:
+    """Least and greatest shift of ``a`` against ``b`` that the test keeps; ``shifts`` are those at which values change sides, in order."""
+    # The test is asked between them, where nothing is tied.
+    gaps = (shifts[1:] + shifts[:-1]) / 2
+    middle = int(np.searchsorted(gaps, np.median(shifts)))
+
+    def kept(gap: float) -> bool:
+        return _mann_whitney(a - gap, b) > 1 - CONFIDENCE
+
+    first = bisect.bisect_left(gaps[:middle], True, key=kept)
+    last = bisect.bisect_left(gaps[middle:], True, key=lambda gap: not kept(gap)) + middle
+    return float(shifts[first]), float(shifts[last])
+
+
+def _mann_whitney(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     from scipy import stats
 
-    count = len(values)
-    if count < MIN_ROUNDS:
-        return None
-    tail = stats.norm.cdf(math.sqrt(count / (count - 1)) * stats.t.ppf((1 - CONFIDENCE) / 2, count - 1))
-    result = stats.bootstrap(
-        (values,), np.median, n_resamples=RESAMPLES, confidence_level=float(1 - 2 * tail), method="percentile",
-        rng=np.random.default_rng(0),
-    )  # fmt: skip
-    return Interval(float(result.confidence_interval.low), float(result.confidence_interval.high))
+    if np.ptp(np.concatenate([a, b])) == 0:
+        return 1.0
+    return float(stats.mannwhitneyu(a, b).pvalue)

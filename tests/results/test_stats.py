@@ -1,6 +1,6 @@
-"""Statistics on draws whose truth is known.
+"""Statistics on draws whose truth is known; benchmarks/statistics/coverage.py does the same at length, over many shapes of draws.
 
-Tolerances on shares of experiments are three standard errors of a binomial share, beside what the method promises.
+Where no bounds are promised, tolerances on shares of experiments are three standard errors of a binomial share.
 """
 
 from __future__ import annotations
@@ -12,25 +12,92 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from evit_mobile.results.stats import DRIFT_P_VALUE, MIN_ROUNDS, Interval, Ratio, instability, paired_ratio, summarise
+from evit_mobile.results.stats import (
+    DRIFT_P_VALUE, MIN_ROUNDS, Change, Interval, Ratio, change, growth, instability, paired_ratio, summarise,
+)  # fmt: skip
 
 EXPERIMENTS = 300
+#: What is promised of 95 % intervals and of tests at 5 %, as shares of 2,000 experiments.
+MANY = 2000
+COVERAGE = (0.93, 0.97)
+FALSE_ALARMS = (0.03, 0.07)
+NO_INTERVAL = Interval(math.inf, -math.inf)
 
 
 def _three_errors(share: float) -> float:
     return 3 * math.sqrt(share * (1 - share) / EXPERIMENTS)
 
 
-def _rounds(rng: np.random.Generator, level: float, *, between: float = 0.02, within: float = 0.01) -> Any:
+def _rounds(rng: np.random.Generator, level: float, *, between: float = 0.02, within: float = 0.01, rounds: int = 10) -> Any:
     """What the harness draws: each round has a level of its own, and its runs scatter about it upwards, as latencies do."""
-    levels = level * rng.lognormal(0, between, (10, 1))
-    return levels * rng.lognormal(0, within, (10, 5))
+    levels = level * rng.lognormal(0, between, (rounds, 1))
+    return levels * rng.lognormal(0, within, (rounds, 5))
 
 
-def test_the_interval_of_a_median_covers_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(1)
-    covered = sum(10_000.0 in (summarise(_rounds(rng, 10_000.0)).interval or Interval(0, 0)) for _ in range(EXPERIMENTS))
-    assert 0.95 - _three_errors(0.95) <= covered / EXPERIMENTS <= 0.97 + _three_errors(0.97)
+@pytest.mark.parametrize("rounds", [6, 7, 8, 10, 20])
+def test_the_interval_of_a_median_covers_as_often_as_it_says(rounds: int) -> None:
+    rng = np.random.default_rng(rounds)
+    covered = sum(1e4 in (summarise(_rounds(rng, 1e4, rounds=rounds)).interval or NO_INTERVAL) for _ in range(MANY))
+    assert COVERAGE[0] <= covered / MANY <= COVERAGE[1]
+
+
+def test_the_interval_of_a_ratio_covers_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(11)
+    covered = 0
+    for _ in range(MANY):
+        slowdown = rng.lognormal(0, 0.1, (10, 1))  # of the machine, which both feel
+        ratio = paired_ratio(slowdown * _rounds(rng, 1.1e4), slowdown * _rounds(rng, 1e4))
+        covered += 1.1 in (ratio.interval or NO_INTERVAL)
+    assert COVERAGE[0] <= covered / MANY <= COVERAGE[1]
+
+
+TOKENS = (196, 400, 784, 1600, 4096)
+
+
+def test_the_interval_of_a_growth_exponent_covers_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(12)
+    covered = 0
+    for _ in range(MANY):
+        slowdown = rng.lognormal(0, 0.1, (10, 1))  # of the machine, which all points of a round feel
+        medians = [float(np.median(np.median(slowdown * _rounds(rng, 3.0 * count**1.9), axis=1))) for count in TOKENS]
+        found = growth(TOKENS, medians)
+        covered += found is not None and 1.9 in (found.interval or NO_INTERVAL)
+    assert COVERAGE[0] <= covered / MANY <= COVERAGE[1]
+
+
+@pytest.mark.parametrize("exponent", [1.0, 2.0])
+def test_a_growth_exponent_is_that_of_the_curve(exponent: float) -> None:
+    """To rounding where nothing scatters."""
+    found = growth(TOKENS, [3.0 * count**exponent for count in TOKENS])
+    assert found is not None and found.interval is not None
+    assert (found.exponent, found.interval.low, found.interval.high) == pytest.approx((exponent,) * 3, abs=1e-9)
+    two = growth(TOKENS[:2], [1.0, 2.0])
+    assert two is not None and two.interval is None
+    assert growth([196, 196], [1.0, 2.0]) is None
+
+
+def test_a_change_of_nothing_is_called_one_as_seldom_as_promised() -> None:
+    rng = np.random.default_rng(13)
+    changes = [change(_rounds(rng, 1e4, rounds=8), _rounds(rng, 1e4)) for _ in range(MANY // 2)]
+    alarms = [found.p_value is not None and found.p_value < 0.05 for found in changes]
+    assert FALSE_ALARMS[0] <= sum(alarms) / len(changes) <= FALSE_ALARMS[1]
+    # The interval is the test turned round: it leaves 1 out where the test finds a change.
+    assert [found.interval is not None and 1.0 not in found.interval for found in changes] == alarms
+
+
+def test_a_change_is_found_with_its_size() -> None:
+    rng = np.random.default_rng(14)
+    changes = [change(_rounds(rng, 1.1e4), _rounds(rng, 1e4)) for _ in range(50)]
+    assert all(found.p_value is not None and found.p_value < 0.05 for found in changes)
+    assert np.mean([1.1 in (found.interval or NO_INTERVAL) for found in changes]) >= 0.9
+    assert np.mean([found.ratio for found in changes]) == pytest.approx(1.1, abs=0.01)
+
+
+def test_changes_of_counts_that_never_differ() -> None:
+    assert change([[5.0]] * 8, [[5.0]] * 8) == Change(1.0, Interval(1.0, 1.0), 1.0)
+    doubled = change([[10.0]] * 8, [[5.0]] * 8)
+    assert doubled.ratio == pytest.approx(2.0) and doubled.p_value is not None and doubled.p_value < 0.001
+    assert change([[10.0]] * 5, [[5.0]] * 8) == Change(pytest.approx(2.0), None, None)
 
 
 def test_a_bootstrap_over_samples_would_not_cover() -> None:
