@@ -208,7 +208,8 @@ def _print_table(rows: list[Row]) -> None:
     from rich.text import Text
 
     from evit_mobile.results.stats import Interval
-    from evit_mobile.results.summary import show, show_interval, significant, significant_interval, unit, visible
+    from evit_mobile.results.summary import show, show_interval, significant, significant_interval, unit
+    from evit_mobile.text import visible
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", overflow="fold", min_width=12)

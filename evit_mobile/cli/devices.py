@@ -68,7 +68,7 @@ def _look(server: Server, device: Attached) -> dict[str, Any]:
 
 
 def _print(device: dict[str, Any]) -> None:
-    from evit_mobile.results.summary import visible
+    from evit_mobile.text import visible
 
     if "soc" not in device:
         click.echo(visible(f"{device['serial']}  {device['state']}: {device['todo']}"))

@@ -15,6 +15,7 @@ import click
 
 from evit_mobile import __version__
 from evit_mobile.errors import EvitMobileError, MachineError, RequestError
+from evit_mobile.text import visible
 
 #: Command name -> what it does, in the order that ``--help`` shows. Each lives in ``evit_mobile.cli.<name>`` as ``command``; the
 #: modules are imported only when asked for, because torch alone takes seconds to load.
@@ -27,6 +28,7 @@ COMMANDS = {
     "run": "Run a .tflite on one image: names, boxes or a mask.",
     "bench": "Measure latency on a device.",
     "report": "Make one HTML page from result files.",
+    "compare": "Say what became slower or faster from one result file to another.",
     "runtimes": "List or install the TFLite runtimes that models are checked on.",
     "emulator": "Set up the emulated Arm64 processors.",
     "doctor": "Say what is installed and which lanes can run here.",
@@ -89,7 +91,8 @@ def main(args: Sequence[str] | None = None) -> None:
 def _explain(error: Exception) -> int:
     """Print one clear line for ``error`` and give its exit code."""
     if isinstance(error, EvitMobileError):
-        click.echo(f"error: {error}", err=True)
+        # It may quote a file or a device.
+        click.echo(f"error: {visible(str(error), keep=chr(10))}", err=True)
         return error.exit_code
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         click.echo(f"error: no space left on the disk that holds {error.filename or 'the output'} (free some, then try again)", err=True)

@@ -46,7 +46,7 @@ def reasons_of(path: Path) -> dict[str, str]:
 
 def print_profile(point: Point, reasons: Mapping[str, str]) -> None:
     """Print the types that take longest."""
-    from evit_mobile.results.summary import visible
+    from evit_mobile.text import visible
 
     rows = by_type(point.profile, reasons)
     click.echo(visible(f"{point.name}: {sum(row['mean_us'] for row in rows) / 1e3:.3f} ms under the profiler"))

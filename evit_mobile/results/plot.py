@@ -9,7 +9,8 @@ from typing import Any, Sequence
 import numpy as np
 
 from evit_mobile.results.record import Quantity
-from evit_mobile.results.summary import Row, scale, show, title, unit, visible
+from evit_mobile.results.summary import Row, scale, show, title, unit
+from evit_mobile.text import visible
 
 #: Wider than this from the least to the greatest value, an axis is logarithmic.
 LOG_FROM_RATIO = 10.0

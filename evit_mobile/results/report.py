@@ -12,8 +12,9 @@ from evit_mobile.results import plot
 from evit_mobile.results.record import Conditions, Point, ResultSet, RunSettings
 from evit_mobile.results.stats import Interval
 from evit_mobile.results.summary import (
-    Row, caveats, rows, show, show_interval, significant, significant_interval, title, unit, visible, warnings,
+    Row, caveats, rows, show, show_interval, significant, significant_interval, title, unit, warnings,
 )  # fmt: skip
+from evit_mobile.text import visible
 
 TEMPLATE = "report.html.j2"
 

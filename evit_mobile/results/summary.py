@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from dataclasses import dataclass
 from typing import Iterator, Sequence
 
 from evit_mobile.results.record import Point, Quantity, ResultSet, RunSettings
 from evit_mobile.results.stats import MIN_ROUNDS, Interval, Ratio, Summary, instability, paired_ratio, summarise
+from evit_mobile.text import visible
 
 #: How a quantity is shown: divisor, unit, what it is called, and the words for significantly less and more of it.
 _SHOWN: dict[Quantity, tuple[float, str, str, str, str]] = {
@@ -32,8 +32,7 @@ class Row:
         """Against the baseline, in a word; empty where the interval of the ratio contains 1 or there is none."""
         if self.ratio is None or self.ratio.verdict is None or self.point.quantity is None:
             return ""
-        _, _, _, fewer, more = _SHOWN[self.point.quantity]
-        return fewer if self.ratio.verdict == "lower" else more
+        return verdict_of(self.point.quantity, self.ratio.value)
 
 
 def rows(points: Sequence[Point]) -> list[Row]:
@@ -73,12 +72,29 @@ def warnings(table: Sequence[Row]) -> list[str]:
     return [visible(f"{row.label}: {text}") for row in table for text in row.warnings]
 
 
-def visible(text: str) -> str:
-    """``text`` with control and formatting characters replaced by U+FFFD.
+def warnings_of(point: Point) -> tuple[str, ...]:
+    """Why a point has no figures, or what speaks against trusting them."""
+    found = [point.error] if point.error else []
+    if not point.rounds:
+        return tuple(found)
+    if len(point.rounds) < point.settings.rounds:
+        found.append(f"stopped after {len(point.rounds)} of {point.settings.rounds} rounds")
+    if len(point.rounds) < MIN_ROUNDS:
+        found.append(f"fewer than {MIN_ROUNDS} rounds give no 95% interval")
+    mask = point.rounds[0].cores_mask
+    cores = int(mask, 16).bit_count() if mask is not None else point.settings.threads
+    if cores < point.settings.threads:
+        found.append(f"{point.settings.threads} threads shared {cores} core{'s' if cores > 1 else ''}")
+    reason = instability(point.values)
+    if reason is not None:
+        found.append(f"unstable: {reason}")
+    return tuple(found)
 
-    Names come from devices and files: an escape sequence could rewrite a terminal, a bidirectional override the words behind it.
-    """
-    return "".join("\ufffd" if unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs") else char for char in text)
+
+def verdict_of(quantity: Quantity, ratio: float) -> str:
+    """The word for a significant ratio: ``faster`` or ``slower``, of instructions ``fewer`` or ``more``."""
+    _, _, _, fewer, more = _SHOWN[quantity]
+    return fewer if ratio < 1 else more
 
 
 def unit(quantity: Quantity) -> str:
@@ -120,10 +136,10 @@ def significant(value: float, digits: int = 4) -> str:
 def _row(point: Point, baseline: Point | None, points: Sequence[Point]) -> Row:
     name = label(point, points)
     if not point.rounds:
-        return Row(point, None, None, (point.error,) if point.error else (), name)
+        return Row(point, None, None, warnings_of(point), name)
     comparable = baseline is not None and baseline is not point and baseline.quantity == point.quantity
     ratio = paired_ratio(point.values, baseline.values) if baseline is not None and comparable else None
-    return Row(point, summarise(point.values), ratio, (*_warnings(point), *_scaling(point, points)), name)
+    return Row(point, summarise(point.values), ratio, (*warnings_of(point), *_scaling(point, points)), name)
 
 
 def _scaling(point: Point, points: Sequence[Point]) -> Iterator[str]:
@@ -133,20 +149,3 @@ def _scaling(point: Point, points: Sequence[Point]) -> Iterator[str]:
         if alone and other.rounds and other.settings.cores == point.settings.cores and other.quantity == point.quantity == "latency_us":
             if summarise(point.values).median >= summarise(other.values).median:
                 yield f"{point.settings.threads} threads are no faster than one"
-
-
-def _warnings(point: Point) -> tuple[str, ...]:
-    """What speaks against trusting a point that has a round."""
-    found = [point.error] if point.error else []
-    if len(point.rounds) < point.settings.rounds:
-        found.append(f"stopped after {len(point.rounds)} of {point.settings.rounds} rounds")
-    if len(point.rounds) < MIN_ROUNDS:
-        found.append(f"fewer than {MIN_ROUNDS} rounds give no 95% interval")
-    mask = point.rounds[0].cores_mask
-    cores = int(mask, 16).bit_count() if mask is not None else point.settings.threads
-    if cores < point.settings.threads:
-        found.append(f"{point.settings.threads} threads shared {cores} core{'s' if cores > 1 else ''}")
-    reason = instability(point.values)
-    if reason is not None:
-        found.append(f"unstable: {reason}")
-    return tuple(found)

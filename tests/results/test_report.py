@@ -17,11 +17,10 @@ from evit_mobile.results.record import (
 )  # fmt: skip
 from evit_mobile.results.report import render
 from evit_mobile.results.stats import summarise
-from evit_mobile.results.summary import visible
+from evit_mobile.text import visible
 
 HOSTILE = (
-    "\x00\x1b[2J<script>alert(1)</script>\"'>"
-    "<img src=http://evil.example/x onerror=alert(2)> $x_{$ {{ 7*7 }} ]]> --> \u202e\u65e5\u672c"
+    "\x00\x1b[2J<script>alert(1)</script>\"'><img src=http://evil.example/x onerror=alert(2)> $x_{$ {{ 7*7 }} ]]> --> \u202e\u65e5\u672c"
 )
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
