@@ -24,6 +24,14 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
+class IoType(StrEnum):
+    """Type of an int8 model's input and outputs; float32 is converted inside the model."""
+
+    FLOAT32 = "float32"
+    INT8 = "int8"
+    UINT8 = "uint8"
+
+
 @dataclass(frozen=True, order=True)
 class Resolution:
     """Input height and width in pixels."""

@@ -1,0 +1,72 @@
+"""Average pooling before a 1x1 convolution as one convolution, for int8 targets alone.
+
+Given: y = W mean(x over k x k) + b, windows side by side: the downsampling shortcut of section 3.2.2. In int8 AVERAGE_POOL_2D leaves the
+delegate.
+Result: one k x k convolution of stride k with W / k² at every place: the mean and the projection are both sums over the same values.
+It takes k² times the projection's multiplications, which int8 makes cheap, and saves a pass over x and a rounding to int8 in between.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from converters.passes.base import PassResult
+from converters.passes.graph import Emitter, constant_of, replace_value, shape_of, sole_consumer, where
+from evit_mobile.specs import Precision, Target
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+class PooledProjection:
+    """Merges AveragePool and the pointwise Conv that alone reads it."""
+
+    name = "pooled-projection"
+    reason = "an int8 AVERAGE_POOL_2D leaves the delegate; the convolution behind it can do its sum"
+
+    def __call__(self, model: ir.Model, target: Target) -> PassResult:
+        result = PassResult()
+        if target.precision is not Precision.INT8:
+            return result
+        for node in [node for node in model.graph if node.op_type == "AveragePool"]:
+            refusal = _merge(model.graph, node)
+            if refusal is None:
+                result.fired += 1
+            else:
+                result.decline(where(node), refusal)
+        return result
+
+
+def _merge(graph: ir.Graph, pool: ir.Node) -> str | None:
+    """Merge ``pool`` into what reads it; or the reason why not."""
+    side = _window(pool)
+    if side is None:
+        return "its windows are not squares side by side, or are padded"
+    conv = sole_consumer(pool.outputs[0])
+    weight = constant_of(conv.inputs[1]) if conv is not None and conv.op_type == "Conv" else None
+    if conv is None or weight is None or weight.shape[2:] != (1, 1) or conv.attributes.get_int("group", 1) != 1:
+        return "what reads it is not one 1x1 convolution"
+    if any(conv.attributes.get_ints("pads", [0])) or set(conv.attributes.get_ints("strides", [1])) != {1}:
+        return "the 1x1 convolution behind it pads or strides"
+    shape = shape_of(conv.outputs[0])
+    if shape is None:
+        return "its shape is not static"
+    emit = Emitter(graph, conv, where(conv))
+    spread = np.broadcast_to(weight / np.float32(side * side), (*weight.shape[:2], side, side))
+    operands = [pool.inputs[0], emit.constant("pooled_weight", spread), *conv.inputs[2:]]
+    merged = emit.op("Conv", "pooled", operands, shape, kernel_shape=[side, side], strides=[side, side])
+    replace_value(conv.outputs[0], merged)
+    return None
+
+
+def _window(pool: ir.Node) -> int | None:
+    """k where the windows are k x k, side by side, unpadded and whole."""
+    kernel, strides = (list(pool.attributes.get_ints(name, [1, 1])) for name in ("kernel_shape", "strides"))
+    shape = shape_of(pool.inputs[0])
+    plain = not any(pool.attributes.get_ints("pads", [0])) and set(pool.attributes.get_ints("dilations", [1])) == {1}
+    square = len(kernel) == 2 and kernel == strides and kernel[0] == kernel[1]
+    if not plain or not square or shape is None or any(size % kernel[0] for size in shape[2:]):
+        return None
+    return kernel[0]

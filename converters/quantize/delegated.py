@@ -1,0 +1,39 @@
+"""What XNNPACK takes in int8, as LiteRT 2.1.2 and 2.3.0 were seen to do; ``tests/converters/quantize/test_delegated.py`` asks them again."""
+
+from __future__ import annotations
+
+from converters.tflite_graph import Graph, Op
+
+#: Ops that move or choose values: their operands and results must share one scale and zero point.
+SHARED = frozenset(
+    {"RESHAPE", "TRANSPOSE", "PAD", "SLICE", "STRIDED_SLICE", "SPLIT", "MAX_POOL_2D", "RESIZE_BILINEAR", "CONCATENATION", "EXPAND_DIMS",
+     "SQUEEZE", "RELU", "RELU6", "DEPTH_TO_SPACE"}
+)  # fmt: skip
+#: Ops with constant weights: int8 a channel, int32 bias.
+WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
+#: Ops that compute on maps with a scale of their own for each operand.
+ELEMENTWISE = frozenset({"ADD", "SUB", "MUL"})
+#: TFLite's number of the fused activations that int8 ops can have: their clamp is part of the rounding.
+FUSED = {0: None, 1: (0.0, None), 3: (0.0, 6.0)}
+
+#: XNNPACK's bounds on input scale / output scale of ADD and SUB, and on the product of the input scales / output scale of MUL and of
+#: convolutions.
+ADD_RATIO = (2.0**-10, 2.0**8)
+PRODUCT_RATIO = (2.0**-16, 2.0**8)
+
+
+def int8_refusal(op: Op, graph: Graph) -> str | None:
+    """Why the delegate has no int8 form of ``op``, whatever its values; None where it has."""
+    computed = [graph.tensors[index] for index in op.inputs if not graph.tensors[index].constant]
+    if op.options.get("fusedActivationFunction", 0) not in FUSED:
+        return f"{op.type} with this activation has no delegated int8 form"
+    if op.type in WEIGHTED:
+        weights_constant = len(op.inputs) > 1 and all(graph.tensors[index].constant for index in op.inputs[1:])
+        return None if weights_constant else "its weights are computed, and int8 takes constant ones"
+    if op.type == "MEAN":
+        axes = graph.tensors[op.inputs[1]].values()
+        spatial = axes is not None and sorted(axes.reshape(-1)) == [1, 2] and len(computed[0].shape) == 4
+        return None if spatial else "an int8 MEAN is delegated over height and width only"
+    if op.type in ELEMENTWISE:
+        return None if all(len(tensor.shape) <= 4 for tensor in computed) else f"{op.type} in int8 is delegated up to rank 4"
+    return None if op.type in SHARED else f"{op.type} has no delegated int8 form"

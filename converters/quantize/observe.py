@@ -1,0 +1,110 @@
+"""What a float model's tensors hold over the calibration images, gathered image by image.
+
+Memory does not grow with the number of images: a tensor is kept as its extremes, sums a channel, and a histogram of fixed size whose
+bins double in width when a value falls outside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.tflite_graph import Graph
+from evit_mobile.errors import RequestError
+
+Array = NDArray[Any]
+
+#: Bins of a histogram, half of them below zero: at least 8 to a step of int8 even for a tensor of one sign right after a doubling.
+BINS = 8192
+
+
+@dataclass
+class Observation:
+    """A tensor over all images. ``counts[i]`` are values in [(i - BINS/2) w, (i + 1 - BINS/2) w) with the bin width w.
+
+    ``channel_sums`` are sums over all but the last axis, for ``rows`` rows in all.
+    """
+
+    low: float = np.inf
+    high: float = -np.inf
+    width: float = 0.0
+    counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    channel_sums: NDArray[np.float64] | None = None
+    rows: int = 0
+
+    def add(self, values: Array) -> None:
+        """Take up one image's values; the last axis is the channels."""
+        low, high = float(values.min()), float(values.max())
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        self._widen(max(-low, high, 1e-12))
+        indices = np.floor(values.reshape(-1) * np.float32(1 / self.width)).astype(np.int32) + BINS // 2
+        self.counts += np.bincount(np.clip(indices, 0, BINS - 1), minlength=BINS)
+        rows = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
+        sums = rows.sum(0, dtype=np.float64)
+        self.channel_sums = sums if self.channel_sums is None else self.channel_sums + sums
+        self.rows += len(rows)
+
+    @property
+    def channel_means(self) -> NDArray[np.float64]:
+        """[C], over images and positions."""
+        assert self.channel_sums is not None
+        return self.channel_sums / self.rows
+
+    @property
+    def centres(self) -> NDArray[np.float64]:
+        """[BINS]: the middle of each bin."""
+        return (np.arange(BINS) - BINS // 2 + 0.5) * self.width
+
+    def _widen(self, magnitude: float) -> None:
+        """Double the bins' width until ``magnitude`` falls inside; a bin and its neighbour become one."""
+        if self.width == 0.0:
+            self.width = magnitude * 1.25 / (BINS // 2)
+        while magnitude > self.width * (BINS // 2 - 1):
+            merged = self.counts.reshape(-1, 2).sum(1)
+            self.counts = np.zeros(BINS, np.int64)
+            self.counts[BINS // 4 : BINS // 4 + BINS // 2] = merged
+            self.width *= 2
+
+
+def observe(content: bytes, graph: Graph, images: Iterable[Array]) -> tuple[dict[int, Observation], int]:
+    """Run the float model ``content`` on every image ([1, H, W, C] float32); what each computed tensor held, and how many images came.
+
+    TFLite's own kernels run it: a delegate would keep the values between its ops to itself.
+
+    Raises:
+        RequestError: there is no image, one has another shape, or one leads to a value that is not finite.
+    """
+    from ai_edge_litert import interpreter as litert
+
+    interpreter = litert.Interpreter(
+        model_content=content, experimental_preserve_all_tensors=True, num_threads=1,
+        experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )  # fmt: skip
+    interpreter.allocate_tensors()
+    observed = {index: Observation() for index in _computed(graph)}
+    shape, count = tuple(graph.tensors[graph.inputs[0]].shape), 0
+    for image in images:
+        if tuple(image.shape) != shape:
+            raise RequestError(f"calibration image {count} has shape {list(image.shape)}, the model takes {list(shape)} (NHWC)")
+        interpreter.set_tensor(graph.inputs[0], np.ascontiguousarray(image, np.float32))
+        interpreter.invoke()
+        for index, observation in observed.items():
+            values = interpreter.get_tensor(index)
+            if not np.isfinite(values).all():
+                name = graph.tensors[index].name
+                raise RequestError(f"calibration image {count} makes {name} infinite or NaN", hint="are the weights trained ones?")
+            observation.add(values)
+        count += 1
+    if not count:
+        raise RequestError("the calibration data holds no image")
+    return observed, count
+
+
+def _computed(graph: Graph) -> list[int]:
+    """Float tensors that depend on the input, the input first."""
+    indices = [*graph.inputs, *(index for op in graph.ops if op.depends_on_input for index in op.outputs)]
+    return [index for index in indices if graph.tensors[index].dtype == "float32"]

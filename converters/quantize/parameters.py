@@ -1,0 +1,83 @@
+"""Scale and zero point of every int8 activation of a plan, and the ops whose scales the delegate would refuse."""
+
+from __future__ import annotations
+
+from typing import Mapping, Sequence
+
+from converters.quantize.delegated import ADD_RATIO, ELEMENTWISE, PRODUCT_RATIO, SHARED, WEIGHTED
+from converters.quantize.observe import Observation
+from converters.quantize.plan import OpPlan
+from converters.quantize.ranges import Parameters, RangeChoice, choose_range, parameters_of
+from converters.quantize.weights import quantise_weights
+from converters.tflite_graph import Graph, Op
+from evit_mobile.specs import Precision
+
+
+def assign_parameters(
+    graph: Graph, plan: Sequence[OpPlan], observed: Mapping[int, Observation], choice: RangeChoice
+) -> dict[int, Parameters]:
+    """Parameters by tensor index, for every tensor that an int8 op of ``plan`` reads or gives, constants of elementwise ops among them."""
+    int8 = [graph.ops[item.op] for item in plan if item.precision is Precision.INT8]
+    groups = _shared_groups(int8, observed)
+    parameters: dict[int, Parameters] = {}
+    for members in groups:
+        ends = choose_range([observed[index] for index in members], choice)
+        parameters.update(dict.fromkeys(members, parameters_of(*ends)))
+    for op in int8:
+        if op.type in ELEMENTWISE:
+            for index in op.inputs:
+                values = graph.tensors[index].values()
+                if values is not None:
+                    parameters[index] = parameters_of(float(values.min()), float(values.max()))
+    return parameters
+
+
+def _shared_groups(int8: Sequence[Op], observed: Mapping[int, Observation]) -> list[list[int]]:
+    """Activations that must have the same parameters, by union-find over the ops that only move values."""
+    parent: dict[int, int] = {}
+
+    def root(index: int) -> int:
+        parent.setdefault(index, index)
+        while parent[index] != index:
+            index = parent[index]
+        return index
+
+    for op in int8:
+        activations = [index for index in (*op.inputs, *op.outputs) if index in observed]
+        for index in activations:
+            root(index)
+        if op.type in SHARED:
+            for index in activations[1:]:
+                parent[root(index)] = root(activations[0])
+    groups: dict[int, list[int]] = {}
+    for index in parent:
+        groups.setdefault(root(index), []).append(index)
+    return list(groups.values())
+
+
+def refused_scales(graph: Graph, plan: Sequence[OpPlan], parameters: Mapping[int, Parameters]) -> dict[int, str]:
+    """Int8 ops whose scales are further apart than XNNPACK takes, each with the reason."""
+    refused = {}
+    for item in plan:
+        op = graph.ops[item.op]
+        if item.precision is Precision.INT8 and (reason := _refusal(op, graph, parameters)) is not None:
+            refused[op.index] = reason
+    return refused
+
+
+def _refusal(op: Op, graph: Graph, parameters: Mapping[int, Parameters]) -> str | None:
+    inputs = [parameters[index].scale for index in op.inputs if index in parameters]
+    result = parameters[op.outputs[0]].scale
+    if op.type in ("ADD", "SUB"):
+        ratios, bounds = [scale / result for scale in inputs], ADD_RATIO
+    elif op.type == "MUL":
+        ratios, bounds = [inputs[0] * inputs[-1] / result], PRODUCT_RATIO
+    elif op.type in WEIGHTED:
+        values = graph.tensors[op.inputs[1]].values()
+        assert values is not None
+        scales = quantise_weights(values, op.type).scales
+        ratios, bounds = [inputs[0] * float(scales.max()) / result], (0.0, PRODUCT_RATIO[1])
+    else:
+        return None
+    outside = [ratio for ratio in ratios if not bounds[0] <= ratio < bounds[1]]
+    return f"its scales are a factor of {outside[0]:.3g} apart, and the delegate takes {bounds[0]:.3g} to {bounds[1]:.3g}" if outside else None

@@ -1,0 +1,185 @@
+"""The quantisation plan: for each op int8 or float32, and why.
+
+Three things decide. *What the delegate takes*: an op without a delegated int8 form stays float (``delegated``). *What the numbers allow*:
+what a root or a division takes apart stays float, since a small value that rounds to zero would be divided by (``_denominators``). *What
+a boundary costs*: the ops that are left free are divided so that the time of all ops and of the QUANTIZE and DEQUANTIZE between them is
+least. With an op either in int8 or in float, and a conversion paid once a tensor, that is a minimum cut: the source side is float, the
+sink side int8.
+
+Costs are instructions per element or multiplication on an Arm64 core with dot products (Cortex-A76, LiteRT 2.1.2 under QEMU's counter):
+only their order matters to the cut.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.costs import macs_of
+from converters.quantize.delegated import WEIGHTED, int8_refusal
+from converters.tflite_graph import Graph, Op
+from evit_mobile.specs import Precision
+
+#: (float32, int8) instructions a multiplication.
+_PER_MAC = {"CONV_2D": (0.33, 0.09), "FULLY_CONNECTED": (0.33, 0.09), "DEPTHWISE_CONV_2D": (0.45, 0.35)}
+#: (float32, int8) instructions an element of the result, where it is not the usual.
+_PER_ELEMENT = {"RESHAPE": (0.0, 0.0), "TRANSPOSE": (1.0, 0.5), "PAD": (0.5, 0.13), "RELU": (0.6, 0.3)}
+_USUAL = (0.8, 1.3)
+_QUANTIZE, _DEQUANTIZE = 0.8, 0.7
+_FORCED = 2**30
+#: Cuts are integers: instructions are counted in these.
+_UNIT = 64
+
+_ARITHMETIC = frozenset({"MEAN", "SUM", "MUL", "SUB", "ADD", "SQRT", "DIV", "RSQRT", "SQUARED_DIFFERENCE", "BATCH_MATMUL", "MAXIMUM", "POW"})
+
+
+@dataclass(frozen=True)
+class OpPlan:
+    """The choice for one op of the float model. ``op`` is its index there; ``precision`` ``int8`` or ``fp32``."""
+
+    op: int
+    type: str
+    name: str
+    precision: Precision
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def make_plan(graph: Graph, refused: dict[int, str], *, int8_input: bool, int8_output: bool) -> list[OpPlan]:
+    """Decide every op.
+
+    Args:
+        refused: ops that must stay float for what calibration showed, with the reason.
+        int8_input, int8_output: the model's ends are int8, so a float op there pays for a conversion.
+    """
+    forced = {op.index: reason for op in graph.ops if (reason := int8_refusal(op, graph)) is not None}
+    forced = {**_denominators(graph), **refused, **forced}
+    int8 = _cut(graph, set(forced), int8_input, int8_output)
+    return [OpPlan(op.index, op.type, _name(op, graph), *_choice(op, graph, forced, int8)) for op in graph.ops]
+
+
+def _choice(op: Op, graph: Graph, forced: dict[int, str], int8: set[int]) -> tuple[Precision, str]:
+    if op.index in forced:
+        return Precision.FP32, forced[op.index]
+    if op.index not in int8:
+        return Precision.FP32, "int8 would save less here than the conversions around it cost"
+    if op.type in WEIGHTED:
+        return Precision.INT8, "delegated, int8 weights per channel"
+    return Precision.INT8, "delegated, and its neighbours are int8 too"
+
+
+def _denominators(graph: Graph) -> dict[int, str]:
+    """Ops of normalisations: what leads to a root or a divisor, back to the nearest layer, and what its result is applied to."""
+    producers = {tensor: op for op in graph.ops for tensor in op.outputs}
+    found: dict[int, str] = {}
+    for op in graph.ops:
+        if op.type == "DIV":
+            start = op.inputs[-1]
+        elif op.type in ("SQRT", "RSQRT"):
+            start = op.inputs[0]
+        else:
+            continue
+        found[op.index] = f"{op.type} has no delegated int8 form"
+        pending = [start]
+        while pending:
+            producer = producers.get(pending.pop())
+            if producer is None or producer.index in found or not _is_inside(producer, graph):
+                continue
+            found[producer.index] = "it leads to a divisor or a root, which int8 could round to zero"
+            pending += [index for index in producer.inputs if not graph.tensors[index].constant]
+    return found
+
+
+def _is_inside(op: Op, graph: Graph) -> bool:
+    """Whether ``op`` belongs to a normalisation's arithmetic; a residual sum of two maps does not."""
+    if op.type not in _ARITHMETIC:
+        return False
+    shapes = [graph.tensors[index].shape for index in op.inputs if not graph.tensors[index].constant]
+    return not (op.type == "ADD" and len(shapes) == 2 and shapes[0] == shapes[1] and math.prod(shapes[0]) > 1)
+
+
+def _cut(graph: Graph, forced: set[int], int8_input: bool, int8_output: bool) -> set[int]:
+    """Indices of the ops on the int8 side of the cheapest cut."""
+    network = _Network(len(graph.ops) + 2)
+    first, last = len(graph.ops), len(graph.ops) + 1
+    for op in graph.ops:
+        as_float, as_int8 = _costs(op, graph)
+        network.edge(network.source, op.index, _FORCED if op.index in forced else as_int8)
+        network.edge(op.index, network.sink, as_float)
+    network.edge(*((first, network.sink) if int8_input else (network.source, first)), _FORCED)
+    network.edge(*((last, network.sink) if int8_output else (network.source, last)), _FORCED)
+    producers = {tensor: first for tensor in graph.inputs} | {tensor: op.index for op in graph.ops for tensor in op.outputs}
+    readers: dict[int, list[int]] = defaultdict(list)
+    for op in graph.ops:
+        for tensor in dict.fromkeys(op.inputs):
+            readers[tensor].append(op.index)
+    for tensor in graph.outputs:
+        readers[tensor].append(last)
+    for tensor, producer in producers.items():
+        if readers[tensor] and graph.tensors[tensor].dtype == "float32":
+            elements = math.prod(graph.tensors[tensor].shape)
+            network.boundary(producer, readers[tensor], _units(_QUANTIZE * elements), _units(_DEQUANTIZE * elements))
+    return network.sink_side() - {first, last}
+
+
+def _costs(op: Op, graph: Graph) -> tuple[int, int]:
+    elements = sum(math.prod(graph.tensors[index].shape) for index in op.outputs)
+    if op.type in _PER_MAC:
+        work, per = macs_of(op, graph), _PER_MAC[op.type]
+        return _units(work * per[0]), _units(work * per[1] + elements)
+    per = _PER_ELEMENT.get(op.type, _USUAL)
+    return _units(elements * per[0]), _units(elements * per[1])
+
+
+def _units(instructions: float) -> int:
+    return min(round(instructions / _UNIT), _FORCED // 4)
+
+
+class _Network:
+    """A flow network over ops, with helpers for tensors that are converted once for all who read them."""
+
+    def __init__(self, ops: int) -> None:
+        self._edges: list[tuple[int, int, int]] = []
+        self.source, self.sink, self._nodes = ops, ops + 1, ops + 2
+
+    def edge(self, start: int, end: int, capacity: int) -> None:
+        """Cutting this edge, ``start`` on the float side and ``end`` on the int8 side, costs ``capacity``."""
+        if capacity:
+            self._edges.append((start, end, capacity))
+
+    def boundary(self, producer: int, readers: list[int], quantise: int, dequantise: int) -> None:
+        """One QUANTIZE if a float producer has an int8 reader, one DEQUANTIZE if an int8 one has a float reader."""
+        quantised, dequantised = self._nodes, self._nodes + 1
+        self._nodes += 2
+        self.edge(producer, quantised, quantise)
+        self.edge(dequantised, producer, dequantise)
+        for reader in readers:
+            self.edge(quantised, reader, _FORCED)
+            self.edge(reader, dequantised, _FORCED)
+
+    def sink_side(self) -> set[int]:
+        """Nodes on the sink's side of a minimum cut."""
+        from scipy.sparse import coo_array, csr_array
+        from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+
+        starts, ends, capacities = (np.array(column, np.int32) for column in zip(*self._edges))
+        shape = (self._nodes, self._nodes)
+        capacity: csr_array = coo_array((capacities, (starts, ends)), shape=shape).tocsr()
+        flow = maximum_flow(capacity.astype(np.int32), self.source, self.sink).flow
+        residual = capacity - flow
+        residual.data = np.maximum(residual.data, 0)
+        residual.eliminate_zeros()
+        reached: NDArray[np.int32] = breadth_first_order(residual, self.source, return_predecessors=False)
+        return set(range(self._nodes)) - set(map(int, reached))
+
+
+def _name(op: Op, graph: Graph) -> str:
+    return graph.tensors[op.outputs[0]].name if op.outputs else ""

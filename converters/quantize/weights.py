@@ -1,0 +1,70 @@
+"""Weights and biases in integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+#: Axis of the output channels in each op's weights.
+CHANNEL_AXIS = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}
+#: Biases stay this far inside int32, so that the accumulator has room.
+_BIAS_LIMIT = 2**29
+
+
+@dataclass(frozen=True)
+class QuantisedWeights:
+    """``values`` int8 in the weights' shape, real = ``scales`` [channels] · values; ``axis`` is the channels'."""
+
+    values: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    axis: int
+
+    def dequantised(self) -> NDArray[np.float64]:
+        """What the integers stand for."""
+        return self.values.astype(np.float64) * _along(self.scales.astype(np.float64), self.axis, self.values.ndim)
+
+
+def quantise_weights(weights: Array, op_type: str, bias: Array | None = None, input_scale: float = 1.0) -> QuantisedWeights:
+    """Symmetric int8 a channel, −127 … 127. Where a channel is so small that its bias would not fit into int32 at
+    ``input_scale`` times its scale, the scale is raised until it does.
+    """
+    axis = CHANNEL_AXIS[op_type]
+    others = tuple(place for place in range(weights.ndim) if place != axis)
+    scales = np.abs(weights.astype(np.float64)).max(axis=others) / 127
+    if bias is not None:
+        scales = np.maximum(scales, np.abs(bias.astype(np.float64)) / (_BIAS_LIMIT * input_scale))
+    scales = np.maximum(scales, 1e-12).astype(np.float32)
+    rounded = np.round(weights / _along(scales.astype(np.float64), axis, weights.ndim))
+    return QuantisedWeights(np.clip(rounded, -127, 127).astype(np.int8), scales, axis)
+
+
+def quantise_bias(bias: Array, input_scale: float, weights: QuantisedWeights) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """int32 [channels] and its scales, input scale times weight scale."""
+    scales = (np.float64(input_scale) * weights.scales.astype(np.float64)).astype(np.float32)
+    return np.round(bias / scales.astype(np.float64)).astype(np.int32), scales
+
+
+def corrected_bias(bias: Array, weights: Array, quantised: QuantisedWeights, input_means: Array, op_type: str) -> Array:
+    """``bias`` less what the rounding of the weights adds on average: (Ŵ − W) E[x] a channel (Nagel et al. 2019, section 4.2).
+
+    ``input_means`` [input channels] is E[x]; at padded borders the true mean is nearer to zero, which is left out of account.
+    """
+    error = quantised.dequantised() - weights
+    if op_type == "DEPTHWISE_CONV_2D":
+        multiplier = error.shape[3] // len(input_means)
+        shift = error.sum(axis=(0, 1, 2)) * np.repeat(input_means, multiplier)
+    else:
+        shift = error.reshape(len(error), -1, len(input_means)).sum(axis=1) @ input_means
+    corrected: Array = bias - shift
+    return corrected
+
+
+def _along(vector: Array, axis: int, rank: int) -> Array:
+    shape = [1] * rank
+    shape[axis] = -1
+    return vector.reshape(shape)
