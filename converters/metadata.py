@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,9 +19,37 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Precision, Preprocessing
 
+if TYPE_CHECKING:
+    from converters.quantize.plan import OpPlan
+
 OWN_ENTRY = "EVIT_MOBILE"
 STANDARD_ENTRY = "TFLITE_METADATA"
 LABELS_FILE = "labels.txt"
+
+
+class Quantisation(BaseModel):
+    """How an int8 model was quantised.
+
+    ``op_reasons`` has for each op of the file the place in ``reasons`` of why it is in int8 or float.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    io_type: str
+    calibration_images: int
+    calibration_sha256: str
+    reasons: list[str]
+    op_reasons: list[int]
+
+    @classmethod
+    def of(cls, plan: Sequence[OpPlan], *, io_type: str, images: int, calibration_sha256: str) -> Quantisation:
+        """The description of a model whose ops are ``plan``'s, in order."""
+        reasons = list(dict.fromkeys(item.reason for item in plan))
+        numbers = {reason: number for number, reason in enumerate(reasons)}
+        return cls(
+            io_type=io_type, calibration_images=images, calibration_sha256=calibration_sha256, reasons=reasons,
+            op_reasons=[numbers[item.reason] for item in plan],
+        )  # fmt: skip
 
 
 class ModelDescription(BaseModel):
@@ -43,6 +72,7 @@ class ModelDescription(BaseModel):
     onnx_sha256: str | None
     preprocessing: Preprocessing
     versions: dict[str, str]
+    quantisation: Quantisation | None = None
 
 
 def describe(content: bytes, description: ModelDescription, labels: list[str] | None, minimum_runtime: str | None) -> bytes:

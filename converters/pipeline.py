@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
 from converters.calibration import fingerprint
+from converters.precision import InPrecision, check_precision, in_precision
 from converters.source import Source, load_source
 from evit_mobile import __version__
 from evit_mobile.files import cache_folder, whole_file
 from evit_mobile.models.labels import labels_for
 from evit_mobile.models.zoo import PREFIX
 from evit_mobile.runtimes.versions import minimum_runtime_version
-from evit_mobile.specs import Precision, Resolution, Target
+from evit_mobile.specs import IoType, Precision, Resolution, Target
 from evit_mobile.weights import sha256_of
 
 if TYPE_CHECKING:
@@ -48,11 +49,12 @@ class ConvertOptions:
     rewrite: bool = True
     attention_form: str = "auto"
     calibration: str | None = None
+    io_type: IoType = IoType.FLOAT32
 
 
 @dataclass
 class ConversionReport:
-    """What happened. Sizes in bytes, times in seconds, ops as type -> count."""
+    """What happened. Sizes in bytes, times in seconds, ops as type -> count; ``plan`` says of each op why it is in int8 or float."""
 
     model: str
     out: str
@@ -66,6 +68,7 @@ class ConversionReport:
     onnx_ops_after: dict[str, int]
     tflite_ops: dict[str, int]
     passes: list[dict[str, Any]]
+    plan: list[dict[str, Any]]
     warnings: list[str]
     versions: dict[str, str]
     seconds: dict[str, float] = field(default_factory=dict)
@@ -81,9 +84,10 @@ def convert(model: str, out: Path, options: ConvertOptions = ConvertOptions(), *
     ``keep_onnx`` gets the ONNX graph as it went into the lowering (and the conversion is made anew).
 
     Raises:
-        RequestError: see ``load_source`` and ``export_onnx``.
+        RequestError: see ``load_source``, ``export_onnx``, ``check_precision`` and ``in_precision``.
         MachineError: see ``lower``.
     """
+    check_precision(options)
     place = _cache_path(model, options)
     report = _report_of(place) if place is not None and keep_onnx is None else None
     if place is not None and report is not None:
@@ -98,6 +102,7 @@ def convert(model: str, out: Path, options: ConvertOptions = ConvertOptions(), *
 
 def convert_cached(model: str, options: ConvertOptions = ConvertOptions()) -> Path:
     """The path of a conversion in the cache, made if it is not there yet. Not to be changed by the caller."""
+    check_precision(options)
     place = _cache_path(model, options)
     if place is not None and _report_of(place) is not None:
         return place
@@ -127,18 +132,21 @@ def _convert(model: str, out: Path, options: ConvertOptions, keep_onnx: Path | N
                 onnx.save(graph, temporary)
         with _timed(seconds, "lower"):
             content = lowering.lower(graph)
+    with _timed(seconds, "quantise"):
+        made = in_precision(content, source, options)
     with _timed(seconds, "write"):
         from converters.metadata import describe
 
-        description = _description(source, options, stock)
-        content = describe(content, description, labels_for(source.task), minimum_runtime_version(content))
+        description = _description(source, options, stock, made)
+        content = describe(made.content, description, labels_for(source.task), minimum_runtime_version(made.content))
         with whole_file(out) as temporary:
             temporary.write_bytes(content)
     return ConversionReport(
         model=model, out=str(out), resolution=description.resolution, precision=options.precision, cached=False,
         sha256=hashlib.sha256(content).hexdigest(), bytes_onnx=stock.ByteSize(), bytes_tflite=len(content),
         onnx_ops_before=_onnx_ops(stock), onnx_ops_after=_onnx_ops(graph), tflite_ops=_tflite_ops(content), passes=passes,
-        warnings=_warnings(source), versions=description.versions, seconds=seconds,
+        plan=[item.to_json() for item in made.plan], warnings=_warnings(source) + made.warnings, versions=description.versions,
+        seconds=seconds,
     )  # fmt: skip
 
 
@@ -155,7 +163,7 @@ def _rewritten(stock: onnx.ModelProto, options: ConvertOptions) -> tuple[onnx.Mo
     return ir.to_proto(model), [report.as_dict() for report in reports]
 
 
-def _description(source: Source, options: ConvertOptions, stock: onnx.ModelProto) -> ModelDescription:
+def _description(source: Source, options: ConvertOptions, stock: onnx.ModelProto, made: InPrecision) -> ModelDescription:
     from converters.metadata import ModelDescription
 
     image = stock.graph.input[0].type.tensor_type.shape.dim
@@ -171,6 +179,7 @@ def _description(source: Source, options: ConvertOptions, stock: onnx.ModelProto
         onnx_sha256=sha256_of(source.onnx_path) if source.onnx_path else None,
         preprocessing=source.preprocessing,
         versions=versions(),
+        quantisation=made.quantisation,
     )
 
 

@@ -22,11 +22,10 @@ __all__ = ["OpPlan", "QuantisedModel", "RangeChoice", "quantise_int8"]
 
 @dataclass(frozen=True)
 class QuantisedModel:
-    """The .tflite, the plan it was made by, and the number of images that it was calibrated with."""
+    """The .tflite, and what was decided for each of its ops."""
 
     content: bytes
     plan: list[OpPlan]
-    images: int
 
 
 def quantise_int8(
@@ -47,7 +46,7 @@ def quantise_int8(
         RequestError: see ``observe``.
     """
     graph = graph_of(read_model(content))
-    observed, count = observe(content, graph, images)
+    observed = observe(content, graph, images)
     ends = io_type is not IoType.FLOAT32
     refused: dict[int, str] = {}
     while True:
@@ -58,4 +57,4 @@ def quantise_int8(
             break
         refused |= more
     rewriter = Rewriter(content, parameters, observed if bias_correction else None)
-    return QuantisedModel(rewriter.write(plan, io_type), plan, count)
+    return QuantisedModel(*rewriter.write(plan, io_type))

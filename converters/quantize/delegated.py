@@ -1,4 +1,4 @@
-"""What XNNPACK takes in int8, as LiteRT 2.1.2 and 2.3.0 were seen to do; ``tests/converters/quantize/test_delegated.py`` asks them again."""
+"""What XNNPACK takes in int8, as LiteRT 2.1.2 and 2.3.0 were seen to do; the tests ask them again."""
 
 from __future__ import annotations
 

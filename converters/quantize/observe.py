@@ -52,12 +52,12 @@ class Observation:
     def channel_means(self) -> NDArray[np.float64]:
         """[C], over images and positions."""
         assert self.channel_sums is not None
-        return self.channel_sums / self.rows
+        return np.asarray(self.channel_sums / self.rows, np.float64)
 
     @property
     def centres(self) -> NDArray[np.float64]:
         """[BINS]: the middle of each bin."""
-        return (np.arange(BINS) - BINS // 2 + 0.5) * self.width
+        return np.asarray((np.arange(BINS) - BINS // 2 + 0.5) * self.width, np.float64)
 
     def _widen(self, magnitude: float) -> None:
         """Double the bins' width until ``magnitude`` falls inside; a bin and its neighbour become one."""
@@ -70,8 +70,8 @@ class Observation:
             self.width *= 2
 
 
-def observe(content: bytes, graph: Graph, images: Iterable[Array]) -> tuple[dict[int, Observation], int]:
-    """Run the float model ``content`` on every image ([1, H, W, C] float32); what each computed tensor held, and how many images came.
+def observe(content: bytes, graph: Graph, images: Iterable[Array]) -> dict[int, Observation]:
+    """Run the float model ``content`` on every image ([1, H, W, C] float32); what each computed tensor held.
 
     TFLite's own kernels run it: a delegate would keep the values between its ops to itself.
 
@@ -101,7 +101,7 @@ def observe(content: bytes, graph: Graph, images: Iterable[Array]) -> tuple[dict
         count += 1
     if not count:
         raise RequestError("the calibration data holds no image")
-    return observed, count
+    return observed
 
 
 def _computed(graph: Graph) -> list[int]:

@@ -80,4 +80,6 @@ def _refusal(op: Op, graph: Graph, parameters: Mapping[int, Parameters]) -> str 
     else:
         return None
     outside = [ratio for ratio in ratios if not bounds[0] <= ratio < bounds[1]]
-    return f"its scales are a factor of {outside[0]:.3g} apart, and the delegate takes {bounds[0]:.3g} to {bounds[1]:.3g}" if outside else None
+    return (
+        f"its scales are a factor of {outside[0]:.3g} apart, and the delegate takes {bounds[0]:.3g} to {bounds[1]:.3g}" if outside else None
+    )

@@ -35,7 +35,9 @@ _FORCED = 2**30
 #: Cuts are integers: instructions are counted in these.
 _UNIT = 64
 
-_ARITHMETIC = frozenset({"MEAN", "SUM", "MUL", "SUB", "ADD", "SQRT", "DIV", "RSQRT", "SQUARED_DIFFERENCE", "BATCH_MATMUL", "MAXIMUM", "POW"})
+_ARITHMETIC = frozenset(
+    {"MEAN", "SUM", "MUL", "SUB", "ADD", "SQRT", "DIV", "RSQRT", "SQUARED_DIFFERENCE", "BATCH_MATMUL", "MAXIMUM", "POW"}
+)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def _range(observation: Observation, choice: RangeChoice) -> tuple[float, float]
     if choice is RangeChoice.PERCENTILE:
         inside = np.cumsum(observation.counts) / observation.counts.sum()
         centres = observation.centres
-        first, last = np.searchsorted(inside, 1 - PERCENTILE), np.searchsorted(inside, PERCENTILE)
+        first, last = (int(np.searchsorted(inside, share)) for share in (1 - PERCENTILE, PERCENTILE))
         return max(low, float(centres[first])), min(high, float(centres[min(last, BINS - 1)]))
     return _least_error(observation)
 
@@ -75,7 +75,9 @@ def _least_error(observation: Observation) -> tuple[float, float]:
     low, high = low * both, high * both
     finer = np.linspace(0.7, 1.3, 25)
     low = min((max(low * share, observation.low) for share in finer), key=lambda end: squared_error(observation, parameters_of(end, high)))
-    high = min((min(high * share, observation.high) for share in finer), key=lambda end: squared_error(observation, parameters_of(low, end)))
+    high = min(
+        (min(high * share, observation.high) for share in finer), key=lambda end: squared_error(observation, parameters_of(low, end))
+    )
     return float(low), float(high)
 
 

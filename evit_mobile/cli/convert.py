@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from evit_mobile.cli.options import (
-    force_option, json_option, print_json, progress, resolution_option, seed_option, weights_option,
+    force_option,
+    json_option,
+    print_json,
+    progress,
+    resolution_option,
+    seed_option,
+    weights_option,
 )  # fmt: skip
-from evit_mobile.specs import Resolution
+from evit_mobile.specs import IoType, Precision, Resolution
 
 if TYPE_CHECKING:
     from converters.pipeline import ConversionReport
@@ -29,20 +35,23 @@ if TYPE_CHECKING:
 @click.option("--pretrained", is_flag=True, help="timm: models: timm's trained weights, over the network.")
 @click.option("--no-rewrite", is_flag=True, help="Leave the graph as exported: what the stock converter gives.")
 @click.option("--attention-form", default="auto", metavar="FORM", help="Canonical form of linear attention.  [default: auto]")
+@click.option("--precision", type=click.Choice(["fp32", "dynamic", "int8"]), default="fp32", help="[default: fp32]")
 @click.option("--calibration", metavar="FOLDER|FILE.npz|package.module:function", help="int8: what to measure value ranges on.")
+@click.option("--io-type", type=click.Choice([item.value for item in IoType]), default="float32", help="int8: type of input and outputs.")
 @click.option("--keep-onnx", type=click.Path(path_type=Path), help="Write the ONNX graph that goes into the lowering here.")
 @force_option
 @json_option
 def command(
     model: str, out: Path, resolution: Resolution | None, weights: Path | None, seed: int, attention: str, raw_heads: bool, upsample: bool,
-    argmax: bool, pretrained: bool, no_rewrite: bool, attention_form: str, calibration: str | None, keep_onnx: Path | None, force: bool,
-    as_json: bool,
+    argmax: bool, pretrained: bool, no_rewrite: bool, attention_form: str, precision: str, calibration: str | None, io_type: str,
+    keep_onnx: Path | None, force: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Make a .tflite from a PyTorch model or an ONNX file.
 
     \b
     evit-mobile convert --model base-r224 --out model.tflite
     evit-mobile convert --model base-r224 --weights trained.pth --resolution 288 --out model.tflite
+    evit-mobile convert --model base-r224 --precision int8 --calibration photos/ --out model.tflite
     evit-mobile convert --model det-r416 --out detector.tflite
     evit-mobile convert --model timm:mobilenetv3_large_100 --out mobilenet.tflite
     evit-mobile convert --model mypackage.nets:make_net --out net.tflite
@@ -56,7 +65,7 @@ def command(
     for path in filter(None, (out, keep_onnx)):
         check_output(path, force=force)
     options = ConvertOptions(
-        resolution, weights, seed=seed, rewrite=not no_rewrite, attention_form=attention_form, calibration=calibration
+        resolution, weights, Precision(precision), seed, not no_rewrite, attention_form, calibration, IoType(io_type)
     )  # fmt: skip
     with progress(f"converting {model}"):
         report = convert(model, out, options, keep_onnx=keep_onnx)

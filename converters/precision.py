@@ -1,0 +1,73 @@
+"""From a float32 .tflite to the precision that was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from evit_mobile.errors import RequestError
+from evit_mobile.specs import IoType, Precision, Resolution
+
+if TYPE_CHECKING:
+    from converters.metadata import Quantisation
+    from converters.pipeline import ConvertOptions
+    from converters.quantize import OpPlan
+    from converters.source import Source
+
+
+@dataclass(frozen=True)
+class InPrecision:
+    """The model in its precision; ``quantisation`` is what its metadata says of that, ``warnings`` what the user should know."""
+
+    content: bytes
+    plan: list[OpPlan] = field(default_factory=list)
+    quantisation: Quantisation | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def check_precision(options: ConvertOptions) -> None:
+    """Refuse what does not fit together, before any work is done.
+
+    Raises:
+        RequestError: int8 without calibration data, or calibration or an input type for another precision.
+    """
+    if options.precision is Precision.INT8:
+        if options.calibration is None:
+            raise RequestError(
+                "int8 needs calibration data: value ranges are measured on it",
+                hint="--calibration FOLDER of some 32 to 128 typical pictures",
+            )
+    elif options.calibration is not None:
+        raise RequestError(f"{options.precision} takes no calibration data", hint="it is for --precision int8")
+    elif options.io_type is not IoType.FLOAT32:
+        raise RequestError(f"{options.precision} models take and give float32", hint="--io-type is for --precision int8")
+
+
+def in_precision(content: bytes, source: Source, options: ConvertOptions) -> InPrecision:
+    """The float32 .tflite ``content`` of ``source`` as ``options`` want it.
+
+    Raises:
+        RequestError: calibration data that cannot be used.
+    """
+    if options.precision is Precision.INT8:
+        return _int8(content, source, options)
+    if options.precision is Precision.DYNAMIC:
+        from converters.quantize.dynamic import quantise_dynamic
+
+        return InPrecision(*quantise_dynamic(content))
+    return InPrecision(content)
+
+
+def _int8(content: bytes, source: Source, options: ConvertOptions) -> InPrecision:
+    from converters.calibration import InputFormat, open_calibration
+    from converters.metadata import Quantisation, read_model
+    from converters.quantize import quantise_int8
+    from converters.tflite_graph import graph_of
+
+    graph = graph_of(read_model(content))
+    _, height, width, channels = graph.tensors[graph.inputs[0]].shape
+    assert options.calibration is not None
+    data = open_calibration(options.calibration, InputFormat(Resolution(height, width), source.preprocessing, channels))
+    made = quantise_int8(content, data, io_type=options.io_type)
+    described = Quantisation.of(made.plan, io_type=options.io_type, images=len(data), calibration_sha256=data.sha256)
+    return InPrecision(made.content, made.plan, described, data.notes)

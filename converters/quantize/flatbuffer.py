@@ -1,0 +1,69 @@
+"""Edits of a .tflite's object tree that every way of quantising needs: constants, operator codes, clean-up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class FlatbufferEditor:
+    """Adds to a ``ModelT`` in place."""
+
+    def __init__(self, model: Any) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        self.schema, self.model = schema, model
+        self.subgraph = model.subgraphs[0]
+
+    def add_tensor(self, tensor: Any) -> int:
+        """Index of ``tensor``, appended."""
+        self.subgraph.tensors.append(tensor)
+        return len(self.subgraph.tensors) - 1
+
+    def add_constant(self, like: int, values: Array, type_name: str, quantisation: Any, suffix: bytes = b"") -> int:
+        """Index of a new constant, named after tensor ``like``; ``type_name`` as in the schema."""
+        buffer, tensor = self.schema.BufferT(), self.schema.TensorT()
+        buffer.data = np.frombuffer(np.ascontiguousarray(values).tobytes(), np.uint8)
+        self.model.buffers.append(buffer)
+        tensor.name = self.subgraph.tensors[like].name + suffix
+        tensor.shape, tensor.type = np.array(values.shape, np.int32), self.tensor_type(type_name)
+        tensor.buffer, tensor.quantization = len(self.model.buffers) - 1, quantisation
+        return self.add_tensor(tensor)
+
+    def quantisation(self, scales: Array, zero_points: list[int], axis: int = 0) -> Any:
+        """Quantisation parameters, of a whole tensor or along ``axis``."""
+        made = self.schema.QuantizationParametersT()
+        made.scale, made.zeroPoint, made.quantizedDimension = scales, np.array(zero_points, np.int64), axis
+        return made
+
+    def tensor_type(self, name: str) -> int:
+        """The schema's number of ``INT8`` and the like."""
+        return int(getattr(self.schema.TensorType, name))
+
+    def opcode(self, name: str, version: int) -> int:
+        """Index of the operator code of a builtin op in this version, added where there is none."""
+        wanted = getattr(self.schema.BuiltinOperator, name)
+        for index, code in enumerate(self.model.operatorCodes):
+            if max(code.builtinCode, code.deprecatedBuiltinCode) == wanted and code.version == version:
+                return index
+        code = self.schema.OperatorCodeT()
+        code.builtinCode, code.deprecatedBuiltinCode, code.version = wanted, min(wanted, 127), version
+        self.model.operatorCodes.append(code)
+        return len(self.model.operatorCodes) - 1
+
+    def drop_unused_data(self) -> None:
+        """Drop operator codes that no op has any more, and empty the buffers of constants that none reads: the float weights."""
+        operators, tensors = self.subgraph.operators, self.subgraph.tensors
+        used = sorted({int(operator.opcodeIndex) for operator in operators})
+        self.model.operatorCodes = [self.model.operatorCodes[index] for index in used]
+        for operator in operators:
+            operator.opcodeIndex = used.index(operator.opcodeIndex)
+        read = {int(index) for operator in operators for index in operator.inputs if index >= 0}
+        kept = {tensors[index].buffer for index in read}
+        for index, tensor in enumerate(tensors):
+            if index not in read and tensor.buffer not in {0, *kept}:
+                self.model.buffers[tensor.buffer].data = None
