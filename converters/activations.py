@@ -10,10 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.reference import Reference, open_onnx
+from evit_mobile.errors import RequestError, first_line
 
 if TYPE_CHECKING:
     import onnx
     from torch import nn
+
+    from converters.tflite_graph import Graph
 
 Array = NDArray[Any]
 
@@ -138,3 +141,26 @@ def _node_values(stock: onnx.ModelProto, image: Array) -> Iterator[tuple[onnx.No
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in nodes if name not in known)
     values = open_onnx(model)(image)
     return ((node, name, values[name]) for name, node in nodes.items() if values[name].dtype == np.float32)
+
+
+def tflite_values(content: bytes, graph: Graph, image: Array) -> dict[int, Array]:
+    """Value of every tensor that depends on the input, by index, in float32 (dequantised), computed by TFLite's own kernels.
+
+    Raises:
+        RequestError: LiteRT cannot load or run the model.
+    """
+    from ai_edge_litert import interpreter as litert
+
+    try:
+        interpreter = litert.Interpreter(
+            model_content=content,
+            experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_preserve_all_tensors=True,
+        )
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(graph.inputs[0], graph.tensors[graph.inputs[0]].quantise(image))
+        interpreter.invoke()
+    except (RuntimeError, ValueError) as error:
+        raise RequestError(f"LiteRT cannot run the model: {first_line(error)}") from error
+    indices = [index for op in graph.ops if op.depends_on_input for index in op.outputs]
+    return {index: graph.tensors[index].dequantise(interpreter.get_tensor(index)) for index in indices}

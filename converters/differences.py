@@ -15,8 +15,9 @@ from evit_mobile.specs import Precision
 Array = NDArray[Any]
 
 #: Largest allowed ``relative_error`` of an output. fp32: 40 layers of rounding at 2**-24 stay two orders of magnitude below it, while
-#: one wrong weight is above. fp16: weights rounded to 11 bits (2**-11 = 4.9e-4 each), summed over as many layers.
-BOUNDS: dict[Precision, float] = {Precision.FP32: 1e-4, Precision.FP16: 5e-3}
+#: one wrong weight is above. fp16: weights, and on Armv8.2 values and sums too, rounded to 11 bits (2**-11 = 4.9e-4 each) over as many
+#: layers: 2e-3 was seen where only the weights are, 1.1e-2 on an emulated Cortex-A76.
+BOUNDS: dict[Precision, float] = {Precision.FP32: 1e-4, Precision.FP16: 2e-2}
 
 
 def bound_for(precision: Precision) -> float:

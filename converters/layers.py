@@ -25,7 +25,7 @@ from typing import Any, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.activations import Activation, Trace, reference_trace
+from converters.activations import Activation, Trace, reference_trace, tflite_values
 from converters.reference import Reference
 from converters.stimuli import Stimulus
 from converters.tflite_graph import Graph, Op, read_graph
@@ -87,7 +87,7 @@ def find_parting_layer(
     """
     trace = reference_trace(reference, stimulus.image)
     graph = read_graph(path)
-    values = _tflite_values(path, graph, stimulus.image)
+    values = tflite_values(path.read_bytes(), graph, stimulus.image)
     matches = _Matcher(trace.activations, tolerance).match_all(values)
     if failed and matches:
         best = [found[0][1] for found in matches.values()]
@@ -103,22 +103,6 @@ def find_parting_layer(
     return LayerReport(
         stimulus.name, tolerance, layer, f"op {op.index}, {op.type}, tensor {name}", _last_agreeing(layers, layer), layers
     )
-
-
-def _tflite_values(path: Path, graph: Graph, image: Array) -> dict[int, Array]:
-    """Value of every tensor that depends on the input, by index, in float32 (dequantised), computed by TFLite's own kernels."""
-    from ai_edge_litert import interpreter as litert
-
-    interpreter = litert.Interpreter(
-        model_content=path.read_bytes(),
-        experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        experimental_preserve_all_tensors=True,
-    )
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(graph.inputs[0], image)
-    interpreter.invoke()
-    indices = [index for op in graph.ops if op.depends_on_input for index in op.outputs]
-    return {index: graph.tensors[index].dequantise(interpreter.get_tensor(index)) for index in indices}
 
 
 class _Matcher:

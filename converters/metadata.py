@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 OWN_ENTRY = "EVIT_MOBILE"
 STANDARD_ENTRY = "TFLITE_METADATA"
 LABELS_FILE = "labels.txt"
+#: Leave for XNNPACK to compute in half precision where the processor can.
+HALF_ENTRY = "reduced_precision_support"
 
 
 class Quantisation(BaseModel):
@@ -87,10 +89,10 @@ def describe(content: bytes, description: ModelDescription, labels: list[str] | 
     }
     if minimum_runtime is not None:
         entries["min_runtime_version"] = minimum_runtime.encode().ljust(16, b"\0")
-    # onnx2tf writes ``reduced_precision_support`` into every model. XNNPACK takes it as leave to compute in half precision on Armv8.2:
-    # right for fp16, and a silent loss of accuracy for a model that was asked for in fp32.
-    dropped = entries.keys() | (set() if description.precision == Precision.FP16 else {"reduced_precision_support"})
-    kept = [entry for entry in model.metadata or [] if entry.name.decode() not in dropped]
+    if description.precision == Precision.FP16:
+        entries[HALF_ENTRY] = b"fp16accfp16"  # XNNPACK wants leave to accumulate in half precision too, or it stays with fp32
+    # onnx2tf writes this entry into every model: a model that was asked for in fp32 must not say so.
+    kept = [entry for entry in model.metadata or [] if entry.name.decode() not in {*entries, HALF_ENTRY}]
     for name, data in entries.items():
         entry, buffer = schema.MetadataT(), schema.BufferT()
         buffer.data = np.frombuffer(data, np.uint8)

@@ -47,7 +47,7 @@ def in_precision(content: bytes, source: Source, options: ConvertOptions) -> InP
     """The float32 .tflite ``content`` of ``source`` as ``options`` want it.
 
     Raises:
-        RequestError: calibration data that cannot be used.
+        RequestError: calibration data that cannot be used, or values that fp16 cannot hold.
     """
     if options.precision is Precision.INT8:
         return _int8(content, source, options)
@@ -55,7 +55,21 @@ def in_precision(content: bytes, source: Source, options: ConvertOptions) -> InP
         from converters.quantize.dynamic import quantise_dynamic
 
         return InPrecision(*quantise_dynamic(content))
+    if options.precision is Precision.FP16:
+        return _fp16(content, source)
     return InPrecision(content)
+
+
+def _fp16(content: bytes, source: Source) -> InPrecision:
+    from converters.metadata import read_model
+    from converters.quantize.half import ONLY_ARM, measure_range, to_half
+    from converters.stimuli import verification_stimuli
+    from converters.tflite_graph import graph_of
+
+    graph = graph_of(read_model(content))
+    _, height, width, channels = graph.tensors[graph.inputs[0]].shape
+    found = measure_range(content, verification_stimuli(Resolution(height, width), channels, source.preprocessing))
+    return InPrecision(to_half(content), warnings=[ONLY_ARM, *found.warnings()])
 
 
 def _int8(content: bytes, source: Source, options: ConvertOptions) -> InPrecision:

@@ -54,6 +54,13 @@ class Tensor:
             return np.asarray(values, np.float32)
         return ((values.astype(np.float32) - self.zero_point[0]) * self.scale[0]).astype(np.float32)
 
+    def quantise(self, values: Array) -> Array:
+        """float32 ``values`` as this tensor holds them: rounded and cut off at its type's bounds where it has one scale."""
+        if len(self.scale) != 1 or self.dtype not in ("int8", "uint8", "int16"):
+            return np.asarray(values, self.dtype)
+        bounds = np.iinfo(self.dtype)
+        return np.clip(np.round(values / self.scale[0]) + self.zero_point[0], bounds.min, bounds.max).astype(self.dtype)
+
 
 @dataclass(frozen=True)
 class Op:

@@ -8,6 +8,9 @@ The shift can only go where no padding mixes zeros among the shifted channels: a
 (x − μ)², never E[x²] − μ², which loses all digits where the mean is much larger than the deviation. For the same reason the mean is
 subtracted and not folded into centred weights W (I − 11ᵀ/C): algebraically equal, but then the convolution sums products of the size
 of μ / σ that must cancel, and an fp16 or int8 copy of the activations keeps nothing of x̂; the subtraction is under 1 % of a model.
+
+For fp16, which ends at 65504 and whose normal numbers start at 2^-14, x̂ = (x − μ) √g / √max(g σ², 2^-14) with g = 1/16: the squares
+stay finite up to |x − μ| = 1023 instead of 255, and the lower bound, σ = 0.03, stands for an ε that fp16 would take for zero.
 """
 
 from __future__ import annotations
@@ -19,10 +22,15 @@ import numpy as np
 
 from converters.passes.base import PassResult
 from converters.passes.graph import Array, Emitter, constant_of, replace_value, shape_of, where
+from converters.passes.linear_attention.half import SMALLEST
 from evit_mobile.specs import Precision, Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+
+#: g of the module's text.
+HALF_GAIN = 1 / 16
 
 
 @dataclass(frozen=True)
@@ -61,11 +69,11 @@ class LayerNorm:
                 readers = _readers(node.outputs[0], shape[-1])
             except _CannotFold as kept:
                 result.decline(where(node), f"scale and shift stay: {kept}")
-                _expand(model.graph, node, shape, scale, shift)
+                _expand(model.graph, node, shape, scale, shift, target)
             else:
                 for reader in readers:
                     _fold(model.graph, reader, scale, shift)
-                _expand(model.graph, node, shape, None, None)
+                _expand(model.graph, node, shape, None, None, target)
             result.fired += 1
         return result
 
@@ -134,17 +142,24 @@ def _fold(graph: ir.Graph, reader: _Reader, scale: Array, shift: Array) -> None:
     reader.node.replace_input_with(2, bias)
 
 
-def _expand(graph: ir.Graph, node: ir.Node, shape: tuple[int, ...], scale: Array | None, shift: Array | None) -> None:
+def _expand(graph: ir.Graph, node: ir.Node, shape: tuple[int, ...], scale: Array | None, shift: Array | None, target: Target) -> None:
     x = node.inputs[0]
     assert x is not None
     emit = Emitter(graph, node, where(node))
     last = len(shape) - 1
     column = (*shape[:-1], 1)
+    gain = HALF_GAIN if target.precision is Precision.FP16 else 1.0
     centred = emit.op("Sub", "centred", [x, emit.reduce("ReduceMean", "mean", x, last)], shape)
-    variance = emit.reduce("ReduceMean", "variance", emit.op("Mul", "squared", [centred, centred], shape), last)
-    epsilon = emit.constant("epsilon", np.array([node.attributes.get_float("epsilon", 1e-5)], np.float32))
-    deviation = emit.op("Sqrt", "deviation", [emit.op("Add", "variance_guarded", [variance, epsilon], column)], column)
-    inverse = emit.op("Reciprocal", "inverse", [deviation], column)
+    smaller = centred if gain == 1.0 else emit.op("Mul", "smaller", [centred, emit.constant("gain", np.array([gain], np.float32))], shape)
+    variance = emit.reduce("ReduceMean", "variance", emit.op("Mul", "squared", [smaller, centred], shape), last)
+    if gain == 1.0:
+        epsilon = emit.constant("epsilon", np.array([node.attributes.get_float("epsilon", 1e-5)], np.float32))
+        deviation = emit.op("Sqrt", "deviation", [emit.op("Add", "variance_guarded", [variance, epsilon], column)], column)
+        inverse = emit.op("Reciprocal", "inverse", [deviation], column)
+    else:
+        floor = emit.constant("floor", np.array([SMALLEST], np.float32))
+        deviation = emit.op("Sqrt", "deviation", [emit.op("Max", "variance_guarded", [floor, variance], column)], column)
+        inverse = emit.op("Div", "inverse", [emit.constant("root_gain", np.array([gain**0.5], np.float32)), deviation], column)
     out = emit.op("Mul", "normalised", [centred, inverse], shape)
     if scale is not None and shift is not None:
         out = emit.op("Mul", "scaled", [out, emit.constant("scale", scale)], shape)

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 @click.option("--pretrained", is_flag=True, help="timm: models: timm's trained weights, over the network.")
 @click.option("--no-rewrite", is_flag=True, help="Leave the graph as exported: what the stock converter gives.")
 @click.option("--attention-form", default="auto", metavar="FORM", help="Canonical form of linear attention.  [default: auto]")
-@click.option("--precision", type=click.Choice(["fp32", "dynamic", "int8"]), default="fp32", help="[default: fp32]")
+@click.option(
+    "--precision", type=click.Choice([item.value for item in Precision]), default="fp32",
+    help="fp16: for Armv8.2 and newer; int8 needs --calibration.  [default: fp32]",
+)  # fmt: skip
 @click.option("--calibration", metavar="FOLDER|FILE.npz|package.module:function", help="int8: what to measure value ranges on.")
 @click.option("--io-type", type=click.Choice([item.value for item in IoType]), default="float32", help="int8: type of input and outputs.")
 @click.option("--keep-onnx", type=click.Path(path_type=Path), help="Write the ONNX graph that goes into the lowering here.")
@@ -51,6 +54,7 @@ def command(
     \b
     evit-mobile convert --model base-r224 --out model.tflite
     evit-mobile convert --model base-r224 --weights trained.pth --resolution 288 --out model.tflite
+    evit-mobile convert --model base-r224 --precision fp16 --out model.tflite
     evit-mobile convert --model base-r224 --precision int8 --calibration photos/ --out model.tflite
     evit-mobile convert --model det-r416 --out detector.tflite
     evit-mobile convert --model timm:mobilenetv3_large_100 --out mobilenet.tflite

@@ -15,6 +15,7 @@ from converters.passes.base import PassResult
 from converters.passes.graph import Array, Emitter, constant_of, replace_value, shape_of, sole_consumer, where
 from converters.passes.linear_attention.channels import CannotSelect, ChannelSelector
 from converters.passes.linear_attention.forms import Form, Linear, Operands, build
+from converters.passes.linear_attention.half import fit_half
 from converters.passes.linear_attention.match import Attention, match
 from converters.passes.linear_attention.products import Factor, NoMatch
 from converters.passes.linear_attention.trace import layout_step
@@ -82,7 +83,7 @@ class LinearAttention:
             emit, made["q"], made.get("k"), made.get("v"), key, value, projection, found.heads,
             found.q.channels.shape[1], found.v.channels.shape[1], found.epsilon, found.epsilon_is_floor, found.gain,
         )  # fmt: skip
-        out = build(form, operands)
+        out = build(form, fit_half(operands) if target.precision is Precision.FP16 else operands)
         if form.folds_projection and place.projection is not None:
             replace_value(place.projection.outputs[0], out)
         else:
@@ -104,6 +105,8 @@ class LinearAttention:
             form = Form.FOLD_OUTPUT
         if form.folds_projection and projection is None:
             form = Form.TOKEN_MAJOR
+        if form.folds_projection and target.precision is Precision.FP16:
+            form = Form.CHANNEL_MAJOR  # the others divide q before the product: q/ε overflows where q is not zero and Σk is
         return form
 
 

@@ -1,0 +1,152 @@
+"""Half precision: a float32 .tflite with float16 weights, and a check of what its values would be in float16.
+
+Weights become float16 constants behind DEQUANTIZE ops: XNNPACK unpacks them once when it is set up, and where the model's metadata
+allow it (``reduced_precision_support``) and the processor computes in half precision (Armv8.2), everything between input and output runs
+in it. Other processors run the same file in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evit_mobile.errors import RequestError
+
+if TYPE_CHECKING:
+    from converters.stimuli import Stimulus
+    from converters.tflite_graph import Graph, Op
+
+Array = NDArray[Any]
+
+#: Largest finite float16, and smallest normal one: LiteRT tells the processor to take smaller ones for zero.
+LARGEST, SMALLEST = 65504.0, 2.0**-14
+ONLY_ARM = "fp16 is faster where the processor computes in it (Armv8.2 and newer); others, x86 among them, unpack the weights to fp32"
+#: A value is told where it comes nearer than this factor to the largest: other images may go beyond.
+HEADROOM = 4.0
+
+
+def to_half(content: bytes) -> bytes:
+    """The float32 .tflite ``content`` with every float constant of more than one element in float16, unpacked by DEQUANTIZE.
+
+    Raises:
+        RequestError: a weight is larger than float16 can hold.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    from converters.metadata import read_model, write_model
+    from converters.quantize.flatbuffer import FlatbufferEditor
+
+    model = read_model(content)
+    graph = model.subgraphs[0]
+    code = FlatbufferEditor(model).opcode("DEQUANTIZE", 3)  # the first version that takes float16
+    constants = [(index, _float_constant(model, tensor)) for index, tensor in enumerate(graph.tensors)]
+    ops = []
+    for index, values in constants:
+        # XNNPACK wants a convolution's weights and bias alike, so short biases are packed too.
+        if values is None or values.size < 2:
+            continue
+        tensor = graph.tensors[index]
+        if (largest := float(np.abs(values).max())) > LARGEST:
+            name = tensor.name.decode(errors="replace")
+            raise RequestError(f"weight {name} reaches {largest:.4g}: fp16 holds at most {LARGEST:.0f}")
+        packed, op = schema.TensorT(), schema.OperatorT()
+        packed.name, packed.shape, packed.type = tensor.name + b"/fp16", tensor.shape, schema.TensorType.FLOAT16
+        # The buffer is changed in place: tensors that share one still do.
+        packed.buffer, tensor.buffer = tensor.buffer, 0
+        model.buffers[packed.buffer].data = np.frombuffer(values.astype(np.float16).tobytes(), np.uint8)
+        graph.tensors.append(packed)
+        op.opcodeIndex, op.inputs, op.outputs = code, [len(graph.tensors) - 1], [index]
+        op.builtinOptionsType, op.builtinOptions = schema.BuiltinOptions.DequantizeOptions, schema.DequantizeOptionsT()
+        ops.append(op)
+    graph.operators = ops + list(graph.operators)
+    return write_model(model, len(content))
+
+
+@dataclass(frozen=True)
+class HalfRange:
+    """What decides whether a graph can be computed in float16, over several inputs.
+
+    Attributes:
+        largest: largest magnitude of any value, with ``largest_at``, its tensor, and ``largest_input``, the input that gave it.
+        smallest_denominator: smallest magnitude that anything is divided by, with its tensor; None where nothing is divided.
+        largest_sum: largest magnitude of a sum or mean over tokens or channels, with its tensor; None where there is none.
+    """
+
+    largest: float
+    largest_at: str
+    largest_input: str
+    smallest_denominator: float | None
+    smallest_denominator_at: str | None
+    largest_sum: float | None
+    largest_sum_at: str | None
+
+    def warnings(self) -> list[str]:
+        """One line for each thing that may go wrong on other inputs."""
+        told = []
+        if self.largest * HEADROOM > LARGEST:
+            told.append(f"values reach {self.largest:.4g} at {self.largest_at} on input {self.largest_input}; fp16 ends at {LARGEST:.0f}")
+        return told
+
+
+def measure_range(content: bytes, stimuli: Iterable[Stimulus]) -> HalfRange:
+    """Run the float32 .tflite ``content`` on every stimulus and look at all its values.
+
+    Raises:
+        RequestError: one is larger than float16 can hold.
+    """
+    from converters.activations import tflite_values
+    from converters.metadata import read_model
+    from converters.tflite_graph import graph_of
+
+    graph = graph_of(read_model(content))
+    largest: tuple[float, str, str] = (0.0, "", "")
+    denominators: list[tuple[float, str]] = []
+    sums: list[tuple[float, str]] = []
+    for stimulus in stimuli:
+        values = tflite_values(content, graph, stimulus.image)
+        magnitudes = {index: float(np.abs(value).max(initial=0)) for index, value in values.items()}
+        at = max(magnitudes, key=lambda index: magnitudes[index])
+        largest = max(largest, (magnitudes[at], graph.tensors[at].name, stimulus.name))
+        for op in graph.ops:
+            if op.type == "DIV" and op.inputs[1] in values:
+                denominators.append(_denominator(graph, values, op, stimulus.name))
+        sums += [(magnitudes[op.outputs[0]], graph.tensors[op.outputs[0]].name) for op in graph.ops if _is_sum(op)]
+    if not largest[0] <= LARGEST:
+        reached = f"{largest[1]} reaches {largest[0]:.4g} on input {largest[2]}"
+        raise RequestError(f"this model cannot be computed in fp16, which ends at {LARGEST:.0f}: {reached}", hint="take fp32 or int8")
+    return HalfRange(*largest, *min(denominators, default=(None, None)), *max(sums, default=(None, None)))
+
+
+def _denominator(graph: Graph, values: dict[int, Array], op: Op, stimulus: str) -> tuple[float, str]:
+    """The smallest denominator of a DIV, and its tensor's name.
+
+    Raises:
+        RequestError: a denominator becomes zero in float16.
+    """
+    name = graph.tensors[op.inputs[1]].name
+    denominator = np.abs(values[op.inputs[1]])
+    if denominator.min() < SMALLEST:
+        divided = f"something is divided by {name}, which is {denominator.min():.3g} on input {stimulus} and becomes zero"
+        raise RequestError(
+            f"this model cannot be computed in fp16: {divided}",
+            hint="the rewrite puts a lower bound in place of a small epsilon: leave --no-rewrite out",
+        )
+    return float(denominator.min()), name
+
+
+def _is_sum(op: Op) -> bool:
+    return op.depends_on_input and op.type in ("SUM", "MEAN")
+
+
+def _float_constant(model: Any, tensor: Any) -> NDArray[np.float32] | None:
+    from ai_edge_litert import schema_py_generated as schema
+
+    data = model.buffers[tensor.buffer].data if tensor.buffer else None
+    if data is None or not len(data) or tensor.type != schema.TensorType.FLOAT32:
+        return None
+    values: NDArray[np.float32] = np.frombuffer(np.asarray(data, np.uint8).tobytes(), np.float32)
+    return values
