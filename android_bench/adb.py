@@ -10,6 +10,7 @@ the device end its output with a word that cannot be there by chance, and the ex
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import secrets
@@ -28,9 +29,12 @@ QUICK_S = 60.0
 TRANSFER_S_PER_10_MB = 20.0
 #: Seconds between two looks at a device that is awaited.
 POLL_S = 0.2
+#: Seconds in which a server that was just started finds what is attached.
+DISCOVERY_S = 3.0
 
-#: What a serial may hold: USB serials, ``host:port``, ``emulator-5554``, mDNS names, IPv6 in brackets.
-_SERIAL = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:%\[\]()-]*")
+#: What a serial may hold: USB serials, ``host:port``, ``emulator-5554``, IPv6 in brackets, mDNS names, of which a second one of a
+#: device is ``adb-SERIAL-xxxxxx (2)._adb-tls-connect._tcp``.
+_SERIAL = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:%\[\]-]*(?: \(\d+\)[A-Za-z0-9_.-]*)?")
 _NETWORK = re.compile(r"(?:\[[0-9A-Fa-f:%.\w]+\]|[A-Za-z0-9.-]+):\d{1,5}")
 
 #: Words of adb (29 to 36) for what may be over when it is tried again.
@@ -134,29 +138,37 @@ class Server:
     host: str | None = None
     port: int | None = None
 
+    def command(self, arguments: Sequence[str], serial: str | None = None) -> list[str]:
+        """The argument vector of an adb command."""
+        command = [str(self.binary)]
+        command += ["-H", self.host] if self.host else []
+        command += ["-P", str(self.port)] if self.port else []
+        command += ["-s", serial] if serial else []
+        return [*command, *arguments]
+
+    @property
+    def address(self) -> str:
+        """Where it listens, the same however it was named."""
+        host = self.host or os.environ.get("ANDROID_ADB_SERVER_ADDRESS") or "localhost"
+        port = self.port or os.environ.get("ANDROID_ADB_SERVER_PORT") or 5037
+        return f"{'localhost' if host in ('127.0.0.1', '::1') else host}:{port}"
+
     def run(self, arguments: Sequence[str], *, timeout_s: float, serial: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run one adb command and give what it printed, whatever its exit code.
 
         Raises:
             AdbTimeoutError: it did not end in time. MachineError: adb cannot be executed.
         """
-        command = [str(self.binary)]
-        command += ["-H", self.host] if self.host else []
-        command += ["-P", str(self.port)] if self.port else []
-        command += ["-s", serial] if serial else []
-        command += arguments
-        # With a serial of its own in the command, one in the environment could only mislead.
-        environment = {name: value for name, value in os.environ.items() if name != "ANDROID_SERIAL"}
+        command = self.command(arguments, serial)
         try:
-            return subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, env=environment, text=True, errors="replace",
-            )  # fmt: skip
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, env=_environment())
         except subprocess.TimeoutExpired as error:
             raise AdbTimeoutError(
                 f"adb {arguments[0]} did not end within {timeout_s:.0f} s", command=command, serial=serial, hint="is the cable loose?"
             ) from error
         except OSError as error:
             raise MachineError(f"{self.binary} cannot be executed: {error.strerror}", hint="install adb anew") from error
+        return subprocess.CompletedProcess(command, done.returncode, _plain(done.stdout), _plain(done.stderr))
 
     def check(self, arguments: Sequence[str], *, timeout_s: float = QUICK_S, serial: str | None = None) -> str:
         """Run one adb command that must end with 0, and give its stdout.
@@ -194,13 +206,16 @@ class Server:
             self.run(["disconnect", serial], timeout_s=QUICK_S)
         self.run(["connect", serial], timeout_s=QUICK_S)
 
-    def await_device(self, serial: str, timeout_s: float) -> None:
+    def await_device(self, serial: str, timeout_s: float, absent_s: float = math.inf) -> None:
         """Return when the device can be used.
+
+        Args:
+            absent_s: how much of that time a device that was not seen yet may be absent.
 
         Raises:
             AdbError: it still cannot be used after ``timeout_s`` seconds, or never could be without its user.
         """
-        deadline = time.monotonic() + timeout_s
+        start, was_seen = time.monotonic(), False
         while True:
             try:
                 found = self.state(serial)
@@ -212,7 +227,9 @@ class Server:
                 found = Attached(serial, "absent")
             if found.state == "device":
                 return
-            if found.state in ("unauthorized", "no permissions") or time.monotonic() >= deadline:
+            was_seen |= found.state != "absent"
+            left = start + (timeout_s if was_seen else min(absent_s, timeout_s)) - time.monotonic()
+            if found.state in ("unauthorized", "no permissions") or left <= 0:
                 words = "is not there" if found.state == "absent" else f"is {found.state}"
                 kind = AdbError if found.state in ("unauthorized", "no permissions") else TransientAdbError
                 raise kind(f"device {serial} {words}", hint=found.todo, serial=serial)
@@ -249,10 +266,26 @@ class Adb:
         # The subshell keeps an ``exit`` in the script from skipping the last line.
         whole = f'(\n{script}\n) </dev/null; end=$?; echo; echo "{end}:$end"'
         done = self.server.run(["shell", whole], timeout_s=timeout_s, serial=self.serial)
-        body, separator, code = done.stdout.replace("\r\n", "\n").rpartition(f"\n{end}:")
+        body, separator, code = done.stdout.rpartition(f"\n{end}:")
         if not separator or not code.strip().isdigit():
             raise error_of(done, self.serial, otherwise="the device went away before the command ended")
-        return Output(body, done.stderr.replace("\r\n", "\n"), int(code))
+        return Output(body, done.stderr, int(code))
+
+    def hold(self, script: str) -> subprocess.Popen[bytes]:
+        """Start a script on the device whose stdin ends when we let go: by closing it, by our own death, or when the cable is pulled.
+
+        The caller closes stdin and waits for the process. What the script prints is lost.
+
+        Raises:
+            MachineError: adb cannot be executed.
+        """
+        try:
+            return subprocess.Popen(
+                self.server.command(["shell", script], self.serial), env=_environment(), start_new_session=True,
+                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+        except OSError as error:
+            raise MachineError(f"{self.server.binary} cannot be executed: {error.strerror}", hint="install adb anew") from error
 
     def push(self, local: Path, remote: str) -> None:
         """Copy a file to the device. Whether it arrived whole is for the caller to check.
@@ -261,9 +294,20 @@ class Adb:
             AdbError: it could not be written (no space, no permission). TransientAdbError: the device went away.
             AdbTimeoutError: it took too long.
         """
-        done = self.server.run(["push", str(local), remote], timeout_s=transfer_s(local.stat().st_size), serial=self.serial)
+        # Absolute, for a name that begins with a dash would be an option.
+        done = self.server.run(["push", str(local.absolute()), remote], timeout_s=transfer_s(local.stat().st_size), serial=self.serial)
         if done.returncode != 0:
             raise error_of(done, self.serial)
+
+
+def _environment() -> dict[str, str]:
+    # With a serial of its own in the command, one in the environment could only mislead.
+    return {name: value for name, value in os.environ.items() if name != "ANDROID_SERIAL"}
+
+
+def _plain(output: bytes) -> str:
+    """Lines that end as Unix has it: a shell of before Android 7 is a terminal, whose lines end in CR LF, or in CR CR LF."""
+    return re.sub(r"\r+\n", "\n", output.decode(errors="replace"))
 
 
 def transfer_s(size_bytes: int) -> float:
@@ -286,6 +330,8 @@ def error_of(done: subprocess.CompletedProcess[str], serial: str | None, otherwi
         transient, hint = False, TODO["unauthorized"]
     elif "No space left" in "\n".join(lines):
         transient, said, hint = False, "no space left on the device", "free some, then try again"
+    elif "doesn't match this client" in "\n".join(lines):
+        hint = "two versions of adb take the server from each other: use one of them, or give each its own ANDROID_ADB_SERVER_PORT"
     kind = TransientAdbError if transient else AdbError
     message = f"device {serial}: {said}" if serial and serial not in said else said
     return kind(message, hint=hint, command=done.args, serial=serial, exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr)

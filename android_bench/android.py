@@ -70,6 +70,11 @@ class Facts:
         return self.get("ro.product.cpu.abi")
 
     @property
+    def abis(self) -> tuple[str, ...]:
+        """What it executes, its own ABI first."""
+        return (self.abi, *(abi for abi in self.get("ro.product.cpu.abilist").split(",") if abi and abi != self.abi))
+
+    @property
     def model(self) -> str:
         return " ".join(filter(None, [self.get("ro.product.manufacturer"), self.get("ro.product.model")]))
 
@@ -156,6 +161,8 @@ def parse_cores(text: str, processors: Sequence[Processor]) -> int | None:
     found = clusters(processors)
     if text in ("prime", "big", "little"):
         cores = [core for cluster in found if cluster.name == text for core in cluster.cores]
+        if not any(processor.max_clock_khz or processor.capacity for processor in processors):
+            raise RequestError(f"the device does not say which of its cores are {text}", hint="give all, or a hexadecimal mask: 0xf0")
         if not cores:
             names = ", ".join(f"{cluster.name} ({mask_of(cluster.cores):#x})" for cluster in found)
             raise RequestError(f"the device has no {text} cores", hint=f"it has {names}")

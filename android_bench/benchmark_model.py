@@ -31,7 +31,9 @@ _SESSION = re.compile(r"^Initialized session in ([\d.eE+]+)ms\.$")
 _FOOTPRINT = re.compile(r"^Memory footprint delta from the start of the tool \(MB\): init=[-\d.eE+]+ overall=([-\d.eE+]+)$")
 _COMPILED_FOOTPRINT = re.compile(r"^Overall footprint: +([-\d.eE+]+) MB$")
 _UNCONSUMED = re.compile(r"^Unconsumed cmdline flags: (.*)$")
-_COMPLAINT = re.compile(r"^(?:ERROR|FATAL): (.+)$|^(.*(?:cannot execute|not executable|Exec format error|inaccessible or not found).*)$")
+_COMPLAINT = re.compile(
+    r"^(?:ERROR|FATAL): (.+)$|^(.*(?:can(?:no|')t execute|not executable|Exec format error|inaccessible or not found|Permission denied).*)$"
+)
 
 #: What a shell adds to the number of the signal that ended a program.
 _SIGNAL_BASE = 128
@@ -54,6 +56,7 @@ class Request:
         min_time_s: measured time, at least, seconds.
         warmup_runs: inferences before, the first one among them; at least 1.
         profile: where on the device to write the time of each op, as CSV; None for no profile, which costs time itself.
+        result_file: where on the device a build that can writes its result file; None for none.
     """
 
     graph: str
@@ -62,9 +65,10 @@ class Request:
     min_time_s: float
     warmup_runs: int
     profile: str | None = None
+    result_file: str | None = None
 
     def flags(self) -> list[str]:
-        """The flags; all but those of the profile are understood by every build of either program.
+        """The flags; all but those of the profile and of the result file are understood by every build of either program.
 
         XNNPACK is not named: it is on by default, and to name it drops the default delegate and applies another. The newer program
         takes flags that a program does not know for an oversight and goes on, so both generations' names of the profile are given.
@@ -78,6 +82,8 @@ class Request:
                 "--enable_op_profiling=true", "--op_profiling_output_mode=csv", f"--op_profiling_output_file={self.profile}",
                 f"--profiling_output_csv_file={self.profile}",
             ]  # fmt: skip
+        if self.result_file is not None:
+            flags.append(f"--result_file_path={self.result_file}")
         return flags
 
 
@@ -192,8 +198,8 @@ def _check_flags(lines: list[str]) -> None:
     unknown = _find(_UNCONSUMED, lines)
     if unknown is None:
         return
-    # Of the profile's flags each generation knows its own.
-    ignored = [flag for flag in unknown[1].split() if "profiling_output" not in flag]
+    # Of the profile's flags each generation knows its own, and old builds write no result file.
+    ignored = [flag for flag in unknown[1].split() if "profiling_output" not in flag and "result_file_path" not in flag]
     if ignored:
         raise BenchmarkError(f"this build of benchmark_model does not know {' '.join(ignored)}", hint="take a newer build")
 
@@ -202,6 +208,8 @@ def _failure(lines: list[str], exit_code: int) -> str:
     words = [(match[1] or match[2]).strip() for line in lines if (match := _COMPLAINT.match(line.strip()))]
     # The last complaint only says that there was one; the first is the cause.
     own = "; ".join(dict.fromkeys(word.rstrip(".") for word in words if word != "Benchmarking failed."))
+    if exit_code == _NOT_EXECUTABLE and "Permission denied" in own:
+        return f"the device does not let programs be executed there, by its mount options or SELinux: {own}"
     if exit_code in (_NOT_EXECUTABLE, _NOT_FOUND):
         return f"the device cannot execute benchmark_model: {own or 'is it built for this ABI?'}"
     signal = exit_code - _SIGNAL_BASE

@@ -1,8 +1,4 @@
-"""The state of an Android device: read, awaited, and changed for a time.
-
-What is changed is written down on the device itself first, as the commands that put it back. So it is put back by whoever comes next,
-where the one who changed it was killed or the cable was pulled.
-"""
+"""The state of an Android device: read, and awaited. What is changed for a time stands in ``adjustments.py``."""
 
 from __future__ import annotations
 
@@ -16,7 +12,6 @@ from typing import Callable, Sequence
 from android_bench.adb import Adb
 from android_bench.android import Processor
 from android_bench.device import UnusableDeviceError
-from evit_mobile.errors import RequestError
 from evit_mobile.results.record import Conditions
 
 #: Seconds between two looks at a device that is to cool.
@@ -162,64 +157,3 @@ def check_clocks_under_load(adb: Adb, cores: Sequence[Processor], mask: int | No
             f"MHz of {(core.max_clock_khz or 0) / 1e3:.0f} MHz",
             hint="charge it, switch power saving off, and let it cool",
         )
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What is to be set for the time of measuring; nothing is unless it is asked for."""
-
-    fixed_performance: bool = False
-    stay_awake: bool = False
-    governor: str | None = None
-
-
-class Adjustments:
-    """Sets what is wished, and puts it back.
-
-    Args:
-        adb: the device.
-        journal: a file on the device that holds, while anything is changed, the commands that undo it.
-    """
-
-    def __init__(self, adb: Adb, journal: str) -> None:
-        self._adb, self._journal = adb, journal
-
-    def restore(self) -> None:
-        """Put back whatever the journal holds, be it from a process that is no more."""
-        path = shlex.quote(self._journal)
-        self._adb.shell(f"if [ -e {path} ]; then sh {path}; rm -f {path}; fi")
-
-    def apply(self, wishes: Wishes) -> None:
-        """Set what is wished.
-
-        Raises:
-            RequestError: the device does not allow it.
-        """
-        if wishes.fixed_performance:
-            self._change(
-                "cmd power set-fixed-performance-mode-enabled true", "cmd power set-fixed-performance-mode-enabled false",
-                "has no fixed-performance mode", "it is there from Android 11 on, where the maker provides it",
-            )  # fmt: skip
-        if wishes.stay_awake:
-            name = "stay_on_while_plugged_in"
-            before = self._adb.shell(f"settings get global {name}").stdout.strip()
-            undo = f"settings put global {name} {shlex.quote(before)}" if before.isdigit() else f"settings delete global {name}"
-            change = f"settings put global {name} 7 && input keyevent KEYCODE_WAKEUP"
-            self._change(change, undo, "cannot be kept awake", "switch its screen on")
-        if wishes.governor is not None:
-            self._set_governor(wishes.governor)
-
-    def _set_governor(self, governor: str) -> None:
-        files = "/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"
-        before = re.findall(r"^(/sys/\S+):(\w+)$", self._adb.shell(f"grep -sH '' {files}").stdout, re.MULTILINE)
-        undo = "; ".join(f"echo {name} >{path}" for path, name in before)
-        wanted = shlex.quote(governor)
-        change = f'for file in {files}; do echo {wanted} >$file || exit 1; [ "$(cat $file)" = {wanted} ] || exit 1; done'
-        self._change(change, undo, f"does not let its governor be set to {governor}", "that needs root (adb root)")
-
-    def _change(self, change: str, undo: str, words: str, hint: str) -> None:
-        path = shlex.quote(self._journal)
-        # Written down and on the disk before anything is changed.
-        self._adb.shell(f"echo {shlex.quote(undo)} >>{path} && sync {path}")
-        if self._adb.shell(change).exit_code != 0:
-            raise RequestError(f"device {self._adb.serial} {words}", hint=hint)

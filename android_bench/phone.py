@@ -17,20 +17,21 @@ import shlex
 from pathlib import Path
 from typing import Callable, Iterator, Sequence, TypeVar
 
-from android_bench import android, binaries, conditions
-from android_bench.adb import Adb, AdbError, AdbTimeoutError, Output, Server, TransientAdbError, find_binary, transfer_s
+from android_bench import android, binaries, conditions, result_file, store
+from android_bench.adb import DISCOVERY_S, Adb, AdbError, AdbTimeoutError, Output, Server, TransientAdbError, find_binary
+from android_bench.adjustments import Adjustments, Wishes
 from android_bench.benchmark_model import BenchmarkError, Request, parse
 from android_bench.device import DeviceOptions, UnusableDeviceError
 from android_bench.op_profile import parse_csv
+from android_bench.store import FOLDER, remote
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.files import cache_folder
 from evit_mobile.results.record import Component, Conditions, DeviceInfo, OpTime, Round, RunSettings
-from evit_mobile.weights import sha256_of
 
-#: All that is ours on a device. Programs may be executed below /data/local/tmp and hardly anywhere else.
-FOLDER = "/data/local/tmp/evit-mobile"
-#: Digits of a hash in a name.
-_DIGITS = 16
+#: Where on the device a build that can writes its result file.
+_RESULT_FILE = f"{FOLDER}/result.pb"
+#: Between what the program printed and that file's bytes, in hexadecimal.
+_RESULT_LINE = "#result"
 
 T = TypeVar("T")
 
@@ -49,27 +50,28 @@ class Phone:
 
     def __init__(self, name: str, adb: Adb, options: DeviceOptions) -> None:
         self._name, self._adb, self._options = name, adb, options
-        adb.server.await_device(adb.serial, options.reconnect_s)
+        self._adjustments = Adjustments(adb, FOLDER)
+        adb.server.await_device(adb.serial, options.reconnect_s, DISCOVERY_S)
         self._facts = self._retried(lambda: android.read_facts(adb))
-        self._binary = binaries.find(options.benchmark_binary, options.benchmark_sha256, self._facts.abi)
-        self._binary_sha256 = sha256_of(self._binary)
+        self._program = binaries.find(options.benchmark_binary, options.benchmark_sha256, self._facts.abis)
         self._adb_version = adb.server.version()
-        self._adjustments = conditions.Adjustments(adb, f"{FOLDER}/restore")
         self._mask: int | None = None
         self._limits = conditions.Limits(None, 0.0, ())
+        self._latest: Conditions | None = None
 
     def describe(self) -> DeviceInfo:
         return self._facts.describe(self._name, self._adb.serial)
 
     def components(self) -> tuple[Component, ...]:
-        # The program does not say its version; its hash stands for it.
+        # The program itself does not say its version; its hash stands for it.
         return (
-            Component(name="benchmark_model", version="unknown", sha256=self._binary_sha256),
+            Component(name="benchmark_model", version=self._program.version, sha256=self._program.sha256),
             Component(name="adb", version=self._adb_version),
         )
 
     def conditions(self) -> Conditions:
-        return self._retried(lambda: conditions.sample(self._adb))
+        self._latest = self._retried(lambda: conditions.sample(self._adb))
+        return self._latest
 
     @contextlib.contextmanager
     def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[None]:
@@ -79,33 +81,41 @@ class Phone:
         if settings.threads > len(cores):
             raise RequestError(f"{settings.threads} threads do not fit on {len(cores)} cores", hint="give fewer --threads or more --cores")
         self._limits = conditions.Limits(self._options.max_temperature_celsius, self._options.cool_timeout_s, cores)
+        if self._options.max_temperature_celsius is not None and conditions.hottest(self.conditions()) is None:
+            raise RequestError(f"device {self._adb.serial} does not say how warm it is", hint="leave --max-temp out")
         with _alone(self._adb), self._in_order():
-            self._put(self._binary, executable=True)
-            for model in models:
-                self._put(model)
             options = self._options
-            self._adjustments.apply(conditions.Wishes(options.fixed_performance, options.stay_awake, options.governor))
+            self._retried(lambda: store.put(self._adb, self._program.path, executable=True, say=options.say))
+            for path in models:
+                self._retried(lambda: store.put(self._adb, path, say=options.say))
+            self._adjustments.apply(Wishes(options.fixed_performance, options.stay_awake, options.governor))
             conditions.await_fit(self.conditions, self._limits, options.say, self._adb.serial)
             self._retried(lambda: conditions.check_clocks_under_load(self._adb, cores, self._mask))
             yield
 
     def run(self, model: Path, settings: RunSettings) -> Round:
-        before = conditions.await_fit(self.conditions, self._limits, self._options.say, self._adb.serial)
+        # The caller has just looked at the conditions; they are sampled again only where they are not fit.
+        before = None
+        if self._latest is None or self._limits.obstacle(self._latest) is not None:
+            before = conditions.await_fit(self.conditions, self._limits, self._options.say, self._adb.serial)
         request = Request(
-            graph=_remote(model),
+            graph=remote(model),
             threads=settings.threads,
             runs=math.ceil(settings.runs / settings.rounds),
             min_time_s=settings.min_time_s / settings.rounds,
             warmup_runs=settings.warmup_runs + 1,
+            result_file=_RESULT_FILE,
         )
         output, mask = self._retried(lambda: self._invoke(request))
-        printed = parse(output.stdout, output.stderr, output.exit_code, request.runs)
+        stdout, _, result = output.stdout.partition(f"\n{_RESULT_LINE}\n")
+        printed = parse(stdout, output.stderr, output.exit_code, request.runs)
         return Round(
             printed_latency=printed.inference,
             printed_warmup=printed.warmup,
             init_us=printed.init_us,
             first_inference_us=printed.first_inference_us,
             peak_memory_bytes=printed.peak_memory_bytes,
+            result_file=result_file.parse(bytes.fromhex(result)) if result.strip() else None,
             cores_mask=mask,
             before=before,
         )
@@ -118,7 +128,7 @@ class Phone:
         """
         path = f"{FOLDER}/profile.csv"
         runs = math.ceil(settings.runs / settings.rounds)
-        request = Request(_remote(model), settings.threads, runs, settings.min_time_s / settings.rounds, settings.warmup_runs + 1, path)
+        request = Request(remote(model), settings.threads, runs, settings.min_time_s / settings.rounds, settings.warmup_runs + 1, path)
         self._retried(lambda: self._adb.shell(f"rm -f {path}"))
         output, _ = self._retried(lambda: self._invoke(request))
         parse(output.stdout, output.stderr, output.exit_code, runs)
@@ -130,11 +140,15 @@ class Phone:
         Raises:
             BenchmarkError: it hung, or the device ran it on other cores.
         """
-        program = " ".join(shlex.quote(word) for word in [_remote(self._binary), *request.flags()])
+        program = " ".join(shlex.quote(word) for word in [remote(self._program.path), *request.flags()])
         # The shell that writes its number down and shows its mask becomes the program, so both are the program's.
-        script = f"cd {FOLDER} && exec sh -c {shlex.quote(f'echo $$ >running; grep Cpus_allowed: /proc/$$/status; exec {program}')}"
+        command = f"sh -c {shlex.quote(f'echo $$ >running; grep Cpus_allowed: /proc/$$/status; exec {program}')}"
         if self._mask is not None:
-            script = script.replace("exec sh", f"exec taskset {self._mask:x} sh", 1)
+            command = f"taskset {self._mask:x} {command}"
+        script = f"cd {FOLDER} || exit; {command}"
+        if (file := request.result_file) is not None:
+            show = f"[ -e {file} ] && od -A n -v -t x1 {file}; rm -f {file}"
+            script = f"rm -f {file}; {script}; code=$?; echo; echo '{_RESULT_LINE}'; {show}; exit $code"
         try:
             output = self._adb.shell(script, timeout_s=self._options.run_timeout_s)
         except AdbTimeoutError as error:
@@ -153,37 +167,6 @@ class Phone:
             raise BenchmarkError(f"the device does not run on the cores {self._mask:#x}: {reason}")
         return output, hex(mask) if mask else None
 
-    def _put(self, local: Path, executable: bool = False) -> None:
-        """Bring a file to the device, unless it is there and whole.
-
-        Raises:
-            AdbError: it does not arrive whole.
-        """
-        path, wanted = _remote(local), sha256_of(local)
-        limit = transfer_s(local.stat().st_size)
-        if self._remote_sha256(path, limit) == wanted:
-            return
-        self._options.say(f"pushing {local.name} to {self._adb.serial}")
-        part = f"{path}.part"
-
-        def push() -> None:
-            self._adb.push(local, part)
-            found = self._remote_sha256(part, limit)
-            if found != wanted:
-                self._adb.shell(f"rm -f {part}")
-                raise AdbError(
-                    f"{local.name} did not arrive whole on device {self._adb.serial}: its hash differs", hint="is the cable loose?",
-                    serial=self._adb.serial,
-                )  # fmt: skip
-
-        self._retried(push)
-        self._retried(lambda: self._adb.shell((f"chmod 755 {part} && " if executable else "") + f"mv {part} {path}"))
-
-    def _remote_sha256(self, path: str, timeout_s: float) -> str | None:
-        output = self._retried(lambda: self._adb.shell(f"mkdir -p {FOLDER} && sha256sum {path}", timeout_s=timeout_s))
-        match = re.match(r"([0-9a-f]{64})\b", output.stdout)
-        return match[1] if match else None
-
     @contextlib.contextmanager
     def _in_order(self) -> Iterator[None]:
         """The device as it was: before, where another run was killed on it, and after."""
@@ -192,23 +175,25 @@ class Phone:
         try:
             yield
         except BaseException:
-            # The first error is the one to tell. Where the device does not answer, the next run puts back what is written down there.
+            # The first error is the one to tell. Where the device does not answer, its guard puts back what is written down there.
             with contextlib.suppress(DeviceError):
                 self._leave()
             raise
         else:
             self._leave()
+        finally:
+            self._adjustments.release()
 
     def _leave(self) -> None:
         self._stop_program()
         self._retried(self._adjustments.restore)
         if self._options.clean:
-            self._retried(lambda: self._adb.shell(f"rm -rf {FOLDER}"))
+            self._retried(lambda: store.remove_all(self._adb))
 
     def _stop_program(self) -> None:
-        """End what an interrupted run left running; its number may be another program's by now."""
+        """End what an interrupted run left running; its number may be another program's by now. What it pushed in part goes, too."""
         self._retried(lambda: self._adb.shell(
-            f"cd {FOLDER} 2>/dev/null || exit 0; [ -e running ] || exit 0; read pid <running; "
+            f"cd {FOLDER} 2>/dev/null || exit 0; rm -f *.part; [ -e running ] || exit 0; read pid <running; "
             f"grep -qs {FOLDER} /proc/$pid/cmdline && kill -9 $pid; rm -f running"
         ))  # fmt: skip
 
@@ -216,7 +201,7 @@ class Phone:
         """``action``, and once more when the device or the server went away and came back.
 
         Raises:
-            UnusableDeviceError: it did not come back.
+            UnusableDeviceError: it did not come back, or adb failed for a reason that stays.
         """
         try:
             return action()
@@ -224,11 +209,17 @@ class Phone:
             self._options.say(f"waiting for {self._adb.serial}: {error.message}")
             try:
                 self._adb.server.await_device(self._adb.serial, self._options.reconnect_s)
+                self._adjustments.renew()
                 return action()
             except TransientAdbError as again:
                 raise UnusableDeviceError(
                     f"device {self._adb.serial} went away and did not come back: {again.message}", hint=again.hint or "is the cable loose?"
                 ) from again
+            except AdbError as again:
+                raise UnusableDeviceError(again.message, hint=again.hint) from again
+        except AdbError as error:
+            # It is adb or the device that failed, and no model.
+            raise UnusableDeviceError(error.message, hint=error.hint) from error
 
 
 def open_device(address: str, options: DeviceOptions) -> Phone:
@@ -264,11 +255,6 @@ def _only_device(server: Server) -> str:
     raise DeviceError("no device is attached", hint="connect one, allow USB debugging on it, and see evit-mobile devices")
 
 
-def _remote(local: Path) -> str:
-    """A file's path on the device."""
-    return f"{FOLDER}/{sha256_of(local)[:_DIGITS]}"
-
-
 @contextlib.contextmanager
 def _alone(adb: Adb) -> Iterator[None]:
     """Hold the device against other processes of this machine.
@@ -276,8 +262,8 @@ def _alone(adb: Adb) -> Iterator[None]:
     Raises:
         DeviceError: another one holds it.
     """
-    key = f"{adb.server.host}:{adb.server.port} {adb.serial}"
-    path = cache_folder("locks") / hashlib.sha256(key.encode()).hexdigest()[:_DIGITS]
+    key = f"{adb.server.address} {adb.serial}"
+    path = cache_folder("locks") / hashlib.sha256(key.encode()).hexdigest()[: store.DIGITS]
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -174,7 +174,7 @@ def _measure(
                 out.parent.mkdir(exist_ok=True)
                 save(results, out)
                 bar.update(task, completed=sum(len(point.rounds) for point in points), refresh=True)
-    except (KeyboardInterrupt, UnusableDeviceError):
+    except (KeyboardInterrupt, UnusableDeviceError, OSError):
         if results.points:
             click.echo(f"what was measured so far is in {out}; the same command with --out {out} --resume goes on", err=True)
         raise

@@ -138,7 +138,8 @@ class Round(Entry):
 
     Holds exactly one of ``latency_us`` (a sample an inference), ``printed_latency`` and ``instructions`` (a count an inference).
     ``printed_warmup`` stands for ``warmup_us`` where the tool prints aggregates alone; the first inference is among them.
-    ``peak_memory_bytes`` is by how much loading and running the model raised the process's greatest resident set.
+    ``peak_memory_bytes`` is by how much loading and running the model raised the process's greatest resident set. ``result_file`` is
+    what benchmark_model wrote into its result file, by its own names, where the build writes one.
     """
 
     latency_us: tuple[Microseconds, ...] | None = None
@@ -149,6 +150,7 @@ class Round(Entry):
     warmup_us: tuple[Microseconds, ...] = ()
     printed_warmup: PrintedLatency | None = None
     peak_memory_bytes: Annotated[int, Field(ge=0)] | None = None
+    result_file: dict[str, dict[str, float]] | None = None
     cores_mask: Annotated[str, Field(pattern=r"^0x[0-9a-f]+$")] | None = None
     before: Conditions | None = None
     after: Conditions | None = None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import os
 import shutil
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +23,14 @@ from tests.virtual_device import android, lane
 from tests.virtual_device.android import Profile
 from tests.virtual_device.phone import VirtualPhone
 
+DATA = Path(__file__).parent.parent / "data" / "benchmark_model"
+
 
 @pytest.fixture(scope="session")
 def system(cache: Path) -> EmulatorRoot:
     """What virtual phones are made of."""
-    lane.install_missing()
+    with FileLock(cache / "apt.lock"):
+        lane.install_missing()
     missing = lane.missing()
     if missing is not None:
         if os.environ.get("CI") == "true":
@@ -80,10 +86,10 @@ def make_phone(system: EmulatorRoot, adb_lane: AdbLane) -> Iterator[Callable[...
     """Switches phones on: ``make_phone()`` is a Snapdragon 855."""
     phones: list[VirtualPhone] = []
 
-    def make(profile: Profile | str = "snapdragon-855", data_bytes: int | None = None) -> VirtualPhone:
+    def make(profile: Profile | str = "snapdragon-855", data_bytes: int | None = None, noexec: bool = False) -> VirtualPhone:
         if isinstance(profile, str):
             profile = android.load_profile(profile)
-        phone = VirtualPhone(system, adb_lane.folder / f"phone{len(phones)}", profile, data_bytes)
+        phone = VirtualPhone(system, adb_lane.folder / f"phone{len(phones)}", profile, data_bytes, noexec)
         phones.append(phone)
         return phone.start()
 
@@ -96,6 +102,30 @@ def make_phone(system: EmulatorRoot, adb_lane: AdbLane) -> Iterator[Callable[...
 @pytest.fixture
 def phone(make_phone: Callable[..., VirtualPhone]) -> VirtualPhone:
     return make_phone()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def served() -> Iterator[Callable[[Path], str]]:
+    """``served(folder)`` is the address, on this machine alone, at which the folder's files are to be had."""
+    running: list[tuple[http.server.ThreadingHTTPServer, threading.Thread]] = []
+
+    def serve(folder: Path) -> str:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Quiet, directory=folder))
+        thread = threading.Thread(target=functools.partial(server.serve_forever, poll_interval=0.02))
+        thread.start()
+        running.append((server, thread))
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield serve
+    for server, thread in running:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @dataclass(frozen=True)
@@ -173,13 +203,42 @@ def tiny_tflite(tiny: Callable[[int], Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """``compiled(statements)`` is an arm64 program whose main() they are."""
+    """``compiled(statements)`` is an arm64 program whose ``main(count, values)`` they are."""
 
     def build(statements: str) -> Path:
         folder = tmp_path_factory.mktemp("program")
         source = folder / "program.c"
-        source.write_text(f"#include <stdio.h>\n#include <unistd.h>\nint main(void) {{ {statements} }}\n")
+        includes = "".join(f"#include <{name}.h>\n" for name in ("stdio", "string", "unistd"))
+        source.write_text(f"{includes}int main(int count, char **values) {{ {statements} }}\n")
         subprocess.run(["aarch64-linux-gnu-gcc", "-static", "-o", folder / "program", source], check=True)
         return folder / "program"
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def replaying(compiled: Callable[[str], Path]) -> Callable[..., Path]:
+    """``replaying("05_result_file_m3")`` is an arm64 program that prints what the official benchmark_model printed, and writes the files
+    that it wrote then to where its flags say."""
+
+    def literal(content: bytes) -> str:
+        return "{" + ",".join(map(str, content)) + "}"
+
+    def build(sample: str) -> Path:
+        parts = {part: DATA / f"{sample}.{part}" for part in ("stdout", "stderr", "csv", "pb")}
+        written = {"csv": "--op_profiling_output_file=", "pb": "--result_file_path="}
+        code = ""
+        for part, path in parts.items():
+            content = path.read_bytes() if path.exists() else b""
+            if not content:
+                continue
+            code += f"static const unsigned char {part}_bytes[] = {literal(content)};\n"
+            if part in written:
+                flag = written[part]
+                code += f'for (int i = 1; i < count; i++) if (!strncmp(values[i], "{flag}", {len(flag)})) {{ FILE *file = '
+                code += f'fopen(values[i] + {len(flag)}, "wb"); fwrite({part}_bytes, 1, {len(content)}, file); fclose(file); }}\n'
+            else:
+                code += f"fwrite({part}_bytes, 1, {len(content)}, {part});\n"
+        return compiled(f"{code} return {(DATA / f'{sample}.rc').read_text().strip()};")
 
     return build

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from android_bench.adb import AdbError, TransientAdbError, error_of
+from android_bench.adb import Adb, AdbError, Server, TransientAdbError, error_of
 from android_bench.android import Facts, Processor, clusters, parse_cores
 from android_bench.snapdragon import soc_name
 from evit_mobile.errors import RequestError
@@ -54,6 +55,13 @@ def test_what_is_no_set_of_cores(text: str) -> None:
         parse_cores(text, processors("snapdragon-855"))
 
 
+def test_cores_that_the_device_does_not_tell_apart() -> None:
+    unknown = [Processor(core, None, None, None) for core in range(4)]
+    assert parse_cores("0xc", unknown) == 0xC and parse_cores("all", unknown) is None
+    with pytest.raises(RequestError, match="does not say which of its cores are big"):
+        parse_cores("big", unknown)
+
+
 def test_a_device_with_one_kind_of_core() -> None:
     [only] = clusters([Processor(core, None, None, None) for core in range(4)])
     assert (only.name, only.cores, only.max_clock_khz) == ("big", (0, 1, 2, 3), None)
@@ -77,6 +85,7 @@ def test_emulated(properties: dict[str, str], emulated: bool) -> None:
         ("error: closed\n", True),
         ("", True),
         ("error: device unauthorized.\nThis adb server's $ADB_VENDOR_KEYS is not set\n", False),
+        ("adb server version (32) doesn't match this client (41); killing...\nerror: cannot connect to daemon\n", True),
         ("adb: error: failed to copy 'm' to '/data/local/tmp/m': remote write failed: No space left on device\n", False),
         ("adb: error: failed to copy 'm' to '/system/m': remote couldn't create file: Read-only file system\n", False),
     ],
@@ -85,3 +94,36 @@ def test_which_errors_are_worth_another_try(stderr: str, transient: bool) -> Non
     error = error_of(subprocess.CompletedProcess(["adb", "shell"], 1, "", stderr), "R58")
     assert isinstance(error, AdbError) and isinstance(error, TransientAdbError) is transient
     assert error.serial == "R58" and error.stderr == stderr and error.status == 1 and error.command == ("adb", "shell")
+
+
+def test_two_adbs_that_take_the_server_from_each_other() -> None:
+    stderr = (
+        "adb server version (32) doesn't match this client (41); killing...\n* failed to start daemon\nerror: cannot connect to daemon\n"
+    )
+    error = error_of(subprocess.CompletedProcess(["adb", "devices"], 1, "", stderr), None)
+    assert str(error).startswith("cannot connect to daemon (two versions of adb take the server from each other")
+
+
+@pytest.mark.parametrize(
+    "serial",
+    [
+        "R58M123ABCD",
+        "emulator-5554",
+        "192.168.1.7:5555",
+        "[fe80::1%wlan0]:5555",
+        "adb-R58M123-AbCdEf._adb-tls-connect._tcp",
+        "adb-R58M123-AbCdEf (2)._adb-tls-connect._tcp",
+    ],
+)
+def test_serials(serial: str) -> None:
+    assert Adb(Server(Path("adb")), serial).serial == serial
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r\r\n"])
+def test_a_shell_of_before_android_7(tmp_path: Path, end: str) -> None:
+    """Its lines end as a terminal's do, and adb does not pass exit codes on."""
+    adb = tmp_path / "adb"
+    adb.write_text(f"#!/bin/sh\nsh -c \"$4\" | sed 's/$/{repr(end)[1:-3]}/'\n")
+    adb.chmod(0o755)
+    output = Adb(Server(adb), "R58M123").shell("echo one; echo two; exit 3")
+    assert (output.stdout, output.exit_code) == ("one\ntwo\n", 3)

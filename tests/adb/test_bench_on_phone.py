@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from android_bench.binaries import RELEASE
+from android_bench.emulator.root import EmulatorRoot
 from evit_mobile.results.record import load
+from evit_mobile.weights import sha256_of
 from tests.adb.conftest import Ended
 from tests.virtual_device.android import load_profile
 from tests.virtual_device.phone import VirtualPhone
@@ -18,7 +22,7 @@ FOLDER = "evit-mobile"
 
 
 @BOTH
-def test_result(phone: VirtualPhone, bench: Callable[..., Ended], tmp_path: Path) -> None:
+def test_result(phone: VirtualPhone, bench: Callable[..., Ended], system: EmulatorRoot, tmp_path: Path) -> None:
     ended = bench(phone, "--fixed-performance", "--stay-awake", "--governor", "performance", rounds=2)
     assert ended.code == 0, ended.err
     assert "Emulated: Snapdragon 855 (SM8150) is imitated by another machine" in ended.out
@@ -26,7 +30,9 @@ def test_result(phone: VirtualPhone, bench: Callable[..., Ended], tmp_path: Path
     device = results.device
     assert (device.kind, device.soc, device.abi, device.emulated) == ("adb", "Snapdragon 855 (SM8150)", "arm64-v8a", True)
     assert len(device.cores) == 8 and device.cores[7].max_clock_khz == 2841600
-    assert {component.name for component in results.components} == {"evit-mobile", "benchmark_model", "adb"}
+    programs = {component.name: component for component in results.components}
+    assert set(programs) == {"evit-mobile", "benchmark_model", "adb"}
+    assert programs["benchmark_model"].sha256 == sha256_of(system.runner)
     [point] = results.points
     assert point.is_complete
     for entry in point.rounds:
@@ -40,7 +46,7 @@ def test_result(phone: VirtualPhone, bench: Callable[..., Ended], tmp_path: Path
     assert phone.state("fixed_performance") == "false"
     assert phone.state("settings/global/stay_on_while_plugged_in") is None
     assert phone.governors == {"schedutil"}
-    assert not (phone.data / FOLDER / "restore").exists()
+    assert not list((phone.data / FOLDER).glob("restore*"))
     assert "WAKEUP" in (phone.state("input") or "")
 
 
@@ -73,6 +79,46 @@ def test_a_program_without_a_profiler(phone: VirtualPhone, bench: Callable[..., 
     ended = bench(phone, "--profile")
     assert ended.code == 3 and "no op profile: this build of benchmark_model does not know --enable_op_profiling=true" in ended.err
     assert len(load(tmp_path / "r.json").points[0].rounds) == 1
+
+
+def test_the_officials_own_words(phone: VirtualPhone, bench: Callable[..., Ended], replaying: Callable[..., Path], tmp_path: Path) -> None:
+    """What the official program printed and wrote in a real run, read from the phone."""
+    assert bench(phone, "--benchmark-binary", replaying("05_result_file_m3")).code == 0
+    [entry] = load(tmp_path / "r.json").points[0].rounds
+    assert entry.printed_latency is not None and (entry.printed_latency.count, entry.printed_latency.mean_us) == (20, 176.2)
+    assert entry.result_file is not None
+    assert entry.result_file["latency_metrics"]["avg_ms"] == 0.1762 and entry.result_file["misc_metrics"]["num_runs"] == 20
+    assert not (phone.data / FOLDER / "result.pb").exists()
+
+
+def test_profile(phone: VirtualPhone, bench: Callable[..., Ended], replaying: Callable[..., Path], tmp_path: Path) -> None:
+    ended = bench(phone, "--profile", "--benchmark-binary", replaying("03_prof_csv_file_m3"))
+    assert ended.code == 0, ended.err
+    [point] = load(tmp_path / "r.json").points
+    assert len(point.profile) == 66 and len(point.rounds) == 1
+    assert "0.157 ms under the profiler" in ended.out and "35 x Fully Connected (NC, F32) GEMM" in ended.out
+    assert not (phone.data / FOLDER / "profile.csv").exists()
+
+
+def test_the_bare_command(
+    phone: VirtualPhone, evit: Callable[..., Ended], system: EmulatorRoot, served: Callable[[Path], str], tmp_path: Path,
+    tiny_tflite: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The program is fetched for the phone's ABI from where the publisher's files are, once, and its hash is in the result. The model is
+    small here; what no --model means is tested on the host."""
+    place = tmp_path / "mirror" / RELEASE / "android_arm64"
+    place.mkdir(parents=True)
+    shutil.copy(system.runner, place / "benchmark_model")
+    monkeypatch.setenv("EVIT_MOBILE_BINARIES", served(tmp_path / "mirror"))
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        ended = evit("bench", "--device", f"adb:{phone.serial}", tiny_tflite, "--rounds", 1)
+        assert ended.code == 0, ended.err
+        shutil.rmtree(tmp_path / "mirror", ignore_errors=True)
+    first, second = sorted((tmp_path / "results").iterdir())
+    program = next(component for component in load(first).components if component.name == "benchmark_model")
+    assert (program.version, program.sha256) == (RELEASE, sha256_of(system.runner))
+    assert load(second).components == load(first).components
 
 
 def test_devices(make_phone: Callable[..., VirtualPhone], evit: Callable[..., Ended], adb_lane: object) -> None:

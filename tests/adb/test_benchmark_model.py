@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from android_bench import result_file
 from android_bench.benchmark_model import BenchmarkError, Output, Request, parse
 from android_bench.op_profile import parse_csv
 
@@ -126,6 +127,36 @@ def test_flags() -> None:
     assert flags == [
         "--graph=/data/local/tmp/m.tflite", "--num_threads=2", "--num_runs=5", "--min_secs=0.05", "--warmup_runs=4", "--warmup_min_secs=0",
     ]  # fmt: skip
+
+
+def test_result_file() -> None:
+    """The numbers that the same run printed, and what it did not print."""
+    found = result_file.parse((DATA / "05_result_file_m3.pb").read_bytes())
+    printed = sample("05_result_file_m3")
+    latency, warmup = printed.inference, printed.warmup
+    assert warmup is not None
+    assert {name: round(value * 1e3, 4) for name, value in found["latency_metrics"].items()} == {
+        "avg_ms": latency.mean_us, "min_ms": latency.min_us, "max_ms": latency.max_us, "stddev_ms": latency.std_us,
+        "median_ms": latency.median_us, "p5_ms": latency.p5_us, "p95_ms": latency.p95_us, "init_ms": printed.init_us,
+        "first_inference_ms": printed.first_inference_us, "average_warm_up_ms": warmup.mean_us,
+    }  # fmt: skip
+    # Printed: "init=7.41016 overall=7.91016" MB, and a model of 1.6157 MB.
+    assert found["memory_metrics"] == {"init_footprint_kb": 7588, "overall_footprint_kb": 8100}
+    assert {**found["misc_metrics"], "model_throughput_in_mb_per_sec": 0} == {
+        "model_size_mb": 1.6157, "num_runs": 20, "num_warmup_runs": 1, "model_throughput_in_mb_per_sec": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", (DATA / "05_result_file_m3.pb").read_bytes()[:40]])
+def test_what_is_no_result_file(content: bytes) -> None:
+    with pytest.raises(BenchmarkError, match="the result file that benchmark_model wrote"):
+        result_file.parse(content)
+
+
+def test_old_builds_write_no_result_file() -> None:
+    text = (DATA / "01_default_m1.stdout").read_text()
+    flag = "WARN: Unconsumed cmdline flags: --result_file_path=/data/local/tmp/result.pb\n"
+    assert parse(flag + text, "", 0, 20) == sample("01_default_m1")
 
 
 def test_op_profile() -> None:

@@ -51,6 +51,19 @@ def test_ctrl_c(phone: VirtualPhone, start: Start, tiny_tflite: Path, tmp_path: 
     assert not (phone.data / "evit-mobile" / "running").exists()
 
 
+def test_killed_with_settings_changed(phone: VirtualPhone, start: Start, tiny_tflite: Path, tmp_path: Path) -> None:
+    """The phone puts them back by itself, before anyone comes."""
+    process = start(phone, tiny_tflite, "--rounds", 50, "--out", tmp_path / "r.json", "--fixed-performance", "--governor", "performance")
+    await_that((tmp_path / "r.json").exists, process)
+    assert phone.state("fixed_performance") == "true" and phone.governors == {"performance"}
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 10
+    while (phone.state("fixed_performance"), phone.governors) != ("false", {"schedutil"}):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_second_process(phone: VirtualPhone, start: Start, bench: Callable[..., Ended], tiny_tflite: Path, tmp_path: Path) -> None:
     out = tmp_path / "first.json"
     process = start(phone, tiny_tflite, "--rounds", 50, "--out", out)
@@ -65,11 +78,14 @@ def test_second_process(phone: VirtualPhone, start: Start, bench: Callable[..., 
 def test_host_disk_full(phone: VirtualPhone, start: Start, tiny_tflite: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = f'mount -t tmpfs -o size=4k tmpfs "{disk}" && exec "$@"'
+    # A copy is kept of what is on the disk, which ends with its namespace.
+    mount = f'mount -t tmpfs -o size=8k tmpfs "{disk}" && "$@"; code=$?; cp "{disk}/r.json" "{tmp_path}/kept.json"; exit $code'
     before = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh")
     process = start(phone, tiny_tflite, "--rounds", 6, "--out", disk / "r.json", before=before)
     _, err = process.communicate()
     assert process.returncode == 4 and "no space left" in err.lower(), err
+    [point] = load(tmp_path / "kept.json").points
+    assert 1 <= len(point.rounds) < 6
 
 
 def test_killed_sweep_goes_on(

@@ -40,7 +40,7 @@ FEATURES = "shell_v2,cmd,stat_v2,ls_v2,fixed_push_mkdir"
 #: ELF, 64 bit, little endian, executable or shared object, AArch64; the mask leaves the ABI byte and the lowest bit of the type free.
 ELF_ARM64 = rb"\x7fELF\x02\x01\x01\x00" + rb"\x00" * 8 + rb"\x02\x00\xb7\x00"
 ELF_MASK = rb"\xff" * 7 + rb"\x00" + rb"\xff" * 8 + rb"\xfe\xff\xff\xff"
-MS_BIND, MS_REC = 4096, 16384
+MS_NOEXEC, MS_BIND, MS_REC = 8, 4096, 16384
 
 
 @dataclass
@@ -50,6 +50,7 @@ class Faults:
     Attributes:
         authorized: whether the user has allowed this computer.
         mute: connections are taken and never answered, as by a phone that hangs.
+        unplugged: the cable is pulled, and the phone lives on; connections are cut, and refused until it is plugged in again.
         truncate_push: only the first so many bytes of each pushed file are kept, and the push is reported whole.
         vanish_in_push: the device is gone after so many bytes of a push.
         vanish_in_shell: the device is gone ``vanish_after_s`` seconds after the start of a command that holds this text.
@@ -57,6 +58,7 @@ class Faults:
 
     authorized: bool = True
     mute: bool = False
+    unplugged: bool = False
     truncate_push: int | None = None
     vanish_in_push: int | None = None
     vanish_in_shell: str | None = None
@@ -219,6 +221,7 @@ class Device:
                     process.stdin.close()
         if stream.closed and process.returncode is None:
             process.send_signal(signal.SIGHUP)
+            process.stdin.close()
 
     async def _sync(self, stream: Stream) -> None:
         """File transfer: what ``adb push`` asks for."""
@@ -276,8 +279,8 @@ def mount(source: str, target: str, kind: str | None = None, flags: int = 0, opt
         raise OSError(ctypes.get_errno(), f"mount {source} {target}: {os.strerror(ctypes.get_errno())}")
 
 
-def enter(root: str, qemu: str, data_bytes: int | None) -> None:
-    """Make the namespaces a device: QEMU for arm64 programs, /proc with the profile's cpuinfo, /dev, a small /data if asked for."""
+def enter(root: str, qemu: str, data_bytes: int | None, noexec: bool) -> None:
+    """Make the namespaces a device: QEMU for arm64 programs, /proc with the profile's cpuinfo, /dev, a /data of its own if asked for."""
     mount("binfmt_misc", "/proc/sys/fs/binfmt_misc", "binfmt_misc")
     with open("/proc/sys/fs/binfmt_misc/register", "wb", buffering=0) as register:
         # F: the interpreter is opened now, so it need not be in the root.
@@ -287,29 +290,34 @@ def enter(root: str, qemu: str, data_bytes: int | None) -> None:
         mount(f"{root}/virtual/cpuinfo", f"{root}/proc/cpuinfo", None, MS_BIND)
     mount("/dev", f"{root}/dev", None, MS_BIND | MS_REC)
     if data_bytes is not None:
-        mount("tmpfs", f"{root}/data", "tmpfs", 0, f"size={data_bytes}")
+        mount("tmpfs", f"{root}/data", "tmpfs", MS_NOEXEC if noexec else 0, f"size={data_bytes}")
     os.makedirs(f"{root}/data/local/tmp", exist_ok=True)
     os.chroot(root)
     os.chdir("/")
 
 
 async def serve(device: Device, port: int) -> None:
-    links: set[asyncio.Task[None]] = set()
+    links: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        links.add(task)
+        links[writer] = asyncio.current_task()
         await Link(device, reader, writer).serve()
-        links.discard(task)
+        del links[writer]
 
     server = await asyncio.start_server(accept, "127.0.0.1", port)
-    print(server.sockets[0].getsockname()[1], flush=True)
+    port = server.sockets[0].getsockname()[1]
+    print(port, flush=True)
     commands = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     while line := await commands.readline():
         for name, value in json.loads(line).items():
             setattr(device.faults, name, value)
+        if device.faults.unplugged and server.is_serving():
+            server.close()
+            for writer in list(links):
+                writer.transport.abort()
+        if not device.faults.unplugged and not server.is_serving():
+            server = await asyncio.start_server(accept, "127.0.0.1", port)
         print(flush=True)
 
 
@@ -320,8 +328,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--banner", default="ro.product.name=virtual;ro.product.model=Virtual;ro.product.device=virtual")
     parser.add_argument("--data-bytes", type=int)
+    parser.add_argument("--noexec", action="store_true")
     arguments = parser.parse_args()
-    enter(os.path.abspath(arguments.root), arguments.qemu, arguments.data_bytes)
+    enter(os.path.abspath(arguments.root), arguments.qemu, arguments.data_bytes, arguments.noexec)
     asyncio.run(serve(Device(arguments.banner), arguments.port))
 
 

@@ -32,7 +32,7 @@ echo "$3" >/virtual/fixed_performance""",
 }
 #: toybox's commands that Android's /system/bin has too.
 TOYBOX = (
-    "cat chmod cp df echo egrep fgrep find grep head id kill ln ls mkdir mv nproc printf ps rm rmdir sed seq sha256sum sleep sort stat "
+    "cat chmod cp df echo egrep fgrep find grep head id kill ln ls mkdir mv nproc od printf ps rm rmdir sed seq sha256sum sleep sort stat "
     "sync tail taskset test touch tr true uname wc"
 ).split()
 

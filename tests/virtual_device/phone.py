@@ -29,11 +29,15 @@ class VirtualPhone:
         folder: where the phone's files are to be; absent.
         profile: what it says of itself.
         data_bytes: the size of /data; None for this machine's own disk, where ``data`` can be looked at from outside.
+        noexec: nothing on such a /data of its own can be executed.
     """
 
-    def __init__(self, system: EmulatorRoot, folder: Path, profile: Profile, data_bytes: int | None = None) -> None:
+    def __init__(
+        self, system: EmulatorRoot, folder: Path, profile: Profile, data_bytes: int | None = None, noexec: bool = False
+    ) -> None:  # fmt: skip
         self.root, self.profile = folder, profile
-        self._data_bytes = data_bytes
+        self._data = ["--data-bytes", str(data_bytes)] if data_bytes else []
+        self._data += ["--noexec"] if noexec else []
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
         # Device nodes are no files that could be copied; a phone sees this machine's /dev.
@@ -58,8 +62,7 @@ class VirtualPhone:
         qemu = shutil.which("qemu-aarch64-static")
         assert qemu is not None
         command = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", sys.executable, str(ADBD)]
-        command += ["--root", str(self.root), "--qemu", qemu, "--port", str(self.port)]
-        command += ["--data-bytes", str(self._data_bytes)] if self._data_bytes else []
+        command += ["--root", str(self.root), "--qemu", qemu, "--port", str(self.port), *self._data]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.port = int(self._answer())
         return self
