@@ -12,11 +12,19 @@ from pathlib import Path
 from typing import Callable, Protocol, Sequence, cast, runtime_checkable
 
 from evit_mobile.errors import DeviceError, RequestError
-from evit_mobile.results.record import Component, Conditions, DeviceInfo, OpTime, Round, RunSettings
+from evit_mobile.results.record import Component, Conditions, DeviceInfo, Limit, OpTime, Round, RunSettings
 
 
 class UnusableDeviceError(DeviceError):
     """The device went away or is not fit to be measured: nothing more can be measured on it now, whatever the model."""
+
+
+class LimitError(DeviceError):
+    """A model met a limit, which is a result and not a fault: ``limit`` says which."""
+
+    def __init__(self, limit: Limit, message: str) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class Device(Protocol):
@@ -45,7 +53,8 @@ class Device(Protocol):
         Only valid inside ``prepare``. The conditions before it are the caller's to add, unless the device had to wait for them itself.
 
         Raises:
-            DeviceError: the run did not end as it should; an ``UnusableDeviceError`` where no other would.
+            DeviceError: the run did not end as it should; an ``UnusableDeviceError`` where no other would, a ``LimitError`` where the
+                device or its options set a limit that the model met.
         """
 
 
@@ -72,6 +81,8 @@ class DeviceOptions:
         max_temperature_celsius: a phone is left to cool to this before each round; None lets only its own throttling count.
         cool_timeout_s: how long a phone may take to become fit to be measured.
         run_timeout_s: how long one process may take.
+        memory_limit_bytes: on the host, each round runs in a process of its own whose model may use no more than that, and no longer
+            than ``run_timeout_s``; None runs them in this process.
         reconnect_s: how long a phone that went away is waited for.
         fixed_performance, stay_awake, governor: set on a phone for the time of measuring; None and False leave things as they are.
         clean: leave nothing on a phone afterwards.
@@ -84,6 +95,7 @@ class DeviceOptions:
     max_temperature_celsius: float | None = None
     cool_timeout_s: float = 600.0
     run_timeout_s: float = 600.0
+    memory_limit_bytes: int | None = None
     reconnect_s: float = 30.0
     fixed_performance: bool = False
     stay_awake: bool = False

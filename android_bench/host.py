@@ -42,7 +42,7 @@ class Host:
     """
 
     def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
+        self.runtime = runtime
         self._home = Path(runtime.status().path)
         # A runtime in a process of its own: ours says nothing of its memory, and starting it is no part of loading a model.
         self._in_process = self._home == Path(sys.prefix)
@@ -65,7 +65,7 @@ class Host:
         )
 
     def components(self) -> tuple[Component, ...]:
-        name, _, version = (self._runtime.version() or self._runtime.name).partition(" ")
+        name, _, version = (self.runtime.version() or self.runtime.name).partition(" ")
         return (Component(name=name, version=version, sha256=_native_sha256(name, self._home)),)
 
     def conditions(self) -> Conditions:
@@ -89,7 +89,7 @@ class Host:
         """Set the affinity of this thread, and so of those that the runtime starts; load each model once to see that it can be."""
         with affinity(parse_cores(settings.cores)):
             for model in models:
-                with self._runtime.open(model, threads=settings.threads):
+                with self.runtime.open(model, threads=settings.threads):
                     pass
             yield
 
@@ -97,7 +97,7 @@ class Host:
         # Loaded anew in each round, as a process on a phone would: where the memory lands is part of what varies between rounds.
         with _peak_memory() as peak:
             start = time.perf_counter_ns()
-            with self._runtime.open(model, threads=settings.threads) as session:
+            with self.runtime.open(model, threads=settings.threads) as session:
                 init_us = (time.perf_counter_ns() - start) / 1000
                 first_us, warmup_us, latency_us = _measure(model, session, settings)
                 del session
@@ -124,6 +124,10 @@ def open_device(address: str, options: DeviceOptions) -> Device:
         raise RequestError(f"there is no runtime {options.runtime!r}", hint=f"known: {', '.join(RUNTIMES)}")
     if runtime.version() is None:
         raise RequestError(f"the runtime {options.runtime} is not installed", hint="see evit-mobile runtimes")
+    if options.memory_limit_bytes is not None:
+        from android_bench.capped import CappedHost
+
+        return CappedHost(runtime, options.memory_limit_bytes, options.run_timeout_s)
     return Host(runtime)
 
 

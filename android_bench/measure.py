@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Sequence
 
-from android_bench.device import Device, ProfilingDevice, UnusableDeviceError
+from android_bench.device import Device, LimitError, ProfilingDevice, UnusableDeviceError
 from evit_mobile.errors import EvitMobileError, RequestError
-from evit_mobile.results.record import Point, Round, RunSettings
+from evit_mobile.results.record import Place, Point, Round, RunSettings
 from evit_mobile.weights import sha256_of
 
 
@@ -23,6 +23,7 @@ class Candidate:
     ops: int | None = None
     partitions: int | None = None
     undelegated_ops: int | None = None
+    place: Place | None = None
 
 
 def measure(
@@ -44,7 +45,7 @@ def measure(
     if profile and not isinstance(device, ProfilingDevice):
         raise RequestError("this device has no op profile", hint="--profile is for a phone, --device adb")
     before = {point.name: point for point in done}
-    points = [_first_point(candidate, settings, before.get(candidate.name)) for candidate in candidates]
+    points = [first_point(candidate, settings, before.get(candidate.name)) for candidate in candidates]
     if all(point.is_complete and (point.profile or not profile) for point in points):
         yield tuple(points)
         return
@@ -53,7 +54,7 @@ def measure(
             order = range(len(candidates)) if turn % 2 == 0 else reversed(range(len(candidates)))
             for index in order:
                 if points[index].error is None and len(points[index].rounds) <= turn:
-                    points[index] = _advance(points[index], device, candidates[index].path)
+                    points[index] = advance(points[index], device, candidates[index].path)
                     yield tuple(points)
         if profile and isinstance(device, ProfilingDevice):
             for index, candidate in enumerate(candidates):
@@ -62,8 +63,8 @@ def measure(
                     yield tuple(points)
 
 
-def _first_point(candidate: Candidate, settings: RunSettings, before: Point | None) -> Point:
-    """The point to begin with: what there is of it from before, without the error that ended it then, else an empty one.
+def first_point(candidate: Candidate, settings: RunSettings, before: Point | None) -> Point:
+    """The point to begin with: what there is of it from before, without what ended it then, else an empty one.
 
     Raises:
         RequestError: what there is is of another model.
@@ -73,7 +74,7 @@ def _first_point(candidate: Candidate, settings: RunSettings, before: Point | No
         return empty
     if before.model_sha256 != empty.model_sha256:
         raise RequestError(f"the model {candidate.name} has changed since it was measured", hint="measure anew, without --resume")
-    return Point(**{**dict(before), "error": None})
+    return Point(**{**dict(before), "error": None, "limit": None})
 
 
 def _profiled(point: Point, device: ProfilingDevice, path: Path) -> Point:
@@ -97,10 +98,11 @@ def _empty_point(candidate: Candidate, settings: RunSettings) -> Point:
         partitions=candidate.partitions,
         undelegated_ops=candidate.undelegated_ops,
         settings=settings,
+        place=candidate.place,
     )
 
 
-def _advance(point: Point, device: Device, path: Path) -> Point:
+def advance(point: Point, device: Device, path: Path) -> Point:
     """``point`` with one more round, or with the error that ended it."""
     before = device.conditions()
     try:
@@ -108,6 +110,6 @@ def _advance(point: Point, device: Device, path: Path) -> Point:
     except UnusableDeviceError:
         raise
     except EvitMobileError as error:
-        return Point(**{**dict(point), "error": str(error)})
+        return Point(**{**dict(point), "error": str(error), "limit": error.limit if isinstance(error, LimitError) else None})
     whole = Round(**{**dict(measured), "before": measured.before or before, "after": device.conditions()})
     return Point(**{**dict(point), "rounds": (*point.rounds, whole)})

@@ -32,6 +32,20 @@ def activation_bytes(op: Op, graph: Graph) -> int:
     return sum(graph.tensors[index].size_bytes for index in (*read, *op.outputs))
 
 
+def memory_bytes(graph: Graph) -> int:
+    """Bytes that running the model needs at once: its constants, which the delegate packs into a copy of its own, and the most
+    activations that are alive together."""
+    last = {index: op.index for op in graph.ops for index in op.inputs}
+    last.update(dict.fromkeys(graph.outputs, len(graph.ops)))
+    alive = {index for index in graph.inputs if not graph.tensors[index].constant}
+    most = 0
+    for op in graph.ops:
+        alive.update(op.outputs)
+        most = max(most, sum(graph.tensors[index].size_bytes for index in alive))
+        alive = {index for index in alive if last.get(index, -1) > op.index}
+    return most + 2 * sum(tensor.size_bytes for tensor in graph.tensors if tensor.constant)
+
+
 Shapes = Sequence[tuple[int, ...]]
 
 

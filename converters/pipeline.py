@@ -106,9 +106,25 @@ def convert_cached(model: str, options: ConvertOptions = ConvertOptions()) -> Pa
     place = _cache_path(model, options)
     if place is not None and _report_of(place) is not None:
         return place
-    target = place or cache_folder("models") / f"{hashlib.sha256(model.encode()).hexdigest()[:16]}.tflite"
+    target = place or cache_folder("models") / f"{hashlib.sha256(f'{model} {options}'.encode()).hexdigest()[:16]}.tflite"
     report = _convert(model, target, options, None)
     _store(target, report, target)
+    return target
+
+
+def read_cached(path: Path) -> tuple[bytes, str]:
+    """A file that ``convert_cached`` gave, and its report, for ``keep_cached`` on another machine."""
+    return path.read_bytes(), path.with_suffix(".json").read_text()
+
+
+def keep_cached(model: str, options: ConvertOptions, content: bytes, report: str) -> Path:
+    """Put a conversion that was made elsewhere into this machine's cache, and give its path here."""
+    name = f"{hashlib.sha256(content).hexdigest()[:32]}.tflite"
+    target = _cache_path(model, options) or cache_folder("models") / name
+    if _report_of(target) is None:
+        for path, data in ((target, content), (target.with_suffix(".json"), report.encode())):
+            with whole_file(path) as temporary:
+                temporary.write_bytes(data)
     return target
 
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evit_mobile import __version__
-from evit_mobile.cli.options import force_option, json_option, print_json, progress, resolution_option
-from evit_mobile.cli.phone_options import phone_options
+from evit_mobile.cli.options import force_option, json_option, print_json, progress, resolution_option, say
+from evit_mobile.cli.phone_options import given, phone_options
+from evit_mobile.cli.suite_options import SuiteChoice, suite_options
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.specs import Resolution
 
@@ -29,15 +30,18 @@ DEFAULT_MODEL = "base-r224"
 @click.argument("files", nargs=-1, metavar="[FILE.tflite]...", type=click.Path(path_type=Path))
 @click.option(
     "--device",
-    "device_text",
-    default="host",
+    "devices",
+    multiple=True,
+    default=("host",),
     metavar="host|adb[:SERIAL]|qemu:CPU",
-    help="What to measure on; adb:SERIAL@HOST:PORT is behind another machine's adb server.  [default: host]",
+    help="What to measure on; adb:SERIAL@HOST:PORT is behind another machine's adb server. A suite takes several.  [default: host]",
 )
 @click.option("--model", "names", multiple=True, metavar="NAME", help=f"Convert and measure; may be repeated.  [default: {DEFAULT_MODEL}]")
 @resolution_option
 @click.option("--runtime", default="litert", metavar="NAME", help="What runs the models on the host.  [default: litert]")
-@click.option("--threads", type=click.IntRange(1, 64), multiple=True, default=(1,), help="Threads; may be repeated.  [default: 1]")
+@click.option(
+    "--threads", type=click.IntRange(1, 64), multiple=True, help="Threads; may be repeated.  [default: 1; suites on a phone: 1 and 4]"
+)
 @click.option(
     "--cores",
     multiple=True,
@@ -50,24 +54,44 @@ DEFAULT_MODEL = "base-r224"
 @click.option("--profile", is_flag=True, help="Phone: time by op, too, by a run of its own.")
 @click.option("--out", type=click.Path(path_type=Path), help="Result file.  [default: results/<device>-<time>.json]")
 @click.option("--resume", is_flag=True, help="Go on with the sweep in --out where it was interrupted; begin it where there is none.")
+@suite_options
 @phone_options
 @force_option
 @json_option
 def command(
-    files: tuple[Path, ...], device_text: str, names: tuple[str, ...], resolution: Resolution | None, runtime: str,
-    threads: tuple[int, ...], cores: tuple[str, ...], runs: int | None, rounds: int | None, profile: bool, out: Path | None, resume: bool,
-    force: bool, as_json: bool, **phone: Any,
+    devices: tuple[str, ...], as_json: bool, suite: str | None, budget_s: float | None, up_to: float | None,
+    memory_limit_bytes: int | None, jobs: int | None, dask: str | None, **options: Any,
 ) -> None:  # fmt: skip
     """Measure models in turn on a device and keep every sample in a result file.
 
-    The first model named is the one that ratios are to.
+    The first model named is the one that ratios are to. With --suite, measure the points of a figure on one or several devices.
 
     \b
     evit-mobile bench
     evit-mobile bench --model base-r192 --model base-r224 --threads 2
     evit-mobile bench before.tflite after.tflite --out results.json
     evit-mobile bench --device adb --cores big --max-temp 40
+    evit-mobile bench --suite figure-2-left --device adb --out figure-2-left.json
     """
+    devices = tuple(dict.fromkeys(devices))
+    if suite is not None:
+        from evit_mobile.cli.suite import bench_suite
+
+        chosen = SuiteChoice(suite, devices, budget_s, up_to, memory_limit_bytes, jobs, dask)
+        bench_suite(chosen, as_json, **options)
+        return
+    if any(value is not None for value in (budget_s, up_to, memory_limit_bytes, jobs, dask)):
+        raise RequestError("--budget, --up-to, --memory-limit, --jobs and --dask are for suites", hint="name one by --suite")
+    if len(devices) > 1:
+        raise RequestError("several --device are for suites", hint="name one by --suite, or bench one device after the other")
+    _bench_models(devices[0], as_json, **options)
+
+
+def _bench_models(
+    device_text: str, as_json: bool, files: tuple[Path, ...], names: tuple[str, ...], resolution: Resolution | None, runtime: str,
+    threads: tuple[int, ...], cores: tuple[str, ...], runs: int | None, rounds: int | None, profile: bool, out: Path | None, resume: bool,
+    force: bool, **phone: Any,
+) -> None:  # fmt: skip
     from android_bench.device import DeviceOptions, default_settings, open_device
     from evit_mobile.cli.profile import reasons_of
     from evit_mobile.files import check_output
@@ -84,9 +108,9 @@ def command(
     settings = [
         RunSettings(**{**dict(usual), "threads": count, "cores": mask, "runs": runs or usual.runs, "rounds": rounds or usual.rounds})
         for mask in dict.fromkeys(cores)
-        for count in dict.fromkeys(threads)
+        for count in dict.fromkeys(threads or (1,))
     ]
-    device = open_device(device_text, DeviceOptions(runtime=runtime, say=_say, **phone))
+    device = open_device(device_text, DeviceOptions(runtime=runtime, say=say, **given(phone)))
     candidates = _candidates(names or (() if files else (DEFAULT_MODEL,)), files, resolution, runtime)
     if out is None:
         out = folder / file_name(device_text, started)
@@ -131,12 +155,6 @@ def _candidate(name: str, path: Path, runtime: str) -> Candidate:
         partitions=found.partitions,
         undelegated_ops=len(found.undelegated),
     )
-
-
-def _say(text: str) -> None:
-    """What a device waits for, for people to read."""
-    if sys.stderr.isatty():
-        click.echo(text, err=True)
 
 
 def _begin(device: Device, started: datetime, before: Path | None) -> ResultSet:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
@@ -72,6 +73,12 @@ def table_console() -> Console:
 
     found = Console(highlight=False, markup=False)
     return found if found.is_terminal else Console(highlight=False, markup=False, width=160)
+
+
+def say(text: str) -> None:
+    """What is waited for, for people to read: on stderr where that is a terminal."""
+    if sys.stderr.isatty():
+        click.echo(text, err=True)
 
 
 @contextlib.contextmanager

@@ -19,8 +19,8 @@ _OPTIONS = (
         help="Phone: give up cooling.  [default: 600]",
     ),
     click.option(
-        "--run-timeout", "run_timeout_s", type=click.FloatRange(1), default=600.0, metavar="SECONDS",
-        help="Phone: stop a run that takes longer.  [default: 600]",
+        "--run-timeout", "run_timeout_s", type=click.FloatRange(1), metavar="SECONDS",
+        help="Phone and suites: stop a run that takes longer.  [default: 600, or the suite's]",
     ),
     click.option(
         "--reconnect", "reconnect_s", type=click.FloatRange(0), default=30.0, metavar="SECONDS",
@@ -38,3 +38,8 @@ def phone_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that were given, or have a default of their own."""
+    return {name: value for name, value in options.items() if value is not None}

@@ -2,12 +2,65 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import weakref
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Of one inference: multiply-accumulates, and the most bytes of parameters and activations that are alive at once."""
+
+    macs: int
+    memory_bytes: int
+
+
+def count_needs(module: nn.Module, resolution: Resolution, channels: int = 3) -> Needs:
+    """What one [1, channels, H, W] inference of ``module`` needs, as PyTorch would run it, with nothing computed; see ``count_macs``."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        """Adds up storages when an operator makes them, and takes them off when the last tensor on them goes."""
+
+        def __init__(self) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]
+            self.live = self.peak = 0
+            self.users: Counter[int] = Counter()
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = func(*args, **(kwargs or {}))
+            for tensor in tree_leaves(result):
+                if isinstance(tensor, torch.Tensor):
+                    self.hold(tensor)
+            return result
+
+        def hold(self, tensor: torch.Tensor) -> None:
+            storage = tensor.untyped_storage()
+            key, size = storage._cdata, storage.nbytes()
+            if not self.users[key]:
+                self.live += size
+                self.peak = max(self.peak, self.live)
+            self.users[key] += 1
+            weakref.finalize(tensor, self.drop, key, size)
+
+        def drop(self, key: int, size: int) -> None:
+            self.users[key] -= 1
+            if not self.users[key]:
+                self.live -= size
+
+    macs = count_macs(module, resolution, channels)
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in module.parameters())
+    with torch.no_grad(), LiveBytes() as bytes_alive:
+        module(torch.empty(1, channels, resolution.height, resolution.width, device="meta"))
+    return Needs(macs, weights + bytes_alive.peak)
 
 
 def count_parameters(module: nn.Module) -> int:

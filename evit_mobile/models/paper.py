@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from evit_mobile.models import zoo
 from evit_mobile.models.counting import count_macs, count_parameters
 from evit_mobile.models.registry import find_model
 from evit_mobile.specs import Resolution
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -53,17 +57,26 @@ FIGURE_1_MODELS = ("timm:vit_small_patch16_224", "timm:resnet152")
 FIGURE_1_SIDES = (224, 320, 416, 512, 608, 704, 800, 896, 1024)
 
 
+def shapes(model: str, resolution: Resolution) -> tuple[nn.Module, int]:
+    """A registered or ``timm:`` model for counting, and the channels of its input.
+
+    Raises:
+        RequestError: there is no such model, it does not take this resolution, or timm is not installed.
+    """
+    if model.startswith(zoo.PREFIX):
+        return zoo.build_shapes(model, resolution), 3
+    spec = find_model(model)
+    resolution.check_multiple_of(spec.divisor)
+    return spec.build(resolution), spec.channels
+
+
 def count(model: str, resolution: Resolution) -> tuple[float, float]:
     """Parameters and multiply-accumulates of a registered or ``timm:`` model, in millions; nothing is computed.
 
     Raises:
         RequestError: there is no such model, or timm is not installed.
     """
-    if model.startswith(zoo.PREFIX):
-        module, channels = zoo.build_shapes(model, resolution), 3
-    else:
-        spec = find_model(model)
-        module, channels = spec.build(resolution), spec.channels
+    module, channels = shapes(model, resolution)
     return count_parameters(module) / 1e6, count_macs(module, resolution, channels) / 1e6
 
 

@@ -45,7 +45,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a chart, by rising x; ``growth`` is the exponent of y against x where both grow."""
+    """One line of a chart, by rising x; ``growth`` is the exponent of y against x, over the x at which every line was measured."""
 
     name: str
     points: tuple[CurvePoint, ...]
@@ -101,11 +101,12 @@ def curves(results: ResultSet) -> list[Curve]:
 
 def distrust(results: ResultSet) -> str | None:
     """Why the machine cannot have stayed the same through the sweep, by its reference model; None where nothing speaks against it."""
-    if results.reference is None or not results.reference.rounds or results.reference.quantity == "instructions":
-        return None
-    medians = [(summarise([values]).median,) for values in results.reference.values]
-    reason = instability(medians)
-    return f"The machine changed during the sweep: of its reference model, {reason}." if reason else None
+    for reference in results.references:
+        medians = [(summarise([values]).median,) for values in reference.values]
+        reason = instability(medians) if medians and reference.quantity == "latency_us" else None
+        if reason is not None:
+            return f"The machine changed during the sweep: of its reference model, {reason}."
+    return None
 
 
 def along(point: Point, kind: Along) -> float | None:
@@ -153,10 +154,10 @@ def _measured(results: ResultSet) -> Curve:
     assert results.suite is not None
     kind = results.suite.along
     quantity = next((point.quantity for point in results.points if point.quantity), None) or "latency_us"
-    found = []
-    for name, points in lines(results).items():
-        drawn = tuple(_point(point, kind) for point in points)
-        found.append(Series(name, drawn, _growth(drawn) if kind != "top1" else None))
+    drawn = {name: tuple(_point(point, kind) for point in points) for name, points in lines(results).items()}
+    known = [{point.x for point in points if point.value is not None} for points in drawn.values()]
+    common = set.intersection(*filter(None, known)) if any(known) else set()
+    found = [Series(name, points, _growth(points, common) if kind != "top1" else None) for name, points in drawn.items()]
     axis = Axis(title(quantity), unit(quantity))
     return Curve(f"{results.suite.name}-{quantity.partition('_')[0]}", results.suite.title, _ALONG[kind], axis, tuple(found))
 
@@ -225,6 +226,7 @@ def _ratio_point(x: float, point: Point, other: Point) -> CurvePoint:
     return CurvePoint(x, ratio.value, ratio.interval, ratio.rounds, note=f"{point.name} / {other.name}")
 
 
-def _growth(points: Sequence[CurvePoint]) -> Growth | None:
-    known = [(point.x, point.value) for point in points if point.value is not None]
+def _growth(points: Sequence[CurvePoint], among: set[float] | None = None) -> Growth | None:
+    """The exponent over all points, or over those at these x alone: exponents are compared over one range."""
+    known = [(point.x, point.value) for point in points if point.value is not None and (among is None or point.x in among)]
     return growth([x for x, _ in known], [y for _, y in known]) if known else None

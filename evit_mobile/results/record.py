@@ -16,7 +16,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from evit_mobile.errors import RequestError
 from evit_mobile.files import whole_file
 
-#: 2 added suites: ``ResultSet.suite`` and ``reference``, what a point is of a curve, and points without a model file. Files of version 1
+#: 2 added suites: ``ResultSet.suite`` and ``references``, what a point is of a curve, and points without a model file. Files of version 1
 #: are read as they are.
 SCHEMA_VERSION: Final = 2
 EXPECTED = "expected a file written by evit-mobile bench"
@@ -279,8 +279,8 @@ class Point(Entry):
 class ResultSet(Entry):
     """A result file. ``command`` is the argument vector; points are told apart by name and settings.
 
-    Of a suite, ``reference`` is a model that was measured in turn with the points from beginning to end, and is none of them: whether
-    its rounds stayed alike tells whether the machine did.
+    Of a suite, ``references`` holds under each setting a model that was measured in turn with the points from beginning to end, and is
+    none of them: whether its rounds stayed alike tells whether the machine did.
     """
 
     schema_version: Literal[1, 2] = SCHEMA_VERSION
@@ -290,14 +290,14 @@ class ResultSet(Entry):
     device: DeviceInfo
     points: tuple[Point, ...] = ()
     suite: Suite | None = None
-    reference: Point | None = None
+    references: tuple[Point, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         keys = [(point.name, point.settings.model_dump_json()) for point in self.points]
         if len(set(keys)) < len(keys):
             raise ValueError("two points have the same name and settings")
-        quantities = {point.quantity for point in (*self.points, *filter(None, [self.reference]))} - {None}
+        quantities = {point.quantity for point in (*self.points, *self.references)} - {None}
         if self.device.kind == "qemu" and (not self.device.emulated or "latency_us" in quantities):
             raise ValueError("a qemu device is emulated and has instructions, never latency_us")
         return self

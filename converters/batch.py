@@ -1,0 +1,171 @@
+"""Many conversions at once: in parallel processes here, or on a Dask cluster.
+
+Each is a task of its own for joblib: what the model needs is counted first, and one that cannot fit is not converted. The
+.tflite travels back as bytes, so that a cluster needs no common disk, and is put into this machine's cache.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from converters.pipeline import ConvertOptions, convert_cached, keep_cached, read_cached
+from evit_mobile.errors import EvitMobileError, MachineError, RequestError, first_line
+from evit_mobile.models.zoo import PREFIX, PRETRAINED
+from evit_mobile.specs import Resolution
+
+#: What one conversion takes beside the model itself: torch, onnx2tf and the graph in several forms.
+CONVERSION_BYTES = 1_500_000_000
+#: How many times a model's own needs a conversion takes: it is traced, which runs it.
+TRACING = 2.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model as ``--model`` names it, at a resolution; ``count_only`` asks for no file."""
+
+    model: str
+    resolution: Resolution
+    count_only: bool = False
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came of a task.
+
+    Attributes:
+        path: the .tflite in this machine's cache; None where there is none.
+        macs: counted on the PyTorch module; on the .tflite for a model that is not registered here.
+        memory_bytes: predicted need, of the .tflite where there is one.
+        too_large: it was not converted, or is not to be run, because of ``memory_bytes``.
+        error: why there is no file, in one line.
+    """
+
+    path: Path | None = None
+    macs: int | None = None
+    memory_bytes: int | None = None
+    precision: str | None = None
+    ops: int | None = None
+    partitions: int | None = None
+    undelegated_ops: int | None = None
+    too_large: bool = False
+    error: str | None = None
+
+
+def convert_all(
+    tasks: Sequence[Task], memory_limit_bytes: int, *, workers: int | None = None, dask: str | None = None
+) -> Iterator[tuple[Task, Made]]:
+    """Convert every task and yield each as it comes, in no order.
+
+    Args:
+        memory_limit_bytes: what a model may need where it will run. On this machine a conversion also has to fit into free memory.
+        workers: processes; None takes as many as cores and memory allow.
+        dask: address of a Dask scheduler whose workers have evit-mobile installed, e.g. ``tcp://127.0.0.1:8786``.
+
+    Raises:
+        RequestError: ``dask`` is not installed here. MachineError: the scheduler cannot be reached, or a worker process died.
+    """
+    import joblib
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    count = workers or max(1, min(len(os.sched_getaffinity(0)), free // CONVERSION_BYTES, len(tasks)))
+    # A worker elsewhere knows its own memory; here all share what is free.
+    traced = memory_limit_bytes if dask else min(memory_limit_bytes, int(free / count / TRACING))
+    with _backend(dask):
+        parallel = joblib.Parallel(n_jobs=-1 if dask else count, return_as="generator_unordered")
+        jobs = (joblib.delayed(_convert)(task, memory_limit_bytes, traced) for task in tasks)
+        try:
+            for task, made, file in parallel(jobs):
+                if file is not None:
+                    path = keep_cached(task.model, ConvertOptions(resolution=task.resolution), *file)
+                    made = dataclasses.replace(made, path=None if made.too_large else path)
+                yield task, made
+        except joblib.externals.loky.process_executor.TerminatedWorkerError as error:
+            raise MachineError("a conversion's process was killed, most likely for want of memory", hint="give --jobs 1") from error
+
+
+@contextlib.contextmanager
+def _backend(dask: str | None) -> Iterator[None]:
+    import joblib
+
+    if dask is None:
+        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+            yield
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise RequestError("--dask needs distributed, which is not installed", hint="pip install 'evit-mobile[dask]'") from error
+    try:
+        client = Client(dask, timeout="10s", set_as_default=False)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise MachineError(
+            f"the Dask scheduler {dask} cannot be reached: {first_line(error)}", hint="give its address, e.g. tcp://HOST:8786"
+        ) from error
+    with client, joblib.parallel_config(backend="dask", client=client, wait_for_workers_timeout=30):
+        yield
+
+
+#: A .tflite and its report, as ``pipeline.read_cached`` gives them.
+_File = tuple[bytes, str]
+
+
+def _convert(task: Task, limit_bytes: int, traced_bytes: int) -> tuple[Task, Made, _File | None]:
+    """Runs in a worker; whatever is wrong with a model is told and spoils no other."""
+    try:
+        made = _count(task, limit_bytes, traced_bytes)
+        if made.too_large or task.count_only:
+            return task, made, None
+        return task, *_convert_counted(task, made, limit_bytes)
+    except EvitMobileError as error:
+        return task, Made(error=str(error)), None
+    except Exception as error:  # converters raise anything
+        return task, Made(error=f"{type(error).__name__}: {first_line(error)}"), None
+
+
+def _count(task: Task, limit_bytes: int, traced_bytes: int) -> Made:
+    """What can be said before a conversion: of an ONNX file or a factory nothing."""
+    from evit_mobile.models.counting import count_needs
+    from evit_mobile.models.paper import shapes
+
+    if task.model.endswith(".onnx") or (":" in task.model and not task.model.startswith(PREFIX)):
+        if task.count_only:
+            raise RequestError(f"{task.model} cannot be counted", hint="name a registered or timm: model")
+        return Made()
+    module, channels = shapes(task.model.removesuffix(PRETRAINED), task.resolution)
+    needs = count_needs(module, task.resolution, channels)
+    made = Made(macs=needs.macs, memory_bytes=needs.memory_bytes)
+    if task.count_only or needs.memory_bytes <= min(limit_bytes, traced_bytes):
+        return made
+    if needs.memory_bytes > limit_bytes:
+        return dataclasses.replace(made, too_large=True, error=_too_much(needs.memory_bytes, limit_bytes, "may use"))
+    return dataclasses.replace(made, too_large=True, error=_too_much(needs.memory_bytes, traced_bytes, "can be converted here with"))
+
+
+def _convert_counted(task: Task, made: Made, limit_bytes: int) -> tuple[Made, _File]:
+    from converters import costs
+    from converters.inspect import inspect_model
+    from converters.tflite_graph import read_graph
+    from evit_mobile.runtimes import RUNTIMES
+
+    path = convert_cached(task.model, ConvertOptions(resolution=task.resolution))
+    graph = read_graph(path)
+    memory = costs.memory_bytes(graph)
+    made = dataclasses.replace(made, macs=made.macs or sum(costs.macs_of(op, graph) for op in graph.ops), memory_bytes=memory)
+    if memory > limit_bytes:
+        return dataclasses.replace(made, too_large=True, error=_too_much(memory, limit_bytes, "may use")), read_cached(path)
+    found = inspect_model(path, RUNTIMES["litert"], explain=False)
+    made = dataclasses.replace(
+        made, precision=found.description.precision if found.description else None, ops=found.op_total, partitions=found.partitions,
+        undelegated_ops=len(found.undelegated),
+    )  # fmt: skip
+    return made, read_cached(path)
+
+
+def _too_much(needed_bytes: int, limit_bytes: int, may: str) -> str:
+    return f"needs about {needed_bytes / 1e9:.2f} GB and {may} {limit_bytes / 1e9:.2f} GB"

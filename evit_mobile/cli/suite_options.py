@@ -1,0 +1,76 @@
+"""The options of ``bench`` that concern suites alone."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Sequence
+
+import click
+
+from evit_mobile.errors import RequestError
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+
+
+class BytesType(click.ParamType[int]):
+    """``8G``, ``512M`` or plain bytes."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)B?", str(value).strip().upper())
+        if match is None or not float(match[1]):
+            raise RequestError(f"memory size {value!r} is not a size", hint="write 8G, 512M or bytes")
+        return int(float(match[1]) * _UNITS[match[2]])
+
+
+@dataclass(frozen=True)
+class SuiteChoice:
+    """What these options say, and the devices; None takes the suite's own or what the option's help says."""
+
+    name: str
+    devices: tuple[str, ...]
+    budget_s: float | None
+    up_to: float | None
+    memory_limit_bytes: int | None
+    jobs: int | None
+    dask: str | None
+
+
+_OPTIONS = (
+    click.option("--suite", metavar="NAME|FILE.yaml", help="Measure the points of a figure; --suite list names them."),
+    click.option("--budget", "budget_s", type=click.FloatRange(1), metavar="SECONDS", help="Suite: time to measure.  [default: its own]"),
+    click.option("--up-to", type=click.FloatRange(0), metavar="X", help="Suite: leave out points beyond these tokens or this side."),
+    click.option(
+        "--memory-limit", "memory_limit_bytes", type=BytesType(), metavar="SIZE",
+        help="Suite: what a model may use, e.g. 4G.  [default: half of the device's]",
+    ),
+    click.option("--jobs", type=click.IntRange(1, 256), help="Suite: conversions at the same time.  [default: as cores and memory allow]"),
+    click.option("--dask", metavar="ADDRESS", help="Suite: convert on the Dask cluster of this scheduler, e.g. tcp://HOST:8786."),
+)  # fmt: skip
+
+
+def suite_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add them to a command, which gets them as keyword arguments."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def result_paths(out: Path | None, suite: str, devices: Sequence[str], default: list[Path]) -> list[Path]:
+    """One result file a device: ``out`` itself for one device, a file in the folder ``out`` for several, else ``default``.
+
+    Raises:
+        RequestError: there are several devices and ``out`` is no folder.
+    """
+    if out is None:
+        return default
+    if len(devices) == 1:
+        return [out]
+    if out.suffix == ".json" or out.is_file():
+        raise RequestError(f"{out} would be one file, and there are {len(devices)} devices", hint="name a folder by --out")
+    return [out / f"{suite}-{re.sub(r'[^A-Za-z0-9._]+', '-', device)}.json" for device in devices]
