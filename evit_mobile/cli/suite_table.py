@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 def print_suite(measured: Sequence[tuple[Path, ResultSet]], as_json: bool) -> None:
     """Tables and verdicts of each device, or one JSON document of all."""
     from evit_mobile.results.curves import curves, distrust
-    from evit_mobile.results.summary import caveats, rows, visible, warnings
+    from evit_mobile.results.summary import caveats, rows, warnings
     from evit_mobile.results.verdicts import verdicts
+    from evit_mobile.text import visible
 
     documents = []
     for out, results in measured:
@@ -52,7 +53,7 @@ def _print_curve(curve: Curve) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from evit_mobile.results.summary import visible
+    from evit_mobile.text import visible
 
     xs = sorted({point.x for series in curve.series for point in series.points})
     unit = f", {curve.y.unit}" if curve.y.unit else ""
@@ -88,7 +89,7 @@ def _exponent(series: Series) -> str:
 
 
 def _print_verdict(verdict: Verdict) -> None:
-    from evit_mobile.results.summary import visible
+    from evit_mobile.text import visible
 
     where = f", {verdict.setting}" if verdict.setting else ""
     click.echo(visible(f"{verdict.claim}{where}: {verdict.outcome.upper()}") + f"\n  claim: {verdict.text}")

@@ -42,7 +42,8 @@ def unmeasured(where: Place, settings: RunSettings = SETTINGS, **more: Any) -> P
 
 
 def results(points: list[Point], info: DeviceInfo, figure: str | None, along: str, **more: Any) -> ResultSet:
-    suite = Suite.model_validate({"name": "s", "title": "A suite", "figure": figure, "along": along, "sha256": "0" * 64, **more.pop("suite", {})})
+    fields = {"name": "s", "title": "A suite", "figure": figure, "along": along, "sha256": "0" * 64, **more.pop("suite", {})}
+    suite = Suite.model_validate(fields)
     return ResultSet(
         created=datetime(2026, 1, 2, tzinfo=UTC), command=("evit-mobile",), components=(Component(name="litert", version="2.1.2"),),
         device=info, points=tuple(points), suite=suite, **more,
