@@ -12,19 +12,28 @@ from evit_mobile.cli.options import force_option, progress
 @click.command("report")
 @click.argument("files", nargs=-1, required=True, metavar="RESULTS.json...", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="The page to write.  [default: report.html beside the first result file]")
+@click.option(
+    "--export", "folder", metavar="DIR", type=click.Path(path_type=Path),
+    help="Write every chart as PNG, SVG and CSV here; no page then, unless --out asks for one.",
+)  # fmt: skip
 @force_option
-def command(files: tuple[Path, ...], out: Path | None, force: bool) -> None:
-    """Make one self-contained HTML page from result files."""
+def command(files: tuple[Path, ...], out: Path | None, folder: Path | None, force: bool) -> None:
+    """Make one self-contained HTML page from result files, or their charts as files."""
     from evit_mobile.files import check_output, whole_file
+    from evit_mobile.results.export import export
     from evit_mobile.results.record import load
     from evit_mobile.results.report import render
 
-    if out is None:
+    if out is None and folder is None:
         out = files[0].with_name("report.html")
     results = [(path.name, load(path)) for path in files]
-    check_output(out, force=force)
+    if out is not None:
+        check_output(out, force=force)
     with progress("drawing"):
-        page = render(results)
-    with whole_file(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    click.echo(str(out))
+        exported = export(results, folder, force=force) if folder is not None else []
+        if out is not None:
+            page = render(results)
+            with whole_file(out) as temporary:
+                temporary.write_text(page, encoding="utf-8")
+    for path in (*exported, *filter(None, [out])):
+        click.echo(str(path))

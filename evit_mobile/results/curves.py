@@ -11,7 +11,7 @@ from typing import Iterable, Sequence
 from evit_mobile.results.claims import RatioCheck, claims_of
 from evit_mobile.results.record import Along, Point, ResultSet, RunSettings
 from evit_mobile.results.stats import Growth, Interval, growth, instability, paired_ratio, summarise
-from evit_mobile.results.summary import caveats, scale, title, unit
+from evit_mobile.results.summary import axis_title, caveats, scale, unit
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _measured(results: ResultSet) -> Curve:
     known = [{point.x for point in points if point.value is not None} for points in drawn.values()]
     common = set.intersection(*filter(None, known)) if any(known) else set()
     found = [Series(name, points, _growth(points, common) if kind != "top1" else None) for name, points in drawn.items()]
-    axis = Axis(title(quantity), unit(quantity))
+    axis = Axis(axis_title(results, quantity), unit(quantity))
     return Curve(f"{results.suite.name}-{quantity.partition('_')[0]}", results.suite.title, _ALONG[kind], axis, tuple(found))
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
-from typing import Sequence
+from typing import Any, Sequence
 
-from evit_mobile.results.plot import LIGHT, Theme
+from evit_mobile.results.plot import LIGHT, Theme, picture
 
 #: A part below this share of the whole is drawn without its name.
 LEAST_NAMED = 0.02
@@ -20,15 +19,9 @@ def stacked_bar(parts: Sequence[tuple[str, float]], title: str, unit: str, theme
         parts: name and amount; at least one amount is positive.
         unit: what the amounts are, for the axis.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    style = {"svg.fonttype": "none", "svg.hashsalt": "evit-mobile", "font.size": 8, "text.parse_math": False,
-             "text.color": theme.ink, "figure.facecolor": theme.paper, "axes.facecolor": theme.paper,
-             "xtick.color": theme.ink, "axes.labelcolor": theme.ink}  # fmt: skip
     whole = sum(amount for _, amount in parts if amount > 0)
-    with matplotlib.rc_context(style):
-        figure = Figure(figsize=(7.2, 0.9 + 0.2 * len(parts)), layout="constrained")
+
+    def draw(figure: Any) -> None:
         axes = figure.subplots()
         start = 0.0
         for row, (name, amount) in enumerate(parts):
@@ -43,6 +36,5 @@ def stacked_bar(parts: Sequence[tuple[str, float]], title: str, unit: str, theme
             start += size
         axes.set(yticks=[], xlim=(0, whole), xlabel=unit, title=title)
         axes.spines[["left", "right", "top"]].set_visible(False)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
+
+    return picture(draw, (7.2, 0.9 + 0.2 * len(parts)), theme, "svg", font_size=8).decode()

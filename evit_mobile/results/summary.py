@@ -74,12 +74,13 @@ def warnings(table: Sequence[Row]) -> list[str]:
 
 def warnings_of(point: Point) -> tuple[str, ...]:
     """Why a point has no figures, or what speaks against trusting them."""
-    found = [point.error] if point.error else []
+    found = [f"{point.limit}: {point.error}" if point.limit else point.error] if point.error else []
     if not point.rounds:
         return tuple(found)
     if len(point.rounds) < point.settings.rounds:
         found.append(f"stopped after {len(point.rounds)} of {point.settings.rounds} rounds")
-    if len(point.rounds) < MIN_ROUNDS:
+    # Instruction counts repeat, and need no interval.
+    if len(point.rounds) < MIN_ROUNDS and point.quantity != "instructions":
         found.append(f"fewer than {MIN_ROUNDS} rounds give no 95% interval")
     mask = point.rounds[0].cores_mask
     cores = int(mask, 16).bit_count() if mask is not None else point.settings.threads
@@ -89,6 +90,20 @@ def warnings_of(point: Point) -> tuple[str, ...]:
     if reason is not None:
         found.append(f"unstable: {reason}")
     return tuple(found)
+
+
+def measured(results: ResultSet) -> str:
+    """What was measured on what, in words: ``Latency on SM8150``, ``Instructions per inference, emulated Cortex-A76``."""
+    quantity = next((point.quantity for point in results.points if point.quantity), None)
+    if quantity is None:
+        return f"Nothing measured on {results.device.soc}"
+    emulated = "emulated " if results.device.emulated else ""
+    return f"{title(quantity)}, {emulated}{results.device.soc}" if emulated else f"{title(quantity)} on {results.device.soc}"
+
+
+def axis_title(results: ResultSet, quantity: Quantity) -> str:
+    """What the quantity is called beside an axis: never an emulated count without saying so."""
+    return title(quantity) if quantity == "latency_us" else measured(results)
 
 
 def verdict_of(quantity: Quantity, ratio: float) -> str:
