@@ -118,7 +118,7 @@ def prepare(progress: Callable[[str], None] = lambda text: None) -> EmulatorRoot
         parts.ensure(folder / f"litert-{release}", lock.read_text(), functools.partial(_fetch_litert, lock=lock))
         libraries[release] = folder / f"litert-{release}" / "libLiteRt.so"
     progress("runner and instruction counter")
-    sources = " ".join(sha256_of(_SOURCES / name) for name in ("runner.c", "litert_api.h", "icount.c"))
+    sources = " ".join(sha256_of(_SOURCES / name) for name in ("runner.c", "litert_api.h", "profiler.h", "icount.c"))
     parts.ensure(folder / "programs", f"{sources} qemu {version}", lambda place: _build_programs(place, version))
     programs = folder / "programs"
     return EmulatorRoot(folder / "root", programs / "runner", programs / "icount.so", qemu, libraries, version, codename)

@@ -4,7 +4,7 @@
  * their own, in 2.3 they travel as a TOML text and a model is created in an environment. See litert_api.h.
  *
  * Flags as benchmark_model's, with its defaults: --graph --num_threads --num_runs --warmup_runs --min_secs --warmup_min_secs
- * --max_secs. Beyond them:
+ * --max_secs, and --enable_op_profiling with --op_profiling_output_mode=csv and --op_profiling_output_file (profiler.h). Beyond them:
  *   --litert_lib=PATH         the library (default libLiteRt.so, found by the dynamic loader)
  *   --input_files=A,B,...     raw bytes for the inputs, in order of the signature; else seeded noise in [0, 1)
  *   --output_files=A,B,...    where the outputs' raw bytes go after the last run
@@ -80,10 +80,10 @@ static const char *flag(const char *name, const char *otherwise)
 }
 
 static struct {
-    const char *graph, *library, *input_files, *output_files;
+    const char *graph, *library, *input_files, *output_files, *profile;
     int threads, runs, warmup_runs;
     double min_secs, warmup_min_secs, max_secs;
-    bool describe;
+    bool describe, profiling;
 } flags;
 
 static void read_flags(int count, char **values)
@@ -100,6 +100,8 @@ static void read_flags(int count, char **values)
     flags.min_secs = atof(flag("min_secs", "1"));
     flags.warmup_min_secs = atof(flag("warmup_min_secs", "0.5"));
     flags.max_secs = atof(flag("max_secs", "150"));
+    flags.profiling = !strcmp(flag("enable_op_profiling", "false"), "true") && !strcmp(flag("op_profiling_output_mode", "stdout"), "csv");
+    flags.profile = flag("op_profiling_output_file", "");
     flags.describe = !strcmp(flag("describe", "false"), "true");
     bool all_known = true;
     for (int i = 1; i < count && i < 256; i++)
@@ -150,6 +152,8 @@ static void load_library(void)
     }
 }
 
+#include "profiler.h"
+
 static Handle cpu_options(void)
 {
     Handle options, opaque, cpu;
@@ -166,6 +170,8 @@ static Handle cpu_options(void)
         CHECK(LiteRtCreateOpaqueOptions("xnnpack", strdup(toml), free, &opaque));
     }
     CHECK(LiteRtAddOpaqueOptions(options, opaque));
+    if (flags.profiling)
+        enable_profiler(options);
     return options;
 }
 
@@ -394,6 +400,8 @@ int main(int count, char **values)
     measure(flags.runs, flags.min_secs, true, &first, &mean);
     for (size_t i = 0; i < model.output_count; i++)
         save_output(i);
+    if (flags.profiling)
+        write_profile(flags.profile, flags.runs > 0 ? flags.runs : 1);
     printf("INFO: Inference timings in us: Init: %lld, First inference: %lld, Warmup (avg): %g, Inference (avg): %g\n", init,
            (long long)(flags.warmup_runs > 0 ? first_warmup : first), warmup_mean, mean);
     printf("INFO: Memory footprint delta from the start of the tool (MB): init=%g overall=%g\n", init_mb, peak_mb() - start_mb);

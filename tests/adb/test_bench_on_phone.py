@@ -11,6 +11,7 @@ import pytest
 
 from android_bench.binaries import RELEASE
 from android_bench.emulator.root import EmulatorRoot
+from android_bench.store import remote
 from evit_mobile.results.record import load
 from evit_mobile.weights import sha256_of
 from tests.adb.conftest import Ended
@@ -74,11 +75,33 @@ def test_cores_are_those_asked_for(make_phone: Callable[..., VirtualPhone], benc
     assert ended.code == 2 and "no prime cores (it has big (0x2), little (0x1))" in ended.err
 
 
-def test_a_program_without_a_profiler(phone: VirtualPhone, bench: Callable[..., Ended], tmp_path: Path) -> None:
-    """The lane's own runner has none; what was measured stands."""
-    ended = bench(phone, "--profile")
+def test_a_program_without_a_profiler(
+    phone: VirtualPhone, bench: Callable[..., Ended], compiled: Callable[[str], Path], system: EmulatorRoot, tmp_path: Path
+) -> None:
+    """What was measured stands."""
+    assert bench(phone).code == 0  # brings the runner there
+    warning = "WARN: Unconsumed cmdline flags: --enable_op_profiling=true"
+    older = compiled(
+        'for (int i = 1; i < count; i++) if (!strncmp(values[i], "--enable_op_profiling", 21)) '
+        f'{{ puts("{warning}"); fflush(stdout); }} execv("{remote(system.runner)}", values); return 127;'
+    )
+    ended = bench(phone, "--profile", "--benchmark-binary", older)
     assert ended.code == 3 and "no op profile: this build of benchmark_model does not know --enable_op_profiling=true" in ended.err
     assert len(load(tmp_path / "r.json").points[0].rounds) == 1
+
+
+def test_profile(phone: VirtualPhone, bench: Callable[..., Ended], gathering_tflite: Path, tmp_path: Path) -> None:
+    """LiteRT's own profiler: time by op, and of what stayed outside the delegate the reason that inspect finds."""
+    ended = bench(phone, "--profile", model=gathering_tflite)
+    assert ended.code == 0, ended.err
+    [point] = load(tmp_path / "r.json").points
+    assert [(op.op.split(" ")[0], op.partition) for op in point.profile] == [("Convolution", 0), ("GATHER", None), ("Convolution", 1)]
+    assert all(op.mean_us > 0 for op in point.profile)
+    assert "1 x GATHER  outside the delegate: litert does not delegate this GATHER (float32, rank 4)" in ended.out
+    found = json.loads(bench(phone, "--profile", "--json", model=gathering_tflite).out)["points"][0]["profile_by_type"]
+    assert {(row["op"].split(" ")[0], row["nodes"], row["delegated"]) for row in found} == {("Convolution", 2, True), ("GATHER", 1, False)}
+    assert sum(row["share"] for row in found) == pytest.approx(1)
+    assert not (phone.data / FOLDER / "profile.csv").exists()
 
 
 def test_the_officials_own_words(phone: VirtualPhone, bench: Callable[..., Ended], replaying: Callable[..., Path], tmp_path: Path) -> None:
@@ -91,13 +114,14 @@ def test_the_officials_own_words(phone: VirtualPhone, bench: Callable[..., Ended
     assert not (phone.data / FOLDER / "result.pb").exists()
 
 
-def test_profile(phone: VirtualPhone, bench: Callable[..., Ended], replaying: Callable[..., Path], tmp_path: Path) -> None:
+def test_profile_of_the_official_program(
+    phone: VirtualPhone, bench: Callable[..., Ended], replaying: Callable[..., Path], tmp_path: Path
+) -> None:
     ended = bench(phone, "--profile", "--benchmark-binary", replaying("03_prof_csv_file_m3"))
     assert ended.code == 0, ended.err
     [point] = load(tmp_path / "r.json").points
     assert len(point.profile) == 66 and len(point.rounds) == 1
     assert "0.157 ms under the profiler" in ended.out and "35 x Fully Connected (NC, F32) GEMM" in ended.out
-    assert not (phone.data / FOLDER / "profile.csv").exists()
 
 
 def test_the_bare_command(
