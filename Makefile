@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 export PATH := $(PATH):$(CURDIR)/.uv/bin
 SETUP := setup.cfg constraints.txt pyproject.toml .python-version
 
-.PHONY: help install demo test test-all check format bench emulator check-budget constraints clean
+.PHONY: help install demo test test-all check format bench bench-peers emulator check-budget constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ format: $(VENV)/.installed-dev ## sort imports and format
 bench: $(VENV)/.installed ## bench base-r224 on this machine
 	$(BIN)/evit-mobile bench --device host --model base-r224
 
+bench-peers: $(VENV)/.installed-test build/peers/venv/.installed ## latency of ours beside other converters' models, into the README
+	$(BIN)/python -m benchmarks.peers.compare --readme
+
 emulator: $(VENV)/.installed ## set up the emulated Arm64 processors
 	$(BIN)/evit-mobile emulator setup
 
@@ -56,6 +59,12 @@ constraints: $(UV) ## resolve the tested set of versions anew
 
 clean: ## remove the environment and what was built
 	rm -rf $(VENV) .uv build dist *.egg-info .mypy_cache .pytest_cache .import_linter_cache
+
+build/peers/venv/.installed: $(BIN)/python benchmarks/peers/requirements.txt
+	@mkdir -p build/peers
+	@$(UV) venv -q --allow-existing -p $(BIN)/python build/peers/venv
+	@$(UV) pip install -q -p build/peers/venv -r benchmarks/peers/requirements.txt
+	@touch $@
 
 .uv/bin/uv:
 	@command -v python3 >/dev/null || { echo "error: no python3 on PATH; install Python 3.12 or 3.13, or uv" >&2; exit 4; }

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Iterator
 
+from converters.attention_ranges import attention_ranges
+from converters.attention_ranges import warnings as range_warnings
 from converters.calibration import fingerprint
 from converters.precision import InPrecision, check_precision, in_precision
 from converters.source import Source, load_source
@@ -69,6 +71,7 @@ class ConversionReport:
     tflite_ops: dict[str, int]
     passes: list[dict[str, Any]]
     plan: list[dict[str, Any]]
+    attention: list[dict[str, Any]]
     warnings: list[str]
     versions: dict[str, str]
     seconds: dict[str, float] = field(default_factory=dict)
@@ -148,6 +151,8 @@ def _convert(model: str, out: Path, options: ConvertOptions, keep_onnx: Path | N
                 onnx.save(graph, temporary)
         with _timed(seconds, "lower"):
             content = lowering.lower(graph)
+    with _timed(seconds, "ranges"):
+        ranges = attention_ranges(graph, source.preprocessing)
     with _timed(seconds, "quantise"):
         made = in_precision(content, source, options)
     with _timed(seconds, "write"):
@@ -161,8 +166,8 @@ def _convert(model: str, out: Path, options: ConvertOptions, keep_onnx: Path | N
         model=model, out=str(out), resolution=description.resolution, precision=options.precision, cached=False,
         sha256=hashlib.sha256(content).hexdigest(), bytes_onnx=stock.ByteSize(), bytes_tflite=len(content),
         onnx_ops_before=_onnx_ops(stock), onnx_ops_after=_onnx_ops(graph), tflite_ops=_tflite_ops(content), passes=passes,
-        plan=[item.to_json() for item in made.plan], warnings=_warnings(source) + made.warnings, versions=description.versions,
-        seconds=seconds,
+        plan=[item.to_json() for item in made.plan], attention=[dataclasses.asdict(item) for item in ranges],
+        warnings=_warnings(source) + range_warnings(ranges) + made.warnings, versions=description.versions, seconds=seconds,
     )  # fmt: skip
 
 

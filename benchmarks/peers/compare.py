@@ -1,5 +1,7 @@
 """Ours, stock onnx2tf and litert-torch: the same weights, counted and timed side by side. ``make bench-peers`` runs it.
 
+``--python`` names the interpreter of an environment with ``requirements.txt``, which litert-torch needs for itself.
+
 For each row and runtime the three models are open at once and run in turn, in an order that is drawn anew each round; a ratio is the
 median over rounds of paired ratios, with its 95 % interval (``evit_mobile.results.stats``). The fastest other converter of a row is the
 peer that we are held to. Latencies are this machine's: trust the ratios.
@@ -19,10 +21,12 @@ from pathlib import Path
 
 import click
 import numpy as np
+from scipy.stats import gmean
 
-from android_bench.host import open_device
 from android_bench.device import DeviceOptions
+from android_bench.host import open_device
 from benchmarks.peers.networks import ROWS, Row
+from benchmarks.readme import update_readme
 from converters.inspect import inspect_model
 from converters.pipeline import ConvertOptions, convert
 from evit_mobile.results.stats import paired_ratio, summarise
@@ -33,7 +37,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CONVERTERS = ("ours", "onnx2tf", "litert-torch")
 RUNTIME_NAMES = ("litert", "litert-latest")
 #: One round of a model takes about this long, and at least one inference.
-ROUND_SECONDS = 0.4
+ROUND_SECONDS = 0.25
+#: Rows of at least this many pixels a side count in the geometric mean: below, attention is a small part.
+LARGE_SIDE = 512
 
 
 @dataclass
@@ -52,6 +58,10 @@ class Result:
     ratio: float
     low: float
     high: float
+
+    @property
+    def cells(self) -> str:
+        return f"{self.ratio:.3f} ({self.low:.3f}–{self.high:.3f})"
 
 
 def make(row: Row, converter: str, folder: Path, python: Path) -> tuple[Path, float]:
@@ -103,8 +113,30 @@ def results_of(row: Row, folder: Path, python: Path, rounds: int) -> Iterator[Re
             )  # fmt: skip
 
 
+def best_peers(results: list[Result]) -> list[tuple[Result, Result]]:
+    """(ours, the fastest other) for each row on each runtime."""
+    pairs = []
+    for ours in (item for item in results if item.converter == "ours"):
+        peers = [item for item in results if (item.row, item.runtime) == (ours.row, ours.runtime) and item is not ours]
+        pairs.append((ours, min(peers, key=lambda item: item.median_ms)))
+    return pairs
+
+
+def geometric_means(results: list[Result]) -> dict[str, float]:
+    """Of the ratios to the best peer over the rows at ``LARGE_SIDE`` and above, by runtime."""
+    large = {
+        row.title for row in ROWS if min(Resolution.parse(row.resolution).height, Resolution.parse(row.resolution).width) >= LARGE_SIDE
+    }
+    means = {}
+    for name in RUNTIME_NAMES:
+        ratios = [peer.ratio for ours, peer in best_peers(results) if ours.runtime == name and ours.row in large]
+        if ratios:
+            means[name] = float(gmean(ratios))
+    return means
+
+
 def table(results: list[Result], machine: str) -> str:
-    """Markdown."""
+    """Markdown: every converter."""
     lines = [
         f"Measured on {machine}; one thread, fp32. Ratio: ours / this converter, 95 % interval over rounds; below 1 ours is faster.",
         "",
@@ -112,34 +144,63 @@ def table(results: list[Result], machine: str) -> str:
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for item in results:
-        ratio = "" if item.converter == "ours" else f"{item.ratio:.3f} ({item.low:.3f}–{item.high:.3f})"
+        ratio = "" if item.converter == "ours" else item.cells
         lines.append(
             f"| {item.row} | {item.runtime} | {item.converter} | {item.megabytes} | {item.seconds} | {item.ops} | {item.partitions} "
             f"| {item.undelegated} | {item.median_ms:.2f} | {ratio} |"
         )
+    means = ", ".join(f"{mean:.3f} on {name}" for name, mean in geometric_means(results).items())
+    return "\n".join(lines) + f"\n\nGeometric mean of ours / the best peer over the rows at {LARGE_SIDE} and above: {means}.\n"
+
+
+def summary(results: list[Result], machine: str) -> str:
+    """Markdown: ours beside the best peer of each row."""
+    lines = [
+        f"Latency, fp32, one thread, all converters in turn in one process, on {machine}. Ratio: ours / the fastest other converter",
+        "of the row, with its 95 % interval; below 1 ours is faster. [All figures](benchmarks/results/peers.md).",
+        "",
+        "| network | runtime | ours: partitions, ops outside | ms | best other | partitions, ops outside | ratio |",
+        "| --- | --- | --- | ---: | --- | --- | --- |",
+    ]
+    for ours, peer in best_peers(results):
+        lines.append(
+            f"| {ours.row} | {ours.runtime} | {ours.partitions}, {ours.undelegated} | {ours.median_ms:.1f} | {peer.converter} "
+            f"| {peer.partitions}, {peer.undelegated} | {peer.cells} |"
+        )
     return "\n".join(lines) + "\n"
+
+
+def machine_name() -> str:
+    """The processor with its instruction set, the day, and the runtimes."""
+    info = open_device("", DeviceOptions()).describe()
+    versions = ", ".join(f"{name}: {RUNTIMES[name].version()}" for name in RUNTIME_NAMES)
+    return f"{info.soc} ({', '.join(info.instruction_sets)}), {time.strftime('%Y-%m-%d')}; {versions}"
 
 
 @click.command()
 @click.option("--python", type=click.Path(path_type=Path), default=ROOT / "build/peers/venv/bin/python", help="litert-torch's interpreter.")
-@click.option("--rounds", default=15)
+@click.option("--rounds", default=31, show_default=True)
 @click.option("--only", multiple=True, help="Titles of rows.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks/results/peers.md")
-def main(python: Path, rounds: int, only: tuple[str, ...], out: Path) -> None:
+@click.option("--readme/--no-readme", default=False, help="Write the summary into the README, too.")
+def main(python: Path, rounds: int, only: tuple[str, ...], out: Path, readme: bool) -> None:
     """Convert, measure, and write the table (.md) and its numbers (.json)."""
     folder = ROOT / "build/peers"
     folder.mkdir(parents=True, exist_ok=True)
-    info = open_device("", DeviceOptions()).describe()
-    versions = ", ".join(str(RUNTIMES[name].version()) for name in RUNTIME_NAMES)
-    machine = f"{info.soc}, {time.strftime('%Y-%m-%d')}; {versions}"
+    for name in RUNTIME_NAMES:
+        RUNTIMES[name].install()
+    machine = machine_name()
     results: list[Result] = []
     for row in ROWS:
         if only and row.title not in only:
             continue
         results.extend(results_of(row, folder, python, rounds))
-        click.echo(table(results, machine).splitlines()[-1], err=True)
         out.write_text(table(results, machine))
-        out.with_suffix(".json").write_text(json.dumps({"machine": machine, "results": [asdict(item) for item in results]}, indent=1))
+        document = {"machine": machine, "geometric_means": geometric_means(results), "results": [asdict(item) for item in results]}
+        out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+    if readme:
+        update_readme("peers", summary(results, machine))
+    click.echo(table(results, machine))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from converters.passes.linear_attention import ATTENTION_FORMS, LinearAttention
 from converters.passes.pooled_projection import PooledProjection
 from converters.passes.sink_scales import SinkScales
 from converters.passes.softmax import NoSoftmax
+from converters.passes.spatial_mean import SpatialMean
 from converters.passes.split_projections import SplitProjections
 from evit_mobile.errors import EvitMobileError, MachineError
 from evit_mobile.specs import Target
@@ -37,6 +38,7 @@ def ordered_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         LinearAttention(attention_form),
         SplitProjections(),  # after the attention, which splits the projections of what it takes itself
         HardSigmoid(),
+        SpatialMean(),
         HardSwish(),
         PooledProjection(),
         SinkScales(),  # after the three that leave a factor, or the convolution that can take one

@@ -69,7 +69,7 @@ class Emitter:
     def __init__(self, graph: ir.Graph, anchor: ir.Node, prefix: str) -> None:
         self._graph = graph
         self._anchor = anchor
-        self._prefix = prefix
+        self.prefix = prefix
         self._uses: Counter[str] = Counter()
 
     def constant(self, name: str, array: Array) -> ir.Value:
@@ -124,7 +124,7 @@ class Emitter:
     def _fresh(self, name: str) -> str:
         """``prefix/name``, numbered from the second time on."""
         self._uses[name] += 1
-        return f"{self._prefix}/{name}" + (f"_{self._uses[name]}" if self._uses[name] > 1 else "")
+        return f"{self.prefix}/{name}" + (f"_{self._uses[name]}" if self._uses[name] > 1 else "")
 
 
 def replace_value(old: ir.Value, new: ir.Value) -> None:

@@ -34,15 +34,6 @@ pytestmark = pytest.mark.timeout(900)  # the first use of a runtime downloads an
 ZOO = ("timm:efficientvit_b0", "timm:mobilenetv3_large_100", "timm:efficientnet_b0")
 
 
-#: Model -> the inputs on which its fp32 error is known to be above the bound, and why. All its other inputs are judged as ever.
-#: Measured in the model without XNNPACK: its first MEAN, over 112x112, is off from the exact mean of its own input by 1e-4 on every flat
-#: image (zeros, ones, black, white, hot_pixel) and by 1e-6 on noise and the photograph. On these two it grows to 3.5e-4 at the logits, on
-#: the other flat ones it stays below the bound. It does so with our passes and without; ONNX Runtime is at 1e-5.
-KNOWN = {
-    "timm:efficientnet_b0": ({"black", "hot_pixel"}, "TFLite's MEAN is inexact over large flat maps, and this model amplifies it")
-}
-
-
 @dataclass(frozen=True)
 class Case:
     """A model as it is converted for the matrix; ``resolution`` None is the model's own."""
@@ -132,9 +123,6 @@ def test_parity(
     })  # fmt: skip
     assert state["error"] is None
     assert {row["input"] for row in rows} == set(report["inputs"])
-    known, reason = KNOWN.get(case.model, (set(), ""))
     for row in rows:
         said = f"{row['input']}, {row['output']}: {row['failure'] or row['relative_error']}, allowed {report['bound']}"
-        assert row["passed"] or row["input"] in known, said
-    if not passed:
-        pytest.xfail(reason)
+        assert row["passed"], said

@@ -29,6 +29,9 @@ from converters.passes.graph import Array, Emitter, shape_of
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+#: Metadata of the nodes that give Σφ(k) and the denominator: ``BLOCK ROLE``, the block being the name of the division that was replaced.
+ROLE, KEY_SUM, DENOMINATOR = "evit_mobile.attention", "key-sum", "denominator"
+
 _NHWC = (0, 2, 3, 1)
 _NCHW = (0, 3, 1, 2)
 
@@ -173,7 +176,7 @@ def _gram_state(o: Operands, *, transposed: bool) -> tuple[ir.Value, ir.Value]:
         k = emit.op("MatMul", "k_product", product, [1, h * dk, n])
         k = emit.op("Add", "k_biased", [k, emit.constant("k_bias", o.key.bias[None, :, None])], [1, h * dk, n])
         k = emit.op("Relu", "k", [k], [1, h * dk, n])
-    sums = emit.reshape("k_sum", emit.reduce("ReduceSum", "k_sum_flat", k, 2), [h, dk, 1])
+    sums = emit.reshape("k_sum", _marked(o, KEY_SUM, emit.reduce("ReduceSum", "k_sum_flat", k, 2)), [h, dk, 1])
     gram = emit.reshape("gram", emit.op("MatMul", "gram_flat", [k, x], [1, h * dk, inputs]), [h, dk, inputs])
     weight = o.value.weight.reshape(h, dv, inputs).transpose(0, 2, 1)
     state = emit.op("MatMul", "kv_weighted", [gram, emit.constant("v_weight", weight)], [h, dk, dv])
@@ -192,7 +195,7 @@ def _head_major(o: Operands, name: str, value: ir.Value | None, width: int) -> i
 
 def _sum_over_tokens(o: Operands, k: ir.Value) -> ir.Value:
     """Σφ(k) [h, dₖ, 1] from [h, dₖ, N]."""
-    return o.emit.reduce("ReduceSum", "k_sum", k, 2)
+    return _marked(o, KEY_SUM, o.emit.reduce("ReduceSum", "k_sum", k, 2))
 
 
 def _scaled(o: Operands, state: ir.Value) -> ir.Value:
@@ -209,9 +212,16 @@ def _guarded(o: Operands, denominator: ir.Value) -> ir.Value:
     shape = shape_of(denominator)
     assert shape is not None
     if o.epsilon == 0.0:
-        return denominator
+        return _marked(o, DENOMINATOR, denominator)
     epsilon = o.emit.constant("epsilon", np.array([o.epsilon], np.float32))
-    if o.epsilon_is_floor:
-        # onnx2tf 2.6.7 takes max(x, c) for a ReLU where |c| <= 1e-6, which makes 0/0 of a zero query; it looks at the second operand.
-        return o.emit.op("Max", "denominator_guarded", [epsilon, denominator], shape)
-    return o.emit.op("Add", "denominator_guarded", [denominator, epsilon], shape)
+    # onnx2tf 2.6.7 takes max(x, c) for a ReLU where |c| <= 1e-6, which makes 0/0 of a zero query; it looks at the second operand.
+    op_type, operands = ("Max", [epsilon, denominator]) if o.epsilon_is_floor else ("Add", [denominator, epsilon])
+    return _marked(o, DENOMINATOR, o.emit.op(op_type, "denominator_guarded", operands, shape))
+
+
+def _marked(o: Operands, role: str, value: ir.Value) -> ir.Value:
+    """``value``, its node saying what it is to the attention, so that its range can be looked up."""
+    node = value.producer()
+    assert node is not None
+    node.metadata_props[ROLE] = f"{o.emit.prefix} {role}"
+    return value

@@ -6,6 +6,7 @@ The op counts are part of the test: an update of the converter or of the runtime
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,9 @@ from torch import Tensor, nn
 
 from converters.lower import Lowering
 from converters.parity import as_nchw
-from converters.passes import ATTENTION_FORMS
 from converters.partitions import read_partitioning
-from converters.pipeline import ConvertOptions, convert_cached
-from evit_mobile.runtimes import RUNTIMES
+from converters.passes import ATTENTION_FORMS
+from evit_mobile.runtimes import RUNTIMES, Runtime
 from evit_mobile.specs import Resolution
 from tests.converters.passes.attention_graphs import Attention, Shape, export, noise, relative_error, rewrite, seeded
 
@@ -39,17 +39,15 @@ MODELS = [
     ("timm:mobilenetv3_large_100", None, 172),
     ("timm:efficientnet_b0", None, 245),
 ]
-QUICK = {("base-r192", None), ("timm:efficientvit_b0", "224"), ("timm:mobilenetv3_large_100", None)}
 
 
-def _marked(entry: tuple[str, str | None, int]) -> object:
-    return pytest.param(*entry, marks=[] if entry[:2] in QUICK else [pytest.mark.slow], id=f"{entry[0]}-{entry[1]}")
-
-
-@pytest.mark.parametrize(("name", "resolution", "count"), [_marked(entry) for entry in MODELS])
-def test_one_partition(name: str, resolution: str | None, count: int) -> None:
-    options = ConvertOptions(resolution=None if resolution is None else Resolution.parse(resolution))
-    with LITERT.open(convert_cached(name, options)) as session:
+@pytest.mark.parametrize("runtime", ["litert", "litert-latest"])
+@pytest.mark.parametrize(("name", "resolution", "count"), MODELS)
+def test_one_partition(
+    name: str, resolution: str | None, count: int, runtime: str, converted: Callable[..., Path], installed: Callable[[str], Runtime]
+) -> None:
+    path = converted(name, resolution=None if resolution is None else Resolution.parse(resolution))
+    with installed(runtime).open(path) as session:
         parts = read_partitioning(session.ops(), [info.index for info in session.outputs])
         names = [op.name for op in session.ops() if op.name != "DELEGATE"]
     assert (parts.count, parts.undelegated) == (1, ())
