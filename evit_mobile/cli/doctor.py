@@ -14,6 +14,7 @@ import click
 
 from evit_mobile import __version__
 from evit_mobile.cli.options import json_option, print_json
+from evit_mobile.errors import MachineError
 
 #: A conversion of a 1024x2048 model needs this much.
 MEMORY_GB = 8
@@ -74,8 +75,13 @@ def _runtimes() -> list[Finding]:
 
 
 def _phone() -> Finding:
-    adb = shutil.which("adb")
-    return Finding("bench on adb:", adb is not None, adb or "no adb on PATH", "apt-get install adb, or Android's platform-tools")
+    from android_bench.adb import find_binary
+
+    try:
+        found, ok = str(find_binary()), True
+    except MachineError as error:
+        found, ok = error.message, False
+    return Finding("bench on adb:", ok, found, "apt-get install adb, or Android's platform-tools")
 
 
 def _emulator() -> Finding:

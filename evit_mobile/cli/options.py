@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
 
@@ -75,10 +77,19 @@ def table_console() -> Console:
     return found if found.is_terminal else Console(highlight=False, markup=False, width=160)
 
 
+#: Seconds between two lines of ``say`` that differ in their numbers alone.
+REPEAT_S = 10.0
+_last_said = ("", 0.0)
+
+
 def say(text: str) -> None:
-    """What is waited for, for people to read: on stderr where that is a terminal."""
-    if sys.stderr.isatty():
-        click.echo(text, err=True)
+    """What is waited for, for people to read: on stderr where that is a terminal; a wait that goes on is told every ten seconds."""
+    global _last_said
+    kind, now = re.sub(r"[\d.]+", "", text), time.monotonic()
+    if not sys.stderr.isatty() or (kind == _last_said[0] and now < _last_said[1] + REPEAT_S):
+        return
+    _last_said = (kind, now)
+    click.echo(text, err=True)
 
 
 @contextlib.contextmanager

@@ -230,29 +230,29 @@ def gathering_tflite(converted_graph: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """``compiled(statements)`` is an arm64 program whose ``main(count, values)`` they are."""
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """``compiled(statements)`` is an arm64 program whose ``main(count, values)`` they are; by another compiler, one for another ABI."""
 
-    def build(statements: str) -> Path:
+    def build(statements: str, compiler: str = "aarch64-linux-gnu-gcc") -> Path:
         folder = tmp_path_factory.mktemp("program")
         source = folder / "program.c"
         includes = "".join(f"#include <{name}.h>\n" for name in ("stdio", "string", "unistd"))
         source.write_text(f"{includes}int main(int count, char **values) {{ {statements} }}\n")
-        subprocess.run(["aarch64-linux-gnu-gcc", "-static", "-o", folder / "program", source], check=True)
+        subprocess.run([compiler, "-static", "-o", folder / "program", source], check=True)
         return folder / "program"
 
     return build
 
 
 @pytest.fixture(scope="session")
-def replaying(compiled: Callable[[str], Path]) -> Callable[..., Path]:
+def replaying(compiled: Callable[..., Path]) -> Callable[..., Path]:
     """``replaying("05_result_file_m3")`` is an arm64 program that prints what the official benchmark_model printed, and writes the files
     that it wrote then to where its flags say."""
 
     def literal(content: bytes) -> str:
         return "{" + ",".join(map(str, content)) + "}"
 
-    def build(sample: str) -> Path:
+    def build(sample: str, **options: str) -> Path:
         parts = {part: DATA / f"{sample}.{part}" for part in ("stdout", "stderr", "csv", "pb")}
         written = {"csv": "--op_profiling_output_file=", "pb": "--result_file_path="}
         code = ""
@@ -267,6 +267,6 @@ def replaying(compiled: Callable[[str], Path]) -> Callable[..., Path]:
                 code += f'fopen(values[i] + {len(flag)}, "wb"); fwrite({part}_bytes, 1, {len(content)}, file); fclose(file); }}\n'
             else:
                 code += f"fwrite({part}_bytes, 1, {len(content)}, {part});\n"
-        return compiled(f"{code} return {(DATA / f'{sample}.rc').read_text().strip()};")
+        return compiled(f"{code} return {(DATA / f'{sample}.rc').read_text().strip()};", **options)
 
     return build

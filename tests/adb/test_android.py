@@ -127,3 +127,13 @@ def test_a_shell_of_before_android_7(tmp_path: Path, end: str) -> None:
     adb.chmod(0o755)
     output = Adb(Server(adb), "R58M123").shell("echo one; echo two; exit 3")
     assert (output.stdout, output.exit_code) == ("one\ntwo\n", 3)
+
+
+def test_a_server_has_one_address_however_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock of a device goes by it."""
+    for name in ("ANDROID_ADB_SERVER_ADDRESS", "ANDROID_ADB_SERVER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    adb = Path("adb")
+    assert {Server(adb).address, Server(adb, "127.0.0.1", 5037).address, Server(adb, port=5037).address} == {"localhost:5037"}
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "5038")
+    assert Server(adb).address == Server(adb, "localhost", 5038).address != Server(adb, "lab", 5038).address

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,23 @@ def test_profile_of_the_official_program(
     [point] = load(tmp_path / "r.json").points
     assert len(point.profile) == 66 and len(point.rounds) == 1
     assert "0.157 ms under the profiler" in ended.out and "35 x Fully Connected (NC, F32) GEMM" in ended.out
+
+
+def test_android_studios_emulator(
+    make_phone: Callable[..., VirtualPhone], evit: Callable[..., Ended], bench: Callable[..., Ended], replaying: Callable[..., Path],
+    tmp_path: Path, tiny_tflite: Path,
+) -> None:  # fmt: skip
+    """On a PC it is x86_64: the program has to be, too, and none is published."""
+    phone = load_profile("snapdragon-8-gen-3")
+    abi = {"ro.product.cpu.abi": "x86_64", "ro.product.cpu.abilist": "x86_64,arm64-v8a"}
+    names = {"ro.hardware": "ranchu", "ro.soc.model": "", "ro.board.platform": "", "ro.kernel.qemu": "", "ro.boot.qemu": ""}
+    emulator = make_phone(replace(phone, properties={**phone.properties, **abi, **names}))
+    ended = evit("bench", "--device", f"adb:{emulator.serial}", tiny_tflite, "--out", tmp_path / "r.json")
+    assert ended.code == 2 and "no benchmark_model is published for x86_64" in ended.err and "--benchmark-binary PATH" in ended.err
+    ended = bench(emulator, "--benchmark-binary", replaying("01_default_m3", compiler="gcc"))
+    assert ended.code == 0 and "Emulated: " in ended.out, ended.err
+    device = load(tmp_path / "r.json").device
+    assert (device.abi, device.emulated) == ("x86_64", True)
 
 
 def test_the_bare_command(
