@@ -142,25 +142,49 @@ def test_android_studios_emulator(
     assert (device.abi, device.emulated) == ("x86_64", True)
 
 
-def test_the_bare_command(
-    phone: VirtualPhone, evit: Callable[..., Ended], system: EmulatorRoot, served: Callable[[Path], str], tmp_path: Path,
-    tiny_tflite: Path, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    """The program is fetched for the phone's ABI from where the publisher's files are, once, and its hash is in the result. The model is
-    small here; what no --model means is tested on the host."""
+@pytest.fixture
+def mirror(system: EmulatorRoot, served: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the lane's runner under the publisher's names; it is where the program is fetched from. Results go to tmp_path."""
     place = tmp_path / "mirror" / RELEASE / "android_arm64"
     place.mkdir(parents=True)
     shutil.copy(system.runner, place / "benchmark_model")
     monkeypatch.setenv("EVIT_MOBILE_BINARIES", served(tmp_path / "mirror"))
     monkeypatch.chdir(tmp_path)
+    return tmp_path / "mirror"
+
+
+def test_the_program_is_fetched_once(
+    phone: VirtualPhone, evit: Callable[..., Ended], system: EmulatorRoot, mirror: Path, tmp_path: Path, tiny_tflite: Path
+) -> None:
+    """For the phone's ABI, and its hash is in the result."""
     for _ in range(2):
         ended = evit("bench", "--device", f"adb:{phone.serial}", tiny_tflite, "--rounds", 1)
         assert ended.code == 0, ended.err
-        shutil.rmtree(tmp_path / "mirror", ignore_errors=True)
+        shutil.rmtree(mirror, ignore_errors=True)
     first, second = sorted((tmp_path / "results").iterdir())
     program = next(component for component in load(first).components if component.name == "benchmark_model")
     assert (program.version, program.sha256) == (RELEASE, sha256_of(system.runner))
     assert load(second).components == load(first).components
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_bare_command(phone: VirtualPhone, evit: Callable[..., Ended], mirror: Path, tmp_path: Path) -> None:
+    """As a new user types it: base-r224, ten rounds. Minutes, since the phone is emulated."""
+    device = ("--device", f"adb:{phone.serial}")
+    ended = evit("bench", *device)
+    assert ended.code == 0, ended.err
+    [result] = (tmp_path / "results").iterdir()
+    [point] = load(result).points
+    assert point.name == "base-r224" and len(point.rounds) == 10 and sum(entry.printed_latency.count for entry in point.rounds) >= 50
+    first = {path.name: path.stat().st_mtime_ns for path in (phone.data / FOLDER).iterdir()}
+    both = ("--model", "base-r192", "--model", "base-r224", "--rounds", 2, "--runs", 2)
+    assert evit("bench", *device, *both, "--out", "both.json").code == 0
+    assert [(point.name, len(point.rounds)) for point in load(tmp_path / "both.json").points] == [("base-r192", 2), ("base-r224", 2)]
+    second = {path.name: path.stat().st_mtime_ns for path in (phone.data / FOLDER).iterdir()}
+    assert len(second) == 3 and first.items() <= second.items()
+    assert evit("bench", *device, "--rounds", 1, "--runs", 1, "--clean", "--out", "clean.json").code == 0
+    assert list(phone.data.iterdir()) == []
 
 
 def test_devices(make_phone: Callable[..., VirtualPhone], evit: Callable[..., Ended], adb_lane: object) -> None:

@@ -38,6 +38,7 @@ def await_that(condition: Callable[[], bool], process: subprocess.Popen[str]) ->
         time.sleep(0.0005)
 
 
+@pytest.mark.parametrize("adb_lane", ["distribution", "google"], indirect=True)
 def test_ctrl_c(phone: VirtualPhone, start: Start, tiny_tflite: Path, tmp_path: Path) -> None:
     out = tmp_path / "r.json"
     process = start(phone, tiny_tflite, "--rounds", 50, "--out", out, "--fixed-performance")
