@@ -7,11 +7,12 @@ The networks are the paper's with the same blocks, neck and heads, only narrower
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evit_mobile.images import normalise
 from evit_mobile.models.registry import WHOLE_IMAGE, register_model
 from evit_mobile.specs import Resolution
 
@@ -68,6 +69,16 @@ def _shape(canvas: object, kind: int, box: tuple[int, int, int, int], fill: obje
         canvas.rectangle((x0, y0, x1, y1), fill=fill)  # type: ignore[attr-defined]
     else:
         canvas.polygon([((x0 + x1) // 2, y0), (x0, y1), (x1, y1)], fill=fill)  # type: ignore[attr-defined]
+
+
+def inputs(drawing: Drawing) -> NDArray[np.float32]:
+    """[1, SIDE, SIDE, 3], NHWC, normalised as the models want."""
+    return normalise(np.asarray(drawing.image, np.float32)[np.newaxis] / 255, WHOLE_IMAGE)
+
+
+def calibration(count: int = 64) -> Iterator[NDArray[np.float32]]:
+    """Model inputs for calibration: of the drawings that training may see."""
+    return (inputs(draw(seed)) for seed in range(count))
 
 
 def _config() -> object:
