@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from evit_mobile.results.curve_plot import curve_plot
@@ -65,7 +65,15 @@ def _curve_chart(curve: Curve, results: ResultSet) -> Chart:
     def draw(theme: Theme, form: Form, alone: bool) -> bytes:
         return curve_plot(curve, theme, form, (curve.title, *([] if counted else _where(results))) if alone else ())
 
-    return Chart(curve.key, curve.title, COUNTS_CAPTION if counted else CURVE_CAPTION, said, curve.notes, header, cells, draw)
+    notes = (*curve.notes, *(text for series in curve.series for text in _exponent(series, curve)))
+    return Chart(curve.key, curve.title, COUNTS_CAPTION if counted else CURVE_CAPTION, said, notes, header, cells, draw)
+
+
+def _exponent(series: Series, curve: Curve) -> Iterator[str]:
+    found = series.growth
+    if found is not None:
+        sure = f" (95% interval {found.interval.low:.2f} to {found.interval.high:.2f})" if found.interval is not None else ""
+        yield f"{series.name}: grows with {curve.x.label.lower()} to the power {found.exponent:.2f}{sure}, from {found.points} points."
 
 
 def _in_words(series: Series, curve: Curve) -> str:

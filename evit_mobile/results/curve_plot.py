@@ -63,7 +63,7 @@ def _color(index: int, theme: Theme) -> str:
 def _draw_series(axes: Any, index: int, series: Series, theme: Theme) -> None:
     known = [(point, point.value) for point in series.points if point.value is not None]
     # A label that begins with an underscore would be hidden.
-    label = " " + short(series.name) + (f", exponent {series.growth.exponent:.2f}" if series.growth is not None else "")
+    label = " " + short(series.name, 34) + (f", exponent {series.growth.exponent:.2f}" if series.growth is not None else "")
     errors: Any = [
         [value - (point.interval.low if point.interval else value) for point, value in known],
         [(point.interval.high if point.interval else value) - value for point, value in known],

@@ -61,11 +61,13 @@ def _cell(value: str | float | int | None) -> str:
 
 
 def _named_charts(named: Sequence[tuple[str, ResultSet]]) -> list[tuple[str, Chart]]:
-    """Charts under file names that differ: the result file's name, then the chart's key."""
+    """Charts under file names that differ: the result file's name, then the chart's key without what the name says already."""
     found: dict[str, Chart] = {}
     for name, results in named:
+        file = Path(name).stem
+        known = f"{results.suite.name}-" if results.suite is not None and results.suite.name in file else ""
         for chart in charts(results):
-            stem = first = _slug(f"{Path(name).stem}-{chart.key}")
+            stem = first = _slug(f"{file}-{chart.key.removeprefix(known)}")
             number = 1
             while stem in found:
                 number += 1
@@ -75,4 +77,4 @@ def _named_charts(named: Sequence[tuple[str, ResultSet]]) -> list[tuple[str, Cha
 
 
 def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")[:120] or "chart"
+    return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:120] or "chart"

@@ -104,6 +104,10 @@ class Section:
         return list(dict.fromkeys(made))
 
     @property
+    def has_macs(self) -> bool:
+        return any(cells.macs_m != NONE for cells in self.cells)
+
+    @property
     def timed(self) -> list[Cells]:
         """The rows of what was measured."""
         return [cells for cells in self.cells if cells.point.rounds]

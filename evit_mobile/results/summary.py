@@ -68,8 +68,16 @@ def caveats(results: ResultSet) -> list[str]:
 
 
 def warnings(table: Sequence[Row]) -> list[str]:
-    """The warnings and errors of all rows, each with the name of its point."""
-    return [visible(f"{row.label}: {text}") for row in table for text in row.warnings]
+    """The warnings and errors of all rows, each with the name of its point; one that many points share is told once."""
+    found: dict[str, list[str]] = {}
+    for row in table:
+        for text in row.warnings:
+            found.setdefault(text, []).append(row.label)
+    return [
+        visible(told)
+        for text, labels in found.items()
+        for told in ([f"{text}: {'; '.join(labels)}"] if len(labels) > 2 else [f"{label}: {text}" for label in labels])
+    ]
 
 
 def warnings_of(point: Point) -> tuple[str, ...]:

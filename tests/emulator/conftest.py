@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from android_bench.emulator.cpus import CPUS
 from android_bench.emulator.qemu import Qemu
-from android_bench.emulator.root import LITERT_RELEASES, EmulatorRoot, is_administrator, missing, missing_packages, prepare
+from android_bench.emulator.root import LITERT_RELEASES, EmulatorRoot, missing, missing_packages, prepare
+from tests import apt
 
 
 @pytest.fixture(scope="session")
 def root(cache: Path) -> EmulatorRoot:
     """What ``emulator setup`` makes, in this run's own cache; as root the distribution's packages are installed first."""
-    packages = missing_packages()
-    if packages and is_administrator():
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for arguments in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *packages]):
-            subprocess.run(["apt-get", *arguments], env=environment, stdout=subprocess.DEVNULL, check=False)
+    with FileLock(cache / "apt.lock"):
+        apt.install(missing_packages())
     lacking = missing()
     if lacking and os.environ.get("CI") == "true":
         pytest.fail(f"the emulated device cannot run here: {'; '.join(lacking)}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from android_bench.emulator import root as emulator
+from tests import apt
 
 #: Beyond the emulated device's own needs, by the program that shows it is there. The static QEMU can be used from within a root.
 PROGRAMS = {"adb": "adb", "qemu-aarch64-static": "qemu-user-static", "unshare": "util-linux"}
@@ -16,11 +16,7 @@ PROGRAMS = {"adb": "adb", "qemu-aarch64-static": "qemu-user-static", "unshare": 
 
 def install_missing() -> None:
     """As root, install what is missing from the distribution; nothing as anyone else."""
-    packages = _missing_packages()
-    if packages and os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", *packages]):
-            subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    apt.install(_missing_packages())
 
 
 def missing() -> str | None:
