@@ -36,8 +36,8 @@ MODELS = [
     ("timm:efficientvit_b1", "288", 331),
     ("timm:efficientvit_b2", "224", 456),
     ("timm:efficientvit_b2", "288", 456),
-    ("timm:mobilenetv3_large_100", None, 172),
-    ("timm:efficientnet_b0", None, 245),
+    ("timm:mobilenetv3_large_100", None, 166),
+    ("timm:efficientnet_b0", None, 250),
 ]
 
 
