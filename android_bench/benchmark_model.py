@@ -35,6 +35,10 @@ _COMPLAINT = re.compile(
     r"^(?:ERROR|FATAL): (.+)$|^(.*(?:can(?:no|')t execute|not executable|Exec format error|inaccessible or not found|Permission denied).*)$"
 )
 
+#: Flags that only some builds know, and those that switch the profiler on: the classic program knows the one, the newer the other.
+_SOME_BUILDS = {"op_profiling_output_mode", "op_profiling_output_file", "profiling_output_csv_file", "result_file_path"}
+_PROFILERS = {"enable_op_profiling", "use_profiler"}
+
 #: What a shell adds to the number of the signal that ended a program.
 _SIGNAL_BASE = 128
 _SIGNALS = {4: "illegal instruction", 6: "abort", 7: "bus error", 9: "killed, perhaps for want of memory", 11: "segmentation fault"}
@@ -80,7 +84,7 @@ class Request:
         if self.profile is not None:
             flags += [
                 "--enable_op_profiling=true", "--op_profiling_output_mode=csv", f"--op_profiling_output_file={self.profile}",
-                f"--profiling_output_csv_file={self.profile}",
+                f"--profiling_output_csv_file={self.profile}", "--use_profiler=true",
             ]  # fmt: skip
         if self.result_file is not None:
             flags.append(f"--result_file_path={self.result_file}")
@@ -195,11 +199,10 @@ def _latency(match: re.Match[str]) -> PrintedLatency | None:
 
 
 def _check_flags(lines: list[str]) -> None:
-    unknown = _find(_UNCONSUMED, lines)
-    if unknown is None:
-        return
-    # Of the profile's flags each generation knows its own, and old builds write no result file.
-    ignored = [flag for flag in unknown[1].split() if "profiling_output" not in flag and "result_file_path" not in flag]
+    unknown = [flag for line in lines if (match := _UNCONSUMED.match(line)) for flag in match[1].split()]
+    names = {flag.lstrip("-").partition("=")[0] for flag in unknown}
+    allowed = _SOME_BUILDS if _PROFILERS <= names else _SOME_BUILDS | _PROFILERS
+    ignored = [flag for flag in unknown if flag.lstrip("-").partition("=")[0] not in allowed]
     if ignored:
         raise BenchmarkError(f"this build of benchmark_model does not know {' '.join(ignored)}", hint="take a newer build")
 

@@ -22,7 +22,7 @@ from android_bench.adb import DISCOVERY_S, Adb, AdbError, AdbTimeoutError, Outpu
 from android_bench.adjustments import Adjustments, Wishes
 from android_bench.benchmark_model import BenchmarkError, Request, parse
 from android_bench.device import DeviceOptions, UnusableDeviceError
-from android_bench.op_profile import parse_csv
+from android_bench.op_profile import parse_csv, parse_log
 from android_bench.store import FOLDER, remote
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.files import cache_folder
@@ -132,7 +132,8 @@ class Phone:
         self._retried(lambda: self._adb.shell(f"rm -f {path}"))
         output, _ = self._retried(lambda: self._invoke(request))
         parse(output.stdout, output.stderr, output.exit_code, runs)
-        return parse_csv(self._retried(lambda: self._adb.shell(f"cat {path}; rm -f {path}")).stdout)
+        written = self._retried(lambda: self._adb.shell(f"[ -e {path} ] && cat {path}; rm -f {path}")).stdout
+        return parse_csv(written) if written.strip() else parse_log(f"{output.stdout}\n{output.stderr}")
 
     def _invoke(self, request: Request) -> tuple[Output, str | None]:
         """One process, and the mask of cores that it really ran on.

@@ -8,7 +8,7 @@ import pytest
 
 from android_bench import result_file
 from android_bench.benchmark_model import BenchmarkError, Output, Request, parse
-from android_bench.op_profile import parse_csv
+from android_bench.op_profile import parse_csv, parse_log
 
 DATA = Path(__file__).parent.parent / "data" / "benchmark_model"
 
@@ -167,6 +167,32 @@ def test_op_profile() -> None:
     assert {op.partition for op in ops} == {0}
     # The tool's own sum of the same table, within what its rounding to six digits leaves.
     assert sum(op.mean_us for op in ops) == pytest.approx(156.55, abs=0.01)
+
+
+def test_op_profile_of_the_newer_program() -> None:
+    """Verbatim from LiteRT 2.3.0 for arm64: two convolutions in partitions of their own, with a GATHER between them."""
+    table = (DATA / "litert_2.3.0_profile.txt").read_text()
+    ops = parse_log(f"INFO: [./litert/tools/benchmark_litert_model.h:160] \n{table}")
+    assert [(op.op, op.partition, op.calls, op.mean_us) for op in ops] == [
+        ("Convolution (NHWC, PF32) IGEMM", 0, 2, 784), ("GATHER", None, 1, 6),
+    ]  # fmt: skip
+    # The tool's own sum: "Timings (microseconds): count=2 curr=789".
+    assert sum(op.mean_us for op in ops) == pytest.approx(789, abs=3)
+
+
+@pytest.mark.parametrize("text", ["", "no table", "====== Run Order ======\n", "====== Run Order ======\n\t[node]\t[Name]\n"])
+def test_no_op_profile_in_the_log(text: str) -> None:
+    with pytest.raises(BenchmarkError, match="gave no op profile"):
+        parse_log(text)
+
+
+@pytest.mark.parametrize("unknown", ["--use_profiler=true", "--enable_op_profiling=true --op_profiling_output_file=p"])
+def test_each_program_has_a_profiler_of_its_own(unknown: str) -> None:
+    text = (DATA / "01_default_m1.stdout").read_text()
+    assert parse(f"WARN: Unconsumed cmdline flags: {unknown}\n{text}", "", 0, 20).inference.count == 20
+    both = "--enable_op_profiling=true --use_profiler=true"
+    with pytest.raises(BenchmarkError, match=f"does not know {both}"):
+        parse(f"WARN: Unconsumed cmdline flags: {both}\n{text}", "", 0, 20)
 
 
 def test_op_profile_of_two_partitions() -> None:
