@@ -1,0 +1,45 @@
+"""The host with caps: a real model that may use too little memory or time ends as a result, and this process goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from android_bench.device import DeviceOptions, LimitError, open_device
+from evit_mobile.errors import DeviceError
+from evit_mobile.results.record import RunSettings
+
+SETTINGS = RunSettings(runs=3, rounds=1, warmup_runs=1, min_time_s=0)
+GIGABYTE = 1_000_000_000
+
+
+def test_a_round_in_its_own_process_has_all_that_a_round_has(small_tflite: Path) -> None:
+    device = open_device("host", DeviceOptions(memory_limit_bytes=GIGABYTE))
+    with device.prepare([small_tflite], SETTINGS):
+        found = device.run(small_tflite, SETTINGS)
+    assert found.latency_us is not None and len(found.latency_us) == 3 and len(found.warmup_us) == 1
+    assert found.init_us and found.first_inference_us and found.peak_memory_bytes and found.cores_mask
+
+
+def test_a_model_that_gets_too_little_memory_does_not_fit(small_tflite: Path) -> None:
+    device = open_device("host", DeviceOptions(memory_limit_bytes=4_000_000))
+    with device.prepare([small_tflite], SETTINGS), pytest.raises(LimitError) as caught:
+        device.run(small_tflite, SETTINGS)
+    assert caught.value.limit == "does not fit"
+
+
+def test_a_round_that_takes_too_long_is_timed_out(small_tflite: Path) -> None:
+    device = open_device("host", DeviceOptions(memory_limit_bytes=GIGABYTE, run_timeout_s=0.05))
+    with device.prepare([small_tflite], SETTINGS), pytest.raises(LimitError) as caught:
+        device.run(small_tflite, SETTINGS)
+    assert caught.value.limit == "timed out"
+
+
+def test_a_file_that_is_no_model_is_an_error_and_no_limit(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.tflite"
+    broken.write_bytes(b"no model at all")
+    device = open_device("host", DeviceOptions(memory_limit_bytes=GIGABYTE))
+    with device.prepare([broken], SETTINGS), pytest.raises(DeviceError) as caught:
+        device.run(broken, SETTINGS)
+    assert not isinstance(caught.value, LimitError) and "Traceback" not in str(caught.value)
