@@ -63,9 +63,9 @@ class MacsCheck(Entry):
 class Claim(Entry):
     """What the paper claims.
 
-    ``figure`` is that of the suites that can check it (``Suite.figure``). ``measured_on`` is the SoC of the paper's figure and
-    ``soc_part`` its part number; None for what is counted and not measured. ``unstated`` lists what the paper leaves open, and
-    ``reading`` says how a loose word of it ("similar", "3x") was read.
+    ``figure`` is that of the suites that can check it (``Suite.figure``). ``measured_on`` is the SoC of the paper's figure, ``soc_part``
+    its part number and ``max_clock_khz`` the highest clock of its cores; None for what is counted and not measured. ``unstated`` lists
+    what the paper leaves open, and ``reading`` says how a loose word of it ("similar", "3x") was read.
     """
 
     id: Name
@@ -75,6 +75,7 @@ class Claim(Entry):
     check: Annotated[RatioCheck | GrowthCheck | RivalCheck | MacsCheck, Field(discriminator="kind")]
     measured_on: Name | None = None
     soc_part: Name | None = None
+    max_clock_khz: Annotated[int, Field(gt=0)] | None = None
     unstated: tuple[Name, ...] = ()
     reading: Name | None = None
 

@@ -20,6 +20,10 @@ from evit_mobile.results.stats import Interval, growth, paired_ratio, summarise
 from evit_mobile.results.summary import caveats, significant
 
 
+#: Tables of clocks differ by their last step.
+CLOCK_TOLERANCE = 1.01
+
+
 class Outcome(StrEnum):
     """Of a claim on a device; the last two where a result neither supports nor refutes it."""
 
@@ -132,7 +136,8 @@ def _outcome(claim: Claim, results: ResultSet, finding: Finding) -> tuple[Outcom
         return Outcome.NOT_COMPARABLE, f"{reason} {finding.reason}"
     if device.kind == "adb" and not device.emulated:
         if not is_soc(device, claim):
-            return Outcome.NOT_COMPARABLE, f"The claim is of a {claim.measured_on}, this is a {device.soc}. {finding.reason}"
+            other = f"The claim is of a {claim.measured_on} ({claim.soc_part}), this is {_named(device)}."
+            return Outcome.NOT_COMPARABLE, f"{other} {finding.reason}"
         if finding.holds is None:
             return Outcome.NOT_COMPARABLE, finding.reason
         return (Outcome.REPRODUCED if finding.holds else Outcome.NOT_REPRODUCED), finding.reason
@@ -141,9 +146,19 @@ def _outcome(claim: Claim, results: ResultSet, finding: Finding) -> tuple[Outcom
     return (Outcome.SAME_DIRECTION if finding.direction else Outcome.OPPOSITE), finding.reason
 
 
+def _named(device: DeviceInfo) -> str:
+    clocks = [core.max_clock_khz for core in device.cores if core.max_clock_khz]
+    return device.soc + (f" of at most {max(clocks) / 1e6:.2f} GHz" if clocks else "")
+
+
 def is_soc(device: DeviceInfo, claim: Claim) -> bool:
-    """Whether the device has the very part that the claim is of: an 855+ (SM8150-AC) is no 855."""
-    return device.soc == f"{claim.measured_on} ({claim.soc_part})"
+    """Whether the device has the very part that the claim is of.
+
+    An 855+ is no 855: it reports SM8150-AC, or on older systems the same SM8150, and then has a higher clock.
+    """
+    clocks = [core.max_clock_khz for core in device.cores if core.max_clock_khz]
+    faster = claim.max_clock_khz is not None and bool(clocks) and max(clocks) > CLOCK_TOLERANCE * claim.max_clock_khz
+    return device.soc == f"{claim.measured_on} ({claim.soc_part})" and not faster
 
 
 def _ratio(claim: Claim, results: ResultSet, groups: Groups) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evit_mobile.results.claims import all_claims
-from evit_mobile.results.record import DeviceInfo, Point, Round
+from evit_mobile.results.record import Core, DeviceInfo, Point, Round
 from evit_mobile.results.verdicts import Outcome, Verdict, verdicts
 from tests.results.suite_results import SETTINGS, SNAPDRAGON_855, device, layer, place, point, results, unmeasured
 
@@ -43,6 +43,13 @@ def test_only_the_papers_own_soc_reproduces_or_refutes(info: DeviceInfo, times: 
     told = " ".join(verdict.caveats)
     assert "threads" in told and "TensorFlow Lite" in told and "1 thread" in told and "does not fit" in told
     assert ("no Snapdragon figures" in told) == (info.kind == "host" or info.emulated)
+
+
+def test_an_855_plus_that_calls_itself_sm8150_has_a_higher_clock() -> None:
+    for clock_khz, outcome in ((2_841_600, Outcome.REPRODUCED), (2_956_800, Outcome.NOT_COMPARABLE)):
+        info = PHONE.model_copy(update={"cores": (Core(index=0, max_clock_khz=1_785_600), Core(index=7, max_clock_khz=clock_khz))})
+        [verdict] = verdicts(layer(lambda n: n, lambda n: 4 * n, info))
+        assert verdict.outcome is outcome, verdict.reason
 
 
 def test_a_machine_that_changed_supports_nothing() -> None:
