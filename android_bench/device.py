@@ -22,8 +22,8 @@ class UnusableDeviceError(DeviceError):
 class LimitError(DeviceError):
     """A model met a limit, which is a result and not a fault: ``limit`` says which."""
 
-    def __init__(self, limit: Limit, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, limit: Limit, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
         self.limit = limit
 
 

@@ -21,7 +21,7 @@ from android_bench import android, binaries, conditions, result_file, store
 from android_bench.adb import DISCOVERY_S, Adb, AdbError, AdbTimeoutError, Output, Server, TransientAdbError, find_binary
 from android_bench.adjustments import Adjustments, Wishes
 from android_bench.benchmark_model import BenchmarkError, Request, parse
-from android_bench.device import DeviceOptions, UnusableDeviceError
+from android_bench.device import DeviceOptions, LimitError, UnusableDeviceError
 from android_bench.op_profile import parse_csv, parse_log
 from android_bench.store import FOLDER, remote
 from evit_mobile.errors import DeviceError, RequestError
@@ -139,7 +139,7 @@ class Phone:
         """One process, and the mask of cores that it really ran on.
 
         Raises:
-            BenchmarkError: it hung, or the device ran it on other cores.
+            LimitError: it took too long. BenchmarkError: the device ran it on other cores.
         """
         program = " ".join(shlex.quote(word) for word in [remote(self._program.path), *request.flags()])
         # The shell that writes its number down and shows its mask becomes the program, so both are the program's.
@@ -154,8 +154,8 @@ class Phone:
             output = self._adb.shell(script, timeout_s=self._options.run_timeout_s)
         except AdbTimeoutError as error:
             self._stop_program()
-            raise BenchmarkError(
-                f"the run on {self._adb.serial} did not end within {self._options.run_timeout_s:g} s and was stopped",
+            raise LimitError(
+                "timed out", f"the run on {self._adb.serial} did not end within {self._options.run_timeout_s:g} s and was stopped",
                 hint="raise --run-timeout if the model is that slow",
             ) from error
         match = re.search(r"^Cpus_allowed:\s*([0-9a-f,]+)$", output.stdout, re.MULTILINE)
