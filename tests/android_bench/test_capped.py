@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,30 +10,37 @@ import pytest
 from android_bench.device import DeviceOptions, LimitError, open_device
 from evit_mobile.errors import DeviceError
 from evit_mobile.results.record import RunSettings
+from evit_mobile.specs import Resolution
 
 SETTINGS = RunSettings(runs=3, rounds=1, warmup_runs=1, min_time_s=0)
 GIGABYTE = 1_000_000_000
 
 
-def test_a_round_in_its_own_process_has_all_that_a_round_has(small_tflite: Path) -> None:
+@pytest.fixture
+def layer(converted: Callable[..., Path]) -> Path:
+    """One attention layer, which needs about 2 MB."""
+    return converted("attention-linear", resolution=Resolution(14, 14))
+
+
+def test_a_round_in_its_own_process_has_all_that_a_round_has(layer: Path) -> None:
     device = open_device("host", DeviceOptions(memory_limit_bytes=GIGABYTE))
-    with device.prepare([small_tflite], SETTINGS):
-        found = device.run(small_tflite, SETTINGS)
+    with device.prepare([layer], SETTINGS):
+        found = device.run(layer, SETTINGS)
     assert found.latency_us is not None and len(found.latency_us) == 3 and len(found.warmup_us) == 1
     assert found.init_us and found.first_inference_us and found.peak_memory_bytes and found.cores_mask
 
 
-def test_a_model_that_gets_too_little_memory_does_not_fit(small_tflite: Path) -> None:
-    device = open_device("host", DeviceOptions(memory_limit_bytes=4_000_000))
-    with device.prepare([small_tflite], SETTINGS), pytest.raises(LimitError) as caught:
-        device.run(small_tflite, SETTINGS)
+def test_a_model_that_gets_too_little_memory_does_not_fit(layer: Path) -> None:
+    device = open_device("host", DeviceOptions(memory_limit_bytes=500_000))
+    with device.prepare([layer], SETTINGS), pytest.raises(LimitError) as caught:
+        device.run(layer, SETTINGS)
     assert caught.value.limit == "does not fit"
 
 
-def test_a_round_that_takes_too_long_is_timed_out(small_tflite: Path) -> None:
+def test_a_round_that_takes_too_long_is_timed_out(layer: Path) -> None:
     device = open_device("host", DeviceOptions(memory_limit_bytes=GIGABYTE, run_timeout_s=0.05))
-    with device.prepare([small_tflite], SETTINGS), pytest.raises(LimitError) as caught:
-        device.run(small_tflite, SETTINGS)
+    with device.prepare([layer], SETTINGS), pytest.raises(LimitError) as caught:
+        device.run(layer, SETTINGS)
     assert caught.value.limit == "timed out"
 
 
