@@ -76,7 +76,7 @@ class DeviceOptions:
 
     Attributes:
         runtime: what runs the models on the host.
-        benchmark_binary: path or address of the ``benchmark_model`` for a phone; None takes the published one.
+        benchmark_binary: path or address of the ``benchmark_model`` for a phone or a qemu device; None takes the device's own.
         benchmark_sha256: what its hash must be; None takes any.
         max_temperature_celsius: a phone is left to cool to this before each round; None lets only its own throttling count.
         cool_timeout_s: how long a phone may take to become fit to be measured.
@@ -123,7 +123,7 @@ KINDS = {
     "host": DeviceKind("host", "android_bench.host"),
     "adb": DeviceKind("adb[:SERIAL[@host:port]]", "android_bench.phone"),
     # Counts repeat to the last instruction or nearly: a second round is there to show it, and there is no clock to fill.
-    "qemu": DeviceKind("qemu:CPU", "android_bench.emulator.device", RunSettings(runs=4, rounds=2, warmup_runs=1, min_time_s=0)),
+    "qemu": DeviceKind("qemu:CPU", "android_bench.emulator.device", RunSettings(runs=2, rounds=2, warmup_runs=1, min_time_s=0)),
 }
 
 

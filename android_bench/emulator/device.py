@@ -10,8 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Iterator, Sequence
 
+from android_bench.binaries import Program
+from android_bench.binaries import find as find_binary
 from android_bench.device import Device, DeviceOptions
 from android_bench.emulator import parts
+from android_bench.emulator.counting import BenchmarkBinary, Counter, agree, settled
 from android_bench.emulator.cpus import CORES, find_cpu
 from android_bench.emulator.qemu import Qemu
 from android_bench.emulator.root import LITERT_RELEASES, prepare
@@ -29,9 +32,12 @@ class EmulatedDevice:
     Rounds do not depend on when or beside what they run, so ``prepare`` starts them all, one a host core, and ``run`` collects.
     """
 
-    def __init__(self, qemu: Qemu) -> None:
-        self._qemu = qemu
+    def __init__(self, qemu: Qemu, program: Program | None = None) -> None:
+        """``program`` is the benchmark_model to count by; None takes our runner with LiteRT's library."""
+        self._qemu, self._program = qemu, program
+        self._counter: Counter = qemu if program is None else BenchmarkBinary(qemu, program.path)
         self._rounds: dict[Path, list[Future[tuple[int, ...]]]] = {}
+        self._counted: dict[Path, tuple[int, ...]] = {}
 
     def describe(self) -> DeviceInfo:
         cpu, root = self._qemu.cpu, self._qemu.root
@@ -47,14 +53,19 @@ class EmulatedDevice:
         )
 
     def components(self) -> tuple[Component, ...]:
-        """LiteRT, QEMU, our programs, the arm64 libraries, and the /proc and /sys that the program saw."""
+        """What ran the model, QEMU, our counter, the arm64 libraries, and the /proc and /sys that the program saw."""
         qemu = self._qemu
         cpu, root = qemu.cpu, qemu.root
         shown = f"implementer {cpu.implementer:#04x}, part {cpu.part:#05x}, variant {cpu.variant}, revision {cpu.revision}"
+        program, ran = self._program, []
+        if program is not None:
+            ran.append(Component(name="benchmark_model", version=program.version, sha256=program.sha256))
+        else:
+            ran.append(Component(name="ai-edge-litert (arm64)", version=qemu.release, sha256=sha256_of(qemu.library)))
+            ran.append(Component(name="runner", version="built here", sha256=sha256_of(root.runner)))
         return (
-            Component(name="ai-edge-litert (arm64)", version=qemu.release, sha256=sha256_of(qemu.library)),
+            *ran,
             Component(name="qemu-aarch64", version=root.qemu_version, sha256=sha256_of(root.qemu)),
-            Component(name="runner", version="built here", sha256=sha256_of(root.runner)),
             Component(name="instruction counter", version="built here", sha256=sha256_of(root.plugin)),
             Component(name="arm64 libraries", version=root.distribution, sha256=parts.fingerprint(root.root)),
             Component(name="/proc/cpuinfo and /sys/devices/system/cpu", version=shown, sha256=parts.fingerprint(qemu.prefix)),
@@ -75,35 +86,44 @@ class EmulatedDevice:
         if settings.cores != "all":
             raise RequestError("a qemu device has no cores to choose from", hint="leave --cores out")
         for model in models:
-            self._qemu.signature(model)
+            self._counter.check(model)
         inferences = math.ceil(settings.runs / settings.rounds)
         pool = ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)))
         try:
             for turn in range(settings.rounds):
                 for model in models:
-                    self._rounds.setdefault(model, []).append(pool.submit(self._qemu.count, model, inferences))
+                    self._rounds.setdefault(model, []).append(pool.submit(self._counter.count, model, inferences))
             yield
         finally:
             with self._qemu.stopped():
                 pool.shutdown(cancel_futures=True)
             self._rounds.clear()
+            self._counted.clear()
 
     def run(self, model: Path, settings: RunSettings) -> Round:
+        """One process's counts. Where the last two of all rounds so far disagree, one process counts until two agree."""
         if not self._rounds.get(model):
             raise DeviceError(f"{model.name} was not prepared for another round")
-        return Round(instructions=self._rounds[model].pop(0).result(), cores_mask="0x1")
+        counts = self._rounds[model].pop(0).result()
+        seen = (*self._counted.get(model, ()), *counts)
+        if not agree(seen) and (len(seen) > 1 or not self._rounds[model]):
+            counts = settled(self._counter, model, len(counts))
+        self._counted[model] = (*self._counted.get(model, ()), *counts)
+        return Round(instructions=counts, cores_mask="0x1")
 
 
 def open_device(address: str, options: DeviceOptions) -> Device:
     """The device ``qemu:CPU``, where the emulator is set up or can be.
 
     Raises:
-        RequestError: no such processor, a runtime that has no arm64 library here, or a benchmark binary: the device has its own.
+        RequestError: no such processor, a runtime that has no arm64 library here, or a benchmark binary that is not there.
+        BenchmarkError: the benchmark binary is not for arm64.
         MachineError: the emulator cannot be set up.
     """
-    if options.benchmark_binary is not None:
-        raise RequestError("a qemu device counts by a runner of its own", hint="leave --benchmark-binary out")
-    return EmulatedDevice(open_qemu(address, options.runtime))
+    qemu = open_qemu(address, options.runtime)
+    if options.benchmark_binary is None:
+        return EmulatedDevice(qemu)
+    return EmulatedDevice(qemu, find_binary(options.benchmark_binary, options.benchmark_sha256, ["arm64-v8a"]))
 
 
 def open_qemu(cpu: str, runtime: str = "litert") -> Qemu:

@@ -68,7 +68,7 @@ def command(arguments: Sequence[str | Path], what: str, hint: str) -> str:
         what: what it was for, in the words of an error: ``{what} failed: …``.
 
     Raises:
-        MachineError: it is absent, failed, or took too long; with the last line that it wrote.
+        MachineError: it is absent, failed, or took too long; in its own words.
     """
     try:
         done = subprocess.run(
@@ -79,12 +79,16 @@ def command(arguments: Sequence[str | Path], what: str, hint: str) -> str:
     except subprocess.TimeoutExpired as error:
         raise MachineError(f"{what} failed: not done within {TIMEOUT_S:g} s", hint="is the network slow?") from error
     if done.returncode:
-        lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        # The first line that calls itself an error is the cause; a program that marks none says it last.
-        named = [line for line in lines if line.lower().startswith(("e:", "error"))]
-        reason = named[0] if named else lines[-1] if lines else f"exit code {done.returncode}"
-        raise MachineError(f"{what} failed: {reason}", hint=hint)
+        raise MachineError(f"{what} failed: {_reason(done.stderr or done.stdout) or f'exit code {done.returncode}'}", hint=hint)
     return done.stdout
+
+
+def _reason(printed: str) -> str:
+    """What a failed program gave as the reason: its first line that calls itself an error, with the innermost cause; else the last."""
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith(("e:", "error"))]
+    causes = [line.partition(":")[2].strip() for line in lines if line.lower().startswith(("cause:", "caused by:"))]
+    return ": ".join([*errors[:1], *causes[-1:]]) or (lines[-1] if lines else "")
 
 
 def _files(folder: Path) -> list[str]:

@@ -22,11 +22,6 @@ from evit_mobile.runtimes.session import Array, TensorInfo
 #: Longest run of one emulated program, seconds: the largest models take minutes.
 TIMEOUT_S = 1800.0
 
-#: Two counts agree when they differ by no more than this part of the smaller.
-AGREEMENT = 0.001
-#: A count that does not settle is tried again with twice the inferences, this often in all.
-TRIES = 3
-
 
 @dataclass(frozen=True)
 class Signature:
@@ -34,6 +29,15 @@ class Signature:
 
     inputs: list[TensorInfo]
     outputs: list[TensorInfo]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How an emulated program ended, and what it wrote."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
 
 
 class Qemu:
@@ -89,56 +93,54 @@ class Qemu:
             contents = [path.read_bytes() for path in taken]
         return [np.frombuffer(content, info.dtype).reshape(info.shape) for content, info in zip(contents, signature.outputs)]
 
-    def count(self, model: Path, inferences: int) -> tuple[int, ...]:
-        """Instructions of each of at least two inferences after a first one, on one thread.
-
-        A count is the difference between what the process had executed right after an inference and right before it. The last two
-        agree within ``AGREEMENT``.
+    def check(self, model: Path) -> None:
+        """Let the runner load ``model``.
 
         Raises:
-            DeviceError: the run did not end as it should, or the counts do not settle.
+            RequestError, DeviceError: as ``signature``.
         """
-        wanted = max(inferences, 2)
-        for _ in range(TRIES):
-            counts = self._count_once(model, wanted)
-            low, high = sorted(counts[-2:])
-            if high - low <= AGREEMENT * low:
-                return counts
-            wanted *= 2
-        raise DeviceError(
-            f"the instructions of {model.name} do not settle: {low} and {high} in the last two of {len(counts)} inferences",
-            hint="does the model do the same work every time?",
-        )
+        self.signature(model)
 
-    @contextlib.contextmanager
-    def stopped(self) -> Iterator[None]:
-        """End whatever runs, and let nothing start inside the body."""
-        with self._lock:
-            self._stopped = True
-            for process in self._running:
-                process.kill()
-        try:
-            yield
-        finally:
-            self._stopped = False
+    def count(self, model: Path, inferences: int) -> tuple[int, ...]:
+        """Instructions of each of ``inferences`` inferences after a first one, by one process on one thread.
 
-    def _count_once(self, model: Path, inferences: int) -> tuple[int, ...]:
+        A count is the difference between what the process had executed right after an inference and right before it.
+
+        Raises:
+            DeviceError: the run did not end as it should.
+        """
         with tempfile.TemporaryDirectory(prefix="evit-mobile-") as name:
             out = Path(name) / "counts"
-            arguments = [f"--num_runs={inferences}", "--warmup_runs=1"]
-            self._run(model, arguments, before=["-plugin", f"{self.root.plugin},out={out}"])
+            self._run(model, [f"--num_runs={inferences}", "--warmup_runs=1"], before=self.counting(out))
             counts = _differences(out.read_text() if out.exists() else "")
         if len(counts) != inferences:
             raise DeviceError(f"{len(counts)} of {inferences} inferences of {model.name} were counted")
         return counts
 
-    def _run(self, model: Path, arguments: Sequence[str], *, before: Sequence[str] = ()) -> str:
-        """Run the runner on one thread and give its standard output."""
-        command = [
-            str(self.root.qemu), "-L", str(self.prefix), "-cpu", self.cpu.name, *before, str(self.root.runner),
-            f"--graph={model.absolute()}", f"--litert_lib={self.library}", "--num_threads=1", "--min_secs=0", "--warmup_min_secs=0",
-            f"--max_secs={TIMEOUT_S:g}", *arguments,
-        ]  # fmt: skip
+    def blocks(self, model: Path) -> str:
+        """What one inference after a first one executed, block by block: the counter's lines ``block`` and ``map``, see ``icount.c``.
+
+        Raises:
+            DeviceError: the run did not end as it should.
+        """
+        with tempfile.TemporaryDirectory(prefix="evit-mobile-") as name:
+            out, blocks = Path(name) / "counts", Path(name) / "blocks"
+            plugin, argument = self.counting(out)
+            self._run(model, ["--num_runs=1", "--warmup_runs=1"], before=[plugin, f"{argument},blocks={blocks}"])
+            return blocks.read_text()
+
+    def counting(self, out: Path) -> list[str]:
+        """QEMU's arguments that count a program's instructions into the file ``out``, see ``icount.c``."""
+        return ["-plugin", f"{self.root.plugin},out={out}"]
+
+    def execute(self, program: Path, arguments: Sequence[str], model: Path, *, before: Sequence[str] = ()) -> Finished:
+        """Run an arm64 program, ``before`` being further arguments of QEMU; ``model`` is what an error names.
+
+        Raises:
+            MachineError: QEMU refuses the instruction counter.
+            DeviceError: it took too long, or the emulator was stopped.
+        """
+        command = [str(self.root.qemu), "-L", str(self.prefix), "-cpu", self.cpu.name, *before, str(program), *arguments]
         with self._lock:
             if self._stopped:
                 raise DeviceError("the emulator was stopped")
@@ -157,20 +159,41 @@ class Qemu:
             process.wait()
             with self._lock:
                 self._running.discard(process)
-        if process.returncode or "INFO: Inference timings in us:" not in stdout:
-            raise self._failure(model, process.returncode, stderr)
-        return stdout
-
-    def _failure(self, model: Path, code: int, stderr: str) -> DeviceError | MachineError:
-        lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-        refused = [line for line in lines if "Could not load plugin" in line]
+        refused = [line.strip() for line in stderr.splitlines() if "Could not load plugin" in line]
         if refused:
-            return MachineError(f"QEMU {self.root.qemu_version} refuses the instruction counter: {refused[0]}")
+            raise MachineError(f"QEMU {self.root.qemu_version} refuses the instruction counter: {refused[0]}")
+        return Finished(process.returncode, stdout, stderr)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """End whatever runs, and let nothing start inside the body."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                process.kill()
+        try:
+            yield
+        finally:
+            self._stopped = False
+
+    def _run(self, model: Path, arguments: Sequence[str], *, before: Sequence[str] = ()) -> str:
+        """Run the runner on one thread and give its standard output."""
+        usual = [
+            f"--graph={model.absolute()}", f"--litert_lib={self.library}", "--num_threads=1", "--min_secs=0", "--warmup_min_secs=0",
+            f"--max_secs={TIMEOUT_S:g}",
+        ]  # fmt: skip
+        done = self.execute(self.root.runner, [*usual, *arguments], model, before=before)
+        if done.exit_code or "INFO: Inference timings in us:" not in done.stdout:
+            raise self._failure(model, done)
+        return done.stdout
+
+    def _failure(self, model: Path, done: Finished) -> DeviceError:
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
         if any(line.startswith("Failed to load model") for line in errors):
             return _LoadError(errors[0])
         signals = [line for line in lines if line.startswith("qemu:")]
-        reason = (errors or signals or lines or [f"exit code {code} without a word"])[0]
+        reason = (errors or signals or lines or [f"exit code {done.exit_code} without a word"])[0]
         return DeviceError(f"{model.name} failed on the emulated {self.cpu.title}: {reason}")
 
 

@@ -153,7 +153,7 @@ def _codename() -> str:
 
 def _make_root(place: Path, codename: str) -> None:
     # "chrootless" with "extract" unpacks packages and runs none of their scripts, so it needs neither root nor a user namespace.
-    how = ["--quiet", "--arch=arm64", "--variant=extract", "--mode=chrootless", "--format=directory"]
+    how = ["--arch=arm64", "--variant=extract", "--mode=chrootless", "--format=directory"]
     target = place / "unpacked"
     parts.command(
         ["mmdebstrap", *how, "--include=" + ",".join(ROOT_PACKAGES), codename, target],

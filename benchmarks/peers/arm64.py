@@ -21,9 +21,8 @@ from benchmarks.peers.networks import ROWS, Row
 
 VENV_PYTHON = ROOT / "build/peers/venv/bin/python"
 TITLES = ("base-r224", "base at 512")
-PROCESSORS = ("cortex-a76", "cortex-a53")
-#: As on the host, see ``android_bench.emulator.device.RELEASES``.
-RUNTIME_NAMES = tuple(RELEASES)
+#: Processor and runtime, the latter by its name on the host, see ``android_bench.emulator.device.RELEASES``.
+PLACES = ("cortex-a76:litert", "cortex-a76:litert-latest", "cortex-a53:litert")
 
 
 @dataclass
@@ -69,22 +68,20 @@ def table(counts: list[Count], note: str) -> str:
 @click.option("--python", type=click.Path(path_type=Path), default=VENV_PYTHON, help="litert-torch's interpreter.")
 @click.option("--folder", type=click.Path(path_type=Path), default=ROOT / "build/peers", help="Where the models are made.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks/results/arm64.md")
-@click.option("--processor", "processors", multiple=True, default=PROCESSORS, show_default=True)
-@click.option("--runtime", "runtimes", multiple=True, default=RUNTIME_NAMES, show_default=True)
-def main(python: Path, folder: Path, out: Path, processors: tuple[str, ...], runtimes: tuple[str, ...]) -> None:
+@click.option("--on", "places", multiple=True, default=PLACES, show_default=True, metavar="CPU:RUNTIME", help="Where to count.")
+def main(python: Path, folder: Path, out: Path, places: tuple[str, ...]) -> None:
     """Convert, count, and write the table (.md) and its numbers (.json)."""
     folder.mkdir(parents=True, exist_ok=True)
-    versions = ", ".join(f"{name}: {RELEASES[name]}" for name in runtimes)
+    versions = ", ".join(f"{name}: {release}" for name, release in RELEASES.items())
     note = f"Made {time.strftime('%Y-%m-%d')}; LiteRT for Arm64, {versions}"
     counts: list[Count] = []
     for row in (row for row in ROWS if row.title in TITLES):
         models = {converter: make(row, converter, folder, python)[0] for converter in CONVERTERS}
-        for processor in processors:
-            for runtime in runtimes:
-                counts += counts_of(row, models, processor, runtime)
-                out.write_text(table(counts, note))
-                document = {"note": note, "counts": [asdict(item) for item in counts]}
-                out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+        for processor, runtime in (place.split(":") for place in places):
+            counts += counts_of(row, models, processor, runtime)
+            out.write_text(table(counts, note))
+            document = {"note": note, "counts": [asdict(item) for item in counts]}
+            out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ DEFAULT_MODEL = "base-r224"
     metavar="all|prime|big|little|MASK",
     help="Cores to stay on: a phone's cluster, or a hexadecimal mask as taskset's; may be repeated.  [default: all]",
 )
-@click.option("--runs", type=click.IntRange(1, 1_000_000), help="Least number of runs a model, in all.  [default: 50; qemu: 4]")
+@click.option("--runs", type=click.IntRange(1, 1_000_000), help="Least number of runs a model, in all.  [default: 50; qemu: 2]")
 @click.option("--rounds", type=click.IntRange(1, 10_000), help="Turns a model takes.  [default: 10; qemu: 2]")
 @click.option("--profile", is_flag=True, help="Phone: time by op, too, by a run of its own.")
 @click.option("--out", type=click.Path(path_type=Path), help="Result file.  [default: results/<device>-<time>.json]")

@@ -1,4 +1,4 @@
-"""The options of ``bench`` that concern a phone alone."""
+"""The options of ``bench`` that concern a phone, and of which a qemu device knows the first two."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import click
 
 #: Each is named as the field of ``android_bench.device.DeviceOptions`` that it sets.
 _OPTIONS = (
-    click.option("--benchmark-binary", metavar="PATH|URL", help="Phone: benchmark_model to use.  [default: LiteRT's for the phone's ABI]"),
-    click.option("--benchmark-sha256", metavar="HASH", help="Phone: what its SHA-256 must be."),
+    click.option(
+        "--benchmark-binary", metavar="PATH|URL",
+        help="Phone, qemu: benchmark_model to use.  [default: LiteRT's for the phone's ABI; qemu: a runner of our own]",
+    ),
+    click.option("--benchmark-sha256", metavar="HASH", help="Phone, qemu: what its SHA-256 must be."),
     click.option(
         "--max-temp", "max_temperature_celsius", type=click.FloatRange(0, 150), metavar="CELSIUS",
         help="Phone: let the processor cool to this before each round.  [default: while it throttles]",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,13 +11,17 @@ import pytest
 from click.testing import CliRunner
 
 from android_bench.device import DeviceOptions
+from android_bench.emulator import counting
+from android_bench.emulator.counting import AGREEMENT, BenchmarkBinary, agree, settled
 from android_bench.emulator.device import RELEASES, open_device
+from android_bench.emulator.qemu import Qemu
 from android_bench.emulator.root import EmulatorRoot
 from benchmarks.arm64_budget import count, judge, load_budget
 from evit_mobile.cli.bench import command as bench
 from evit_mobile.cli.verify import command as verify
-from evit_mobile.errors import RequestError
+from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.results.record import load
+from evit_mobile.weights import sha256_of
 
 
 @pytest.fixture
@@ -45,12 +50,8 @@ def test_bench_counts_instructions_and_no_time(invoke: Callable[..., None], smal
     assert "latency_us" not in json.dumps(json.loads((tmp_path / "out.json").read_text())["points"])
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"), [(["--threads", "2"], "runs one thread"), (["--cores", "3"], "no cores to choose from")]
-)
-def test_bench_refuses_what_cannot_be_counted(
-    invoke: Callable[..., None], small_tflite: Path, arguments: list[str], message: str
-) -> None:
+@pytest.mark.parametrize(("arguments", "message"), [(["--threads", "2"], "runs one thread"), (["--cores", "3"], "no cores to choose from")])
+def test_bench_refuses_what_cannot_be_counted(invoke: Callable[..., None], small_tflite: Path, arguments: list[str], message: str) -> None:
     with pytest.raises(RequestError, match=message):
         invoke(str(small_tflite), *arguments)
 
@@ -60,9 +61,65 @@ def test_runtime_without_an_arm64_library_is_refused() -> None:
         open_device("cortex-a76", DeviceOptions(runtime="tensorflow"))
 
 
-def test_benchmark_binary_is_refused() -> None:
-    with pytest.raises(RequestError, match="a runner of its own"):
-        open_device("cortex-a76", DeviceOptions(benchmark_binary="benchmark_model"))
+@pytest.fixture
+def build(root: EmulatorRoot, tmp_path: Path) -> Callable[..., Path]:
+    """Builds an arm64 program of C."""
+
+    def compiled(source: Path, *flags: str) -> Path:
+        program = tmp_path / source.stem
+        subprocess.run(["aarch64-linux-gnu-gcc", "-O2", "-o", program, source, "-ldl", "-lm", *flags], check=True)
+        return program
+
+    return compiled
+
+
+def test_benchmark_binary_counts_a_known_loop(
+    invoke: Callable[..., None], build: Callable[..., Path], small_tflite: Path, tmp_path: Path
+) -> None:
+    """Oracle: the assembly, a million instructions an inference. The program stands for the published one, which runs the model."""
+    program = build(Path(__file__).with_name("arm64_benchmark.c"))
+    invoke(str(small_tflite), "--benchmark-binary", str(program))
+    results = load(tmp_path / "out.json")
+    [point] = results.points
+    assert all(abs(value - 1_000_000) < 500 for entry in point.rounds for value in entry.values)
+    [component] = [entry for entry in results.components if entry.name == "benchmark_model"]
+    assert component.sha256 == sha256_of(program)
+    assert not any("litert" in entry.name for entry in results.components)
+
+
+def test_benchmark_binary_counts_as_the_runner_does(a76: Qemu, build: Callable[..., Path], small_tflite: Path) -> None:
+    """The runner under the flags of benchmark_model alone, LiteRT found by the loader: two ways to count the same kernels."""
+    source = Path(counting.__file__).with_name("runner.c")
+    program = build(source, f"-Wl,-rpath,{a76.library.parent}")
+    [by_marks] = a76.count(small_tflite, 1)
+    assert settled(BenchmarkBinary(a76, program), small_tflite)[-1] == pytest.approx(by_marks, rel=AGREEMENT)
+
+
+def test_benchmark_binary_for_another_processor_is_refused(root: EmulatorRoot, tmp_path: Path) -> None:
+    program = tmp_path / "benchmark_model"
+    program.write_bytes(b"\x7fELF\x02" + bytes(13) + b"\x3e\x00")
+    with pytest.raises(DeviceError, match="is built for x86_64, the device executes arm64-v8a"):
+        open_device("cortex-a76", DeviceOptions(benchmark_binary=str(program)))
+    with pytest.raises(RequestError, match="there is no file absent"):
+        open_device("cortex-a76", DeviceOptions(benchmark_binary="absent"))
+
+
+def test_benchmark_binary_that_fails_is_one_line(invoke: Callable[..., None], build: Callable[..., Path], small_tflite: Path) -> None:
+    with pytest.raises(DeviceError, match="printed no results") as failed:
+        invoke(str(small_tflite), "--benchmark-binary", str(build(Path(__file__).with_name("arm64_facts.c"))))
+    assert "\n" not in str(failed.value)
+
+
+def test_counts_that_never_settle_are_an_error(tmp_path: Path) -> None:
+    class Wandering:
+        def check(self, model: Path) -> None: ...
+
+        def count(self, model: Path, inferences: int) -> tuple[int, ...]:
+            return tuple(1000 + 2 * index for index in range(inferences))
+
+    with pytest.raises(DeviceError, match="do not settle: 1012 and 1014 in the last two of 8 inferences"):
+        settled(Wandering(), tmp_path / "model.tflite")
+    assert agree([5, 1000, 1001]) and not agree([1000]) and not agree([1000, 1002])
 
 
 def test_verify_finds_parity_on_arm64(root: EmulatorRoot, small_tflite: Path) -> None:

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from android_bench.emulator.counting import AGREEMENT
 from android_bench.emulator.cpus import CPUS
-from android_bench.emulator.qemu import AGREEMENT, Qemu
+from android_bench.emulator.qemu import Qemu
 from android_bench.emulator.root import LITERT_RELEASES, EmulatorRoot
 from android_bench.emulator.runtime import EmulatedRuntime
+from benchmarks.peers.arm64_kernels import by_kind
 from evit_mobile.errors import RequestError
 from evit_mobile.runtimes import RUNTIMES
 
@@ -50,6 +52,17 @@ def test_counts_repeat_and_follow_the_processor(root: EmulatorRoot, a76: Qemu, s
     older = Qemu(root, CPUS["cortex-a53"], a76.release).count(small_tflite, 2)
     # XNNPACK's kernels for the A53 load 64 bits at a time, and so need more instructions for the same work.
     assert older[-1] > 1.2 * counts[0]
+
+
+def test_blocks_are_all_that_is_counted(a76: Qemu, small_tflite: Path) -> None:
+    blocks = a76.blocks(small_tflite)
+    executed = sum(int(size) * int(times) for size, times in re.findall(r"^block [0-9a-f]+ (\d+) (\d+)$", blocks, re.MULTILINE))
+    [counted] = a76.count(small_tflite, 1)
+    assert executed == pytest.approx(counted, rel=AGREEMENT)
+    kinds = by_kind(blocks, a76.library)
+    assert sum(kinds.values()) == executed
+    # 9 in 10 multiplications of the network are in 1x1 convolutions: their kernel must be found.
+    assert kinds["matrix products"] > 0.6 * executed and kinds["depthwise"] > 0 and kinds["hard-swish"] > 0
 
 
 def test_session_refuses_what_does_not_fit(a76: Qemu, small_tflite: Path) -> None:

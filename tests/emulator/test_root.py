@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +16,11 @@ from click.testing import CliRunner
 from android_bench.emulator import parts
 from android_bench.emulator.cpus import CPUS
 from android_bench.emulator.qemu import Qemu
-from android_bench.emulator.root import LITERT_RELEASES, NEEDS, EmulatorRoot, missing, prepare
+from android_bench.emulator.root import LITERT_RELEASES, NEEDS, EmulatorRoot, _fetch_litert, _make_root, missing, prepare
 from evit_mobile.cli.emulator import command
 from evit_mobile.errors import DeviceError, MachineError
+
+LOCK = Path(parts.__file__).with_name(f"litert-{LITERT_RELEASES[0]}-arm64.txt")
 
 
 def test_each_missing_program_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +83,32 @@ def test_failed_part_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match=r"^unpacking failed: E: no such package \(try again\)$"):
         parts.ensure(tmp_path / "part", "key", fail)
     assert [path.name for path in tmp_path.iterdir()] == [".part.lock"]
+
+
+def test_wheel_with_another_hash_is_one_line(root: EmulatorRoot, tmp_path: Path) -> None:
+    lock = tmp_path / "lock.txt"
+    lock.write_text(re.sub("[0-9a-f]{8}$", "0" * 8, LOCK.read_text().strip()))
+    with pytest.raises(MachineError, match="(?i)^fetching LiteRT for arm64 failed: .*hash") as failed:
+        parts.ensure(tmp_path / "litert", "key", functools.partial(_fetch_litert, lock=lock))
+    assert "\n" not in str(failed.value) and not (tmp_path / "litert").exists()
+
+
+def test_release_without_packages_is_one_line(root: EmulatorRoot, tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="^unpacking the arm64 packages of lenny-and-squiggy failed: E: .*Release") as failed:
+        parts.ensure(tmp_path / "root", "key", lambda place: _make_root(place, "lenny-and-squiggy"))
+    assert "\n" not in str(failed.value) and not (tmp_path / "root").exists()
+
+
+def test_root_needs_no_user_namespace(root: EmulatorRoot, tmp_path: Path) -> None:
+    """In a user namespace that may not have another one, as on a kernel without them."""
+    may_not = "echo 0 > /proc/sys/user/max_user_namespaces && ! unshare --user true 2>&-"
+    inside = ["unshare", "--user", "--map-root-user", "sh", "-c", may_not + ' && "$@"', "sh"]
+    if subprocess.run([*inside, "true"], capture_output=True).returncode:
+        pytest.skip("this machine has no user namespace to forbid others in: what the other tests use was made without one")
+    script = "import sys, pathlib; from android_bench.emulator import root; root._make_root(pathlib.Path(sys.argv[1]), sys.argv[2])"
+    done = subprocess.run([*inside, sys.executable, "-c", script, tmp_path, root.distribution], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "lib/ld-linux-aarch64.so.1").exists()
 
 
 def test_absent_program_is_one_line() -> None:
