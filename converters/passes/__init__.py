@@ -18,6 +18,7 @@ from converters.passes.layer_norm import LayerNorm
 from converters.passes.linear_attention import ATTENTION_FORMS, LinearAttention
 from converters.passes.pooled_projection import PooledProjection
 from converters.passes.sink_scales import SinkScales
+from converters.passes.small_pool import SmallPool
 from converters.passes.softmax import NoSoftmax
 from converters.passes.spatial_mean import SpatialMean
 from converters.passes.split_projections import SplitProjections
@@ -42,6 +43,7 @@ def ordered_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         HardSwish(),
         PooledProjection(),
         SinkScales(),  # after the three that leave a factor, or the convolution that can take one
+        SmallPool(),
         NoSoftmax(),  # last: it reports what is left
     )
 
