@@ -63,9 +63,10 @@ class Adjustments:
         Raises:
             RequestError: the device does not allow it. AdbError: it cannot be written down how to put it back.
         """
-        self._wishes = wishes
+        self.release()
         if wishes == Wishes():
             return
+        self._wishes = wishes
         self._guard = self._adb.hold(f"trap '' HUP; {_CARRY_OUT}; cat >/dev/null; carry_out {shlex.quote(self._journal)}")
         if wishes.fixed_performance:
             self._change(
@@ -88,8 +89,9 @@ class Adjustments:
             as ``apply``.
         """
         if self._guard is not None and self._guard.poll() is not None:
+            wishes = self._wishes
             self.restore()
-            self.apply(self._wishes)
+            self.apply(wishes)
 
     def release(self) -> None:
         """Let the guard go: it puts back what is still written down. It does not matter whether the device can be reached."""

@@ -88,7 +88,8 @@ class Phone:
             self._retried(lambda: store.put(self._adb, self._program.path, executable=True, say=options.say))
             for path in models:
                 self._retried(lambda: store.put(self._adb, path, say=options.say))
-            self._adjustments.apply(Wishes(options.fixed_performance, options.stay_awake, options.governor))
+            wishes = Wishes(options.fixed_performance, options.stay_awake, options.governor)
+            self._retried(lambda: self._adjustments.apply(wishes))
             conditions.await_fit(self.conditions, self._limits, options.say, self._adb.serial)
             self._retried(lambda: conditions.check_clocks_under_load(self._adb, cores, self._mask))
             yield
