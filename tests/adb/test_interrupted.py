@@ -59,7 +59,7 @@ def test_killed_with_settings_changed(phone: VirtualPhone, start: Start, tiny_tf
     assert phone.state("fixed_performance") == "true" and phone.governors == {"performance"}
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (phone.state("fixed_performance"), phone.governors) != ("false", {"schedutil"}):
         assert time.monotonic() < deadline
         time.sleep(0.02)
