@@ -157,14 +157,14 @@ def _lane(request: SuiteRequest, text: str, out: Path, started: datetime) -> Lan
             min_time_s=0 if counted or request.runs else plan.min_time_s * rounds,
         )
         for cores in dict.fromkeys(request.cores)
-        for threads in dict.fromkeys(request.threads or default_threads(text))
+        for threads in dict.fromkeys(request.threads or _default_threads(text, cores))
     ]  # fmt: skip
     return Lane(text, device, settings, limit, out, _begin(request, device, out, started, limit))
 
 
-def default_threads(text: str) -> tuple[int, ...]:
-    """The paper does not say how many threads it used: a phone is tried with one and with four."""
-    return (1, 4) if text.partition(":")[0] == "adb" else (1,)
+def _default_threads(text: str, cores: str) -> tuple[int, ...]:
+    """The paper does not say how many threads it used: a phone is tried with one, and where all cores may be used with four."""
+    return (1, 4) if text.partition(":")[0] == "adb" and cores == "all" else (1,)
 
 
 def _limit_bytes(device: Device, wanted: int | None) -> int:
