@@ -13,11 +13,9 @@ from converters.passes.base import Declined, Pass, PassReport, PassResult
 from converters.passes.fold_constants import FoldConstants
 from converters.passes.graph import tidy
 from converters.passes.hard_sigmoid import HardSigmoid
-from converters.passes.hard_swish import HardSwish
 from converters.passes.layer_norm import LayerNorm
 from converters.passes.linear_attention import ATTENTION_FORMS, LinearAttention
 from converters.passes.pooled_projection import PooledProjection
-from converters.passes.sink_scales import SinkScales
 from converters.passes.small_pool import SmallPool
 from converters.passes.softmax import NoSoftmax
 from converters.passes.spatial_mean import SpatialMean
@@ -40,9 +38,7 @@ def ordered_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         SplitProjections(),  # after the attention, which splits the projections of what it takes itself
         HardSigmoid(),
         SpatialMean(),
-        HardSwish(),
         PooledProjection(),
-        SinkScales(),  # after the three that leave a factor, or the convolution that can take one
         SmallPool(),
         NoSoftmax(),  # last: it reports what is left
     )

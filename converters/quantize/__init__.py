@@ -33,7 +33,7 @@ def quantise_int8(
     images: Iterable[NDArray[Any]],
     *,
     io_type: IoType = IoType.FLOAT32,
-    range_choice: RangeChoice = RangeChoice.MIN_MAX,
+    range_choice: RangeChoice = RangeChoice.MSE,
     bias_correction: bool = True,
 ) -> QuantisedModel:
     """Quantise the float32 .tflite ``content`` to mixed int8.

@@ -11,8 +11,13 @@ SHARED = frozenset(
 )  # fmt: skip
 #: Ops with constant weights: int8 a channel, int32 bias.
 WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
+#: Those of them that have a delegated form with float activations.
+HYBRID = frozenset({"CONV_2D", "FULLY_CONNECTED"})
 #: Ops that compute on maps with a scale of their own for each operand.
 ELEMENTWISE = frozenset({"ADD", "SUB", "MUL"})
+#: Functions of one value. Between a DEQUANTIZE and a QUANTIZE that nothing else reads, XNNPACK makes one table of 256 results of the three:
+#: on a Cortex-A76 0.6 instructions a value, where x · relu6(x + 3) in int8 takes 4.5.
+TABLE = frozenset({"HARD_SWISH", "LOGISTIC", "TANH", "GELU", "ELU"})
 #: TFLite's number of the fused activations that int8 ops can have: their clamp is part of the rounding.
 FUSED = {0: None, 1: (0.0, None), 3: (0.0, 6.0)}
 
@@ -36,4 +41,14 @@ def int8_refusal(op: Op, graph: Graph) -> str | None:
         return None if spatial else "an int8 MEAN is delegated over height and width only"
     if op.type in ELEMENTWISE:
         return None if all(len(tensor.shape) <= 4 for tensor in computed) else f"{op.type} in int8 is delegated up to rank 4"
-    return None if op.type in SHARED else f"{op.type} has no delegated int8 form"
+    return None if op.type in SHARED | TABLE else f"{op.type} has no delegated int8 form"
+
+
+def hybrid_refusal(op: Op, graph: Graph) -> str | None:
+    """Why the delegate has no hybrid form of ``op`` (float activations, int8 weights a channel); None where it has."""
+    if op.type == "DEPTHWISE_CONV_2D":
+        return "its hybrid form leaves the delegate"
+    if op.type not in HYBRID:
+        return "it has no weights"
+    weights, activations = graph.tensors[op.inputs[1]], graph.tensors[op.inputs[0]]
+    return "its weights are computed" if not weights.constant or activations.constant else None

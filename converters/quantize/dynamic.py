@@ -6,9 +6,12 @@ model and makes it slower than fp32.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from converters.metadata import read_model, write_model
+from converters.quantize.delegated import hybrid_refusal
 from converters.quantize.flatbuffer import FlatbufferEditor
 from converters.quantize.plan import OpPlan
 from converters.quantize.weights import quantise_weights
@@ -25,29 +28,23 @@ def quantise_dynamic(content: bytes) -> tuple[bytes, list[OpPlan]]:
     graph, editor = graph_of(model), FlatbufferEditor(model)
     plan = []
     for op, operator in zip(graph.ops, editor.subgraph.operators, strict=True):
-        refusal = _refusal(op, graph)
+        refusal = hybrid_refusal(op, graph)
+        if refusal is None:
+            make_hybrid(editor, graph, op, operator)
+        precision = Precision.FP32 if refusal else Precision.DYNAMIC
         name = graph.tensors[op.outputs[0]].name if op.outputs else ""
-        if refusal is not None:
-            plan.append(OpPlan(op.index, op.type, name, Precision.FP32, refusal))
-            continue
-        weights = graph.tensors[op.inputs[1]].values()
-        assert weights is not None
-        quantised = quantise_weights(weights, op.type)
-        scales = editor.quantisation(quantised.scales, [0] * len(quantised.scales), quantised.axis)
-        operands = np.array(operator.inputs, np.int32)
-        operands[1] = editor.add_constant(op.inputs[1], quantised.values, "INT8", scales)
-        operator.inputs = operands
-        operator.opcodeIndex = editor.opcode(op.type, max(op.version, HYBRID_VERSIONS[op.type]))
-        plan.append(OpPlan(op.index, op.type, name, Precision.DYNAMIC, "its hybrid form is delegated"))
+        plan.append(OpPlan(op.index, op.type, name, precision, refusal or "its hybrid form is delegated"))
     editor.drop_unused_data()
     return write_model(model), plan
 
 
-def _refusal(op: Op, graph: Graph) -> str | None:
-    if op.type == "DEPTHWISE_CONV_2D":
-        return "its hybrid form leaves the delegate"
-    if op.type not in HYBRID_VERSIONS:
-        return "it has no weights"
-    if not graph.tensors[op.inputs[1]].constant or graph.tensors[op.inputs[0]].constant:
-        return "its weights are computed"
-    return None
+def make_hybrid(editor: FlatbufferEditor, graph: Graph, op: Op, operator: Any) -> None:
+    """Give ``operator``, which is ``op`` of ``graph``, int8 weights with a scale a channel; its bias stays float."""
+    weights = graph.tensors[op.inputs[1]].values()
+    assert weights is not None
+    quantised = quantise_weights(weights, op.type)
+    scales = editor.quantisation(quantised.scales, [0] * len(quantised.scales), quantised.axis)
+    operands = np.array(operator.inputs, np.int32)
+    operands[1] = editor.add_constant(op.inputs[1], quantised.values, "INT8", scales)
+    operator.inputs = operands
+    operator.opcodeIndex = editor.opcode(op.type, max(op.version, HYBRID_VERSIONS[op.type]))

@@ -6,6 +6,10 @@ a boundary costs*: the ops that are left free are divided so that the time of al
 least. With an op either in int8 or in float, and a conversion paid once a tensor, that is a minimum cut: the source side is float, the
 sink side int8.
 
+A convolution or linear layer that stays on the float side has int8 weights all the same (``dynamic``): the delegate quantises its input
+row by row, to the range that the row has. So has a linear layer of a single row wherever it stands: its time is that of reading the
+weights, and float activations around it are a few thousand values that would each lose 30 dB to noise.
+
 Costs are instructions per element or multiplication on an Arm64 core with dot products (Cortex-A76, LiteRT 2.1.2 under QEMU's counter):
 only their order matters to the cut.
 """
@@ -21,16 +25,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.costs import macs_of
-from converters.quantize.delegated import WEIGHTED, int8_refusal
+from converters.quantize.delegated import TABLE, WEIGHTED, hybrid_refusal, int8_refusal
 from converters.tflite_graph import Graph, Op
 from evit_mobile.specs import Precision
 
 #: (float32, int8) instructions a multiplication.
-_PER_MAC = {"CONV_2D": (0.33, 0.09), "FULLY_CONNECTED": (0.33, 0.09), "DEPTHWISE_CONV_2D": (0.45, 0.35)}
+_PER_MAC = {"CONV_2D": (0.33, 0.1), "FULLY_CONNECTED": (0.33, 0.1), "DEPTHWISE_CONV_2D": (0.6, 0.6)}
 #: (float32, int8) instructions an element of the result, where it is not the usual.
-_PER_ELEMENT = {"RESHAPE": (0.0, 0.0), "TRANSPOSE": (1.0, 0.5), "PAD": (0.5, 0.13), "RELU": (0.6, 0.3)}
-_USUAL = (0.8, 1.3)
-_QUANTIZE, _DEQUANTIZE = 0.8, 0.7
+_PER_ELEMENT = {"RESHAPE": (0.1, 0.1), "TRANSPOSE": (1.7, 0.5), "PAD": (2.5, 0.7), "RELU": (0.6, 0.3)} | dict.fromkeys(TABLE, (1.8, 0.6))
+_USUAL = (1.0, 2.3)
+_QUANTIZE, _DEQUANTIZE = 1.3, 1.2
 _FORCED = 2**30
 #: Cuts are integers: instructions are counted in these.
 _UNIT = 64
@@ -42,7 +46,7 @@ _ARITHMETIC = frozenset(
 
 @dataclass(frozen=True)
 class OpPlan:
-    """The choice for one op of the float model. ``op`` is its index there; ``precision`` ``int8`` or ``fp32``."""
+    """The choice for one op. ``op`` is its index; ``precision`` int8, fp32, or dynamic: float activations, int8 weights."""
 
     op: int
     type: str
@@ -63,19 +67,27 @@ def make_plan(graph: Graph, refused: dict[int, str], *, int8_input: bool, int8_o
         int8_input, int8_output: the model's ends are int8, so a float op there pays for a conversion.
     """
     forced = {op.index: reason for op in graph.ops if (reason := int8_refusal(op, graph)) is not None}
-    forced = {**_denominators(graph), **refused, **forced}
+    forced = {**_single_rows(graph), **_denominators(graph), **refused, **forced}
     int8 = _cut(graph, set(forced), int8_input, int8_output)
     return [OpPlan(op.index, op.type, _name(op, graph), *_choice(op, graph, forced, int8)) for op in graph.ops]
 
 
 def _choice(op: Op, graph: Graph, forced: dict[int, str], int8: set[int]) -> tuple[Precision, str]:
-    if op.index in forced:
-        return Precision.FP32, forced[op.index]
-    if op.index not in int8:
-        return Precision.FP32, "int8 would save less here than the conversions around it cost"
+    if op.index in forced or op.index not in int8:
+        reason = forced.get(op.index, "int8 would save less here than the conversions around it cost")
+        return (Precision.FP32 if hybrid_refusal(op, graph) else Precision.DYNAMIC), reason
     if op.type in WEIGHTED:
         return Precision.INT8, "delegated, int8 weights per channel"
+    if op.type in TABLE:
+        return Precision.INT8, f"the delegate makes one table of DEQUANTIZE, {op.type} and QUANTIZE"
     return Precision.INT8, "delegated, and its neighbours are int8 too"
+
+
+def _single_rows(graph: Graph) -> dict[int, str]:
+    """Linear layers of one row of activations."""
+    reason = "one row: its time is that of reading int8 weights, and float activations keep the accuracy"
+    layers = [op for op in graph.ops if op.type == "FULLY_CONNECTED" and hybrid_refusal(op, graph) is None]
+    return {op.index: reason for op in layers if math.prod(graph.tensors[op.outputs[0]].shape[:-1]) == 1}
 
 
 def _denominators(graph: Graph) -> dict[int, str]:

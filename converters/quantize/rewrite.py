@@ -9,7 +9,8 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from converters.metadata import read_model, write_model
-from converters.quantize.delegated import ELEMENTWISE, WEIGHTED
+from converters.quantize.delegated import ELEMENTWISE, TABLE, WEIGHTED
+from converters.quantize.dynamic import make_hybrid
 from converters.quantize.flatbuffer import FlatbufferEditor
 from converters.quantize.observe import Observation
 from converters.quantize.plan import OpPlan
@@ -64,6 +65,9 @@ class Rewriter:
     def _write_op(self, item: OpPlan, operator: Any) -> None:
         op = self._graph.ops[item.op]
         kind = "int8" if item.precision is Precision.INT8 else "float32"
+        if kind == "int8" and op.type in TABLE:
+            self._write_table(item, operator, op)
+            return
         operator.inputs = np.array([self._operand(int(index), op, kind) for index in operator.inputs], np.int32)
         for index in op.outputs:
             if self._graph.tensors[index].dtype == "float32":
@@ -72,7 +76,28 @@ class Rewriter:
             if op.type in WEIGHTED:
                 self._quantise_weights(operator, op)
             operator.opcodeIndex = self._editor.opcode(op.type, max(op.version, self._int8_version(op)))
+        elif item.precision is Precision.DYNAMIC:
+            make_hybrid(self._editor, self._graph, op, operator)
         self._written.append((operator, item))
+
+    def _write_table(self, item: OpPlan, operator: Any, op: Op) -> None:
+        """A function of one value in float, with a DEQUANTIZE and a QUANTIZE that nothing else reads."""
+        source, result = self._as(op.inputs[0], "int8"), op.outputs[0]
+        given, made = self._add_twin(op.inputs[0], "float32"), self._add_twin(result, "float32")
+        self._tensors[given].name += b"_of_" + self._tensors[result].name
+        self._settle(result, "int8")
+        self._convert(source, given, "float32", item.reason)
+        operator.inputs, operator.outputs = np.array([given], np.int32), np.array([made], np.int32)
+        self._written.append((operator, item))
+        self._convert(made, result, "int8", item.reason)
+
+    def _convert(self, source: int, result: int, kind: str, reason: str) -> None:
+        """QUANTIZE or DEQUANTIZE from tensor ``source`` to ``result``, which is of type ``kind``."""
+        name, version = _CONVERSIONS[kind]
+        operator = self._editor.schema.OperatorT()
+        operator.opcodeIndex = self._editor.opcode(name, version)
+        operator.inputs, operator.outputs = np.array([source], np.int32), np.array([result], np.int32)
+        self._written.append((operator, OpPlan(0, name, self._tensors[result].name.decode(), Precision.INT8, reason)))
 
     def _settle(self, index: int, kind: str) -> None:
         """``index`` is computed (or given) as ``kind``."""
@@ -109,12 +134,7 @@ class Rewriter:
             return index
         if (index, kind) not in self._twins:
             twin = self._add_twin(index, kind)
-            operator = self._editor.schema.OperatorT()
-            name, version = _CONVERSIONS[kind]
-            operator.opcodeIndex = self._editor.opcode(name, version)
-            operator.inputs, operator.outputs = np.array([index], np.int32), np.array([twin], np.int32)
-            told = OpPlan(0, name, self._tensors[twin].name.decode(), Precision.INT8, f"boundary from {self._home[index]} to {kind}")
-            self._written.append((operator, told))
+            self._convert(index, twin, kind, f"boundary from {self._home[index]} to {kind}")
             self._twins[index, kind] = twin
         return self._twins[index, kind]
 

@@ -94,7 +94,7 @@ class LinearAttention:
         form = self._form
         if form is None:
             if target.precision is Precision.INT8:
-                return Form.TOKEN_MAJOR  # the projections stay convolutions, which int8 makes cheap
+                return Form.CHANNEL_MAJOR  # the projections stay convolutions, which int8 makes cheap; its transposes are the cheapest
             few = projection is None or found.tokens <= projection.weight.shape[0]
             form = Form.CHANNEL_MAJOR if few else Form.FOLD_OUTPUT  # folding costs h·dₖ·dᵥ·O once, and saves N·h·dₖ·dᵥ
             if value is not None and found.tokens > value.weight.shape[1]:
