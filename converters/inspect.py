@@ -32,6 +32,8 @@ class OpSummary:
     """One op of the file. ``name`` is its first output's; shapes are of run-time operands, constants left out.
 
     ``partition`` is None for an op that no partition runs: ``undelegated`` ops are run by TFLite's own kernels, others by nothing.
+    ``precision`` is the type of its run-time operands, with that of its weights where they differ; ``reason`` is the quantisation
+    plan's, None where the file has none.
     """
 
     index: int
@@ -44,6 +46,8 @@ class OpSummary:
     weight_bytes: int
     activation_bytes: int
     partition: int | None
+    precision: str
+    reason: str | None
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,8 @@ def inspect_model(path: Path, runtime: Runtime = RUNTIMES["litert"], *, explain:
     with runtime.open(path) as session:
         parts = read_partitioning(session.ops(), [info.index for info in session.outputs])
     experimenter = Experimenter(content, runtime) if explain and parts.undelegated else None
-    summaries = [_summary(op, graph, parts) for op in graph.ops]
+    reasons = _reasons(description, len(graph.ops))
+    summaries = [_summary(op, graph, parts, reason) for op, reason in zip(graph.ops, reasons)]
     names, signatures = _signature_names(content)
     return Inspection(
         file=str(path), size_bytes=len(content), runtime=runtime.name, runtime_version=runtime.version(),
@@ -123,14 +128,30 @@ def inspect_model(path: Path, runtime: Runtime = RUNTIMES["litert"], *, explain:
     )  # fmt: skip
 
 
-def _summary(op: Op, graph: Graph, parts: Partitioning) -> OpSummary:
+def _summary(op: Op, graph: Graph, parts: Partitioning, reason: str | None) -> OpSummary:
     return OpSummary(
         index=op.index, type=op.type, version=op.version, name=_name(op, graph),
         input_shapes=[graph.tensors[index].shape for index in op.inputs if not graph.tensors[index].constant],
         output_shapes=[graph.tensors[index].shape for index in op.outputs],
         macs=macs_of(op, graph), weight_bytes=weight_bytes(op, graph), activation_bytes=activation_bytes(op, graph),
-        partition=parts.partition_of.get(op.index),
+        partition=parts.partition_of.get(op.index), precision=_precision(op, graph), reason=reason,
     )  # fmt: skip
+
+
+def _reasons(description: ModelDescription | None, ops: int) -> list[str | None]:
+    """The quantisation plan's reason for each op."""
+    told = description.quantisation if description else None
+    if told is None or len(told.op_reasons) != ops:
+        return [None] * ops
+    return [told.reasons[number] for number in told.op_reasons]
+
+
+def _precision(op: Op, graph: Graph) -> str:
+    """``int8``, ``float32``, ``float32, int8 weights``; of a conversion what it makes."""
+    computed = [graph.tensors[index].dtype for index in op.outputs]
+    weights = [tensor.dtype for index in op.inputs[1:2] if (tensor := graph.tensors[index]).constant and tensor.dtype == "int8"]
+    kind = computed[0] if computed else ""
+    return f"{kind}, int8 weights" if weights and kind == "float32" else kind
 
 
 def _name(op: Op, graph: Graph) -> str:

@@ -30,7 +30,7 @@ HALF_ENTRY = "reduced_precision_support"
 
 
 class Quantisation(BaseModel):
-    """How an int8 model was quantised.
+    """How a model was quantised; without calibration, of a dynamic one, no image and no hash.
 
     ``op_reasons`` has for each op of the file the place in ``reasons`` of why it is in int8 or float.
     """
@@ -39,12 +39,12 @@ class Quantisation(BaseModel):
 
     io_type: str
     calibration_images: int
-    calibration_sha256: str
+    calibration_sha256: str | None
     reasons: list[str]
     op_reasons: list[int]
 
     @classmethod
-    def of(cls, plan: Sequence[OpPlan], *, io_type: str, images: int, calibration_sha256: str) -> Quantisation:
+    def of(cls, plan: Sequence[OpPlan], *, io_type: str, images: int, calibration_sha256: str | None) -> Quantisation:
         """The description of a model whose ops are ``plan``'s, in order."""
         reasons = list(dict.fromkeys(item.reason for item in plan))
         numbers = {reason: number for number, reason in enumerate(reasons)}

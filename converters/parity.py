@@ -10,7 +10,7 @@ from typing import Any, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.differences import Difference, bound_for, compare
+from converters.differences import CRITERIA, Criterion, Difference, compare
 from converters.layers import LayerReport, find_parting_layer
 from converters.metadata import read_description
 from converters.reference import Reference, Request, build_reference, open_onnx
@@ -18,9 +18,12 @@ from converters.stimuli import Stimulus, verification_stimuli
 from converters.tflite_graph import read_graph
 from evit_mobile.errors import EvitMobileError, RequestError, first_line
 from evit_mobile.runtimes import RUNTIMES, Runtime, Session
+from evit_mobile.runtimes.session import TensorInfo
 from evit_mobile.specs import Precision
 
 Array = NDArray[Any]
+#: Largest relative error of an integer model's values that are taken for the reference's: some steps of int8 out of 255.
+INTEGER_TOLERANCE = 0.15
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,14 @@ class RuntimeState:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """The whole comparison. ``bound`` is the largest allowed relative error; ``reference`` the framework that every row is judged by."""
+    """The whole comparison. ``reference`` is the framework that every row is judged by."""
 
     file: str
     model: str
     resolution: str
     precision: str
     reference: str
-    bound: float
+    criterion: Criterion
     inputs: list[str]
     runtimes: list[RuntimeState]
     rows: list[ParityRow]
@@ -72,7 +75,7 @@ class ParityReport:
 
     def worst(self) -> ParityRow:
         """The row furthest from its reference; one with a failure of its own comes first."""
-        return max(self.rows, key=lambda row: (row.difference.failure is not None, row.difference.relative_error or 0.0))
+        return max(self.rows, key=lambda row: (row.difference.failure is not None, not row.passed, row.difference.relative_error or 0.0))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, rows flattened."""
@@ -102,7 +105,7 @@ def verify_model(
     """
     description = read_description(path)
     precision = Precision(description.precision) if description else Precision.FP32
-    bound = bound_for(precision)
+    criterion = CRITERIA[precision]
     if len(runtimes) == 1 and runtimes[0].version() is not None:
         # With nothing to compare it to, a file that cannot be loaded is a wrong request, not a model without parity.
         with runtimes[0].open(path):
@@ -111,14 +114,14 @@ def verify_model(
     stimuli = verification_stimuli(reference.resolution, reference.channels, reference.preprocessing, image=image)
     _check_input(path, stimuli[0])
     expected = {stimulus.name: reference.run(_nchw(stimulus.image)) for stimulus in stimuli}
-    rows = list(_onnx_rows(reference, stimuli, expected, bound))
+    rows = list(_onnx_rows(reference, stimuli, expected, CRITERIA[Precision.FP32]))
     states = []
     for runtime in runtimes:
-        state, found = _runtime_rows(path, runtime, stimuli, expected, bound)
+        state, found = _runtime_rows(path, runtime, stimuli, expected, criterion)
         states.append(state)
         rows += found
     report = ParityReport(
-        str(path), reference.source.name, str(reference.resolution), precision, reference.name, bound,
+        str(path), reference.source.name, str(reference.resolution), precision, reference.name, criterion,
         [stimulus.name for stimulus in stimuli], states, rows,
     )  # fmt: skip
     if not layers:
@@ -132,11 +135,12 @@ def _layers(path: Path, reference: Reference, stimuli: list[Stimulus], report: P
     failed = [row.input for row in report.rows if not row.passed and row.threads is not None]
     chosen = stimuli[0].name if not failed or stimuli[0].name in failed else report.worst().input
     stimulus = next(item for item in stimuli if item.name == chosen)
-    return find_parting_layer(path, reference, stimulus, report.bound, failed=bool(failed), rewritten=rewritten)
+    tolerance = report.criterion.bound if report.criterion.measure == "relative_error" else INTEGER_TOLERANCE
+    return find_parting_layer(path, reference, stimulus, tolerance, failed=bool(failed), rewritten=rewritten)
 
 
 def _onnx_rows(
-    reference: Reference, stimuli: list[Stimulus], expected: dict[str, dict[str, Array]], bound: float
+    reference: Reference, stimuli: list[Stimulus], expected: dict[str, dict[str, Array]], criterion: Criterion
 ) -> Iterator[ParityRow]:
     """The stock ONNX graph against PyTorch; nothing where ONNX Runtime is the reference itself."""
     if reference.source.module is None:
@@ -146,11 +150,11 @@ def _onnx_rows(
         actual = run(_nchw(stimulus.image))
         for (name, wanted), given in zip(expected[stimulus.name].items(), actual.values(), strict=True):
             difference = compare(wanted, given)
-            yield ParityRow("onnxruntime", None, None, stimulus.name, name, difference, difference.within(bound))
+            yield ParityRow("onnxruntime", None, None, stimulus.name, name, difference, criterion.holds(difference))
 
 
 def _runtime_rows(
-    path: Path, runtime: Runtime, stimuli: list[Stimulus], expected: dict[str, dict[str, Array]], bound: float
+    path: Path, runtime: Runtime, stimuli: list[Stimulus], expected: dict[str, dict[str, Array]], criterion: Criterion
 ) -> tuple[RuntimeState, list[ParityRow]]:
     version = runtime.version()
     if version is None:
@@ -162,7 +166,7 @@ def _runtime_rows(
                 for stimulus in stimuli:
                     for name, difference in _run(session, stimulus, expected[stimulus.name]):
                         rows.append(
-                            ParityRow(runtime.name, xnnpack, threads, stimulus.name, name, difference, difference.within(bound))
+                            ParityRow(runtime.name, xnnpack, threads, stimulus.name, name, difference, criterion.holds(difference))
                         )
     except (EvitMobileError, RuntimeError) as error:
         return RuntimeState(runtime.name, version, first_line(error)), rows
@@ -174,13 +178,14 @@ def _check_input(path: Path, stimulus: Stimulus) -> None:
     if len(graph.inputs) != 1:
         raise RequestError(f"{path} has {len(graph.inputs)} inputs, expected one image")
     tensor = graph.tensors[graph.inputs[0]]
-    if tensor.shape != stimulus.image.shape or tensor.dtype != "float32":
+    if tensor.shape != stimulus.image.shape or (tensor.dtype != "float32" and len(tensor.scale) != 1):
         raise RequestError(f"{path} takes {tensor.dtype} {list(tensor.shape)}, its source float32 {list(stimulus.image.shape)} (NHWC)")
 
 
 def _run(session: Session, stimulus: Stimulus, expected: dict[str, Array]) -> Iterator[tuple[str, Difference]]:
     """Each output's name and difference. Outputs belong together by name; a single one needs no name."""
-    actual = dict(zip(session.output_names(), session.run([stimulus.image])))
+    outputs = session.run([_as_given(stimulus.image, session.inputs[0])])
+    actual = {name: _as_float(value, info) for name, value, info in zip(session.output_names(), outputs, session.outputs)}
     if len(expected) == len(actual) == 1:
         actual = dict(zip(expected, actual.values()))
     for name, wanted in expected.items():
@@ -188,6 +193,19 @@ def _run(session: Session, stimulus: Stimulus, expected: dict[str, Array]) -> It
             yield name, Difference(failure=f"the file has no output of that name, only {', '.join(actual)}")
         else:
             yield name, compare(wanted, as_nchw(actual[name], wanted.shape))
+
+
+def _as_given(image: Array, info: TensorInfo) -> Array:
+    """A float image in the type that the model takes."""
+    if not info.scale:
+        return image
+    limits = np.iinfo(info.dtype)
+    return np.clip(np.round(image / info.scale[0]) + info.zero_point[0], limits.min, limits.max).astype(info.dtype)
+
+
+def _as_float(value: Array, info: TensorInfo) -> Array:
+    """What an output's integers stand for; any other output as it is."""
+    return ((value.astype(np.float32) - info.zero_point[0]) * np.float32(info.scale[0])).astype(np.float32) if info.scale else value
 
 
 def _nchw(image: Array) -> Array:

@@ -54,7 +54,10 @@ def in_precision(content: bytes, source: Source, options: ConvertOptions) -> InP
     if options.precision is Precision.DYNAMIC:
         from converters.quantize.dynamic import quantise_dynamic
 
-        return InPrecision(*quantise_dynamic(content))
+        from converters.metadata import Quantisation
+
+        content, plan = quantise_dynamic(content)
+        return InPrecision(content, plan, Quantisation.of(plan, io_type=IoType.FLOAT32, images=0, calibration_sha256=None))
     if options.precision is Precision.FP16:
         return _fp16(content, source)
     return InPrecision(content)

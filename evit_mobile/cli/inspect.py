@@ -13,6 +13,8 @@ from evit_mobile.cli.survey_table import print_survey
 from evit_mobile.errors import EvitMobileError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from converters.inspect import Inspection, TensorSummary
     from converters.survey import SurveyRow
     from evit_mobile.runtimes import Runtime
@@ -111,8 +113,21 @@ def _print_one(found: Inspection, list_ops: bool) -> None:
     console.print(kinds)
     for (kind, reason), count in Counter((op.type, op.reason) for op in found.undelegated).most_common():
         console.print(f"undelegated: {count} {kind}: {reason}", markup=False)
+    _print_plan(found, console)
     if list_ops:
         _print_ops(found)
+
+
+def _print_plan(found: Inspection, console: Console) -> None:
+    """The quantisation plan, ops that share type, precision and reason in one line."""
+    told = found.description.quantisation if found.description else None
+    if told is None:
+        return
+    measured = f"ranges from {told.calibration_images} calibration input(s)" if told.calibration_images else "ranges taken at run time"
+    console.print(f"quantised, {measured}, {told.io_type} input and output:")
+    groups = Counter((op.precision, op.type, op.reason) for op in found.ops)
+    for (precision, kind, reason), count in sorted(groups.items(), key=lambda item: (item[0][0], -item[1])):
+        console.print(f"  {precision}: {count} {kind}: {reason}", markup=False)
 
 
 def _print_ops(found: Inspection) -> None:
@@ -122,8 +137,9 @@ def _print_ops(found: Inspection) -> None:
     outside = {op.index for op in found.undelegated}
     for op in found.ops:
         place = f"partition {op.partition}" if op.partition is not None else "undelegated" if op.index in outside else "idle"
+        why = f" ({op.reason})" if op.reason else ""
         shapes = " ".join(_shape(shape) for shape in op.input_shapes) + " -> " + " ".join(_shape(shape) for shape in op.output_shapes)
-        console.print(f"{op.index:4} {op.type} v{op.version} {shapes} {op.macs} MACs, {place}: {op.name}")
+        console.print(f"{op.index:4} {op.type} v{op.version} {shapes} {op.macs} MACs, {place}, {op.precision}: {op.name}{why}")
 
 
 def _tensor_text(tensor: TensorSummary) -> str:

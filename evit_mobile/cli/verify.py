@@ -78,7 +78,7 @@ def _reason(report: ParityReport) -> str:
     if all(row.passed for row in report.rows):
         return "; ".join(broken)
     worst = report.worst()
-    figure = worst.difference.failure or f"relative error {worst.difference.relative_error:.2e}, allowed {report.bound:.0e}"
+    figure = worst.difference.failure or report.criterion.figure(worst.difference)
     return f"{report.file} has no parity with {report.reference}: {worst.describe()}: {figure}"
 
 
@@ -86,7 +86,7 @@ def _print(report: ParityReport, survey_rows: Sequence[SurveyRow]) -> None:
     from rich.table import Table
 
     table = Table(
-        "runtime", "XNNPACK", "threads", "outputs", "max rel. error", "min cosine", "top-1", "",
+        "runtime", "XNNPACK", "threads", "outputs", "max rel. error", "min SQNR dB", "min cosine", "top-1", "",
         title=f"{report.file}: {report.model} at {report.resolution}, {report.precision}, against {report.reference}",
     )  # fmt: skip
     groups: dict[tuple[str, bool | None, int | None], list[ParityRow]] = {}
@@ -96,10 +96,10 @@ def _print(report: ParityReport, survey_rows: Sequence[SurveyRow]) -> None:
         table.add_row(runtime, {True: "on", False: "off", None: "–"}[xnnpack], str(threads or "–"), *_figures(rows))
     for state in report.runtimes:
         if state.error or state.version is None:
-            table.add_row(state.name, "", "", "", state.error or "not installed", "", "", "failed" if state.error else "left out")
+            table.add_row(state.name, "", "", "", state.error or "not installed", "", "", "", "failed" if state.error else "left out")
     console = table_console()
     console.print(table)
-    console.print(f"inputs: {', '.join(report.inputs)}; bound on the relative error: {report.bound:.0e}", soft_wrap=True)
+    console.print(f"inputs: {', '.join(report.inputs)}; passes with: {report.criterion}", soft_wrap=True)
     if survey_rows:
         print_survey(survey_rows, {state.name: _parity(report, state.name) for state in report.runtimes})
     if report.layers is not None:
@@ -115,13 +115,15 @@ def _parity(report: ParityReport, runtime: str) -> str:
     return f"{'passed' if all(row.passed for row in rows) else 'failed'}, {worst:.1e}"
 
 
-def _figures(rows: list[ParityRow]) -> tuple[str, str, str, str, str]:
+def _figures(rows: list[ParityRow]) -> tuple[str, ...]:
     errors = [row.difference.relative_error for row in rows]
+    ratios = [row.difference.sqnr_db for row in rows if row.difference.sqnr_db is not None]
     cosines = [row.difference.cosine for row in rows if row.difference.cosine is not None]
     top1 = [row.difference.top1_agrees for row in rows if row.difference.top1_agrees is not None]
     worst = "not finite" if any(row.difference.failure for row in rows) else f"{max(error or 0.0 for error in errors):.2e}"
     return (
-        str(len(rows)), worst, f"{min(cosines):.7f}" if cosines else "–", f"{sum(top1)}/{len(top1)}" if top1 else "–",
+        str(len(rows)), worst, f"{min(ratios):.1f}" if ratios else "–",
+        f"{min(cosines):.7f}" if cosines else "–", f"{sum(top1)}/{len(top1)}" if top1 else "–",
         "passed" if all(row.passed for row in rows) else "failed",
     )  # fmt: skip
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from converters.differences import BOUNDS, bound_for, compare
-from evit_mobile.errors import RequestError
+from converters.differences import CRITERIA, Criterion, compare
 from evit_mobile.specs import Precision
 
 
@@ -65,8 +64,18 @@ def test_top_classes() -> None:
     assert compare(reference[:, :, None], swapped[:, :, None]).top1_agrees is None
 
 
-def test_precisions_without_a_bound_are_refused() -> None:
-    assert bound_for(Precision.FP32) == 1e-4
-    for precision in set(Precision) - set(BOUNDS):
-        with pytest.raises(RequestError, match="no parity bound"):
-            bound_for(precision)
+def test_every_precision_has_a_criterion() -> None:
+    assert CRITERIA.keys() == set(Precision)
+    assert CRITERIA[Precision.FP32] == Criterion("relative_error", 1e-4)
+
+
+def test_integers_are_judged_by_power() -> None:
+    """Noise of a tenth of the signal's deviation: 20 dB, though single values are off by far more."""
+    rng = np.random.default_rng(0)
+    expected = rng.standard_normal((1, 10_000))
+    near, far = (compare(expected, expected + share * rng.standard_normal(expected.shape)) for share in (0.1, 0.5))
+    criterion = CRITERIA[Precision.INT8]
+    assert criterion.holds(near) and not criterion.holds(far)
+    assert criterion.holds(compare(expected, expected))
+    assert not criterion.holds(compare(expected, np.full_like(expected, np.nan)))
+    assert criterion.figure(far) == f"SQNR {far.sqnr_db:.1f} dB, expected at least 9"

@@ -32,7 +32,7 @@ def test_every_row_of_a_sound_model_passes(small_tflite: Path) -> None:
     # Not vacuous: most layers are found again in the file.
     assert sum(layer.tensor is not None for layer in report.layers.layers) > len(report.layers.layers) / 2
     document = json.loads(json.dumps(report.to_json(), allow_nan=False))
-    assert document["passed"] is True and document["bound"] == 1e-4
+    assert document["passed"] is True and document["criterion"] == {"measure": "relative_error", "bound": 1e-4}
     assert {"runtime", "xnnpack", "threads", "input", "output", "relative_error", "cosine", "passed"} <= document["rows"][0].keys()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from converters.differences import bound_for, compare
+from converters.differences import CRITERIA, compare
 from converters.layers import LayerReport, find_parting_layer
 from converters.metadata import read_description
 from converters.parity import verify_model
@@ -63,7 +63,7 @@ def _parting(model: Path, reference: Reference, *, rewritten: bool) -> LayerRepo
     noise = verification_stimuli(reference.resolution, 3, reference.preprocessing)[0]
     (expected,) = reference.run(np.ascontiguousarray(noise.image.transpose(0, 3, 1, 2))).values()
     with RUNTIMES["litert"].open(model) as session:
-        assert not compare(expected, session.run([noise.image])[0]).within(bound_for(Precision.FP32))
+        assert not CRITERIA[Precision.FP32].holds(compare(expected, session.run([noise.image])[0]))
     return find_parting_layer(model, reference, noise, 1e-4, failed=True, rewritten=rewritten)
 
 

@@ -124,5 +124,5 @@ def test_parity(
     assert state["error"] is None
     assert {row["input"] for row in rows} == set(report["inputs"])
     for row in rows:
-        said = f"{row['input']}, {row['output']}: {row['failure'] or row['relative_error']}, allowed {report['bound']}"
+        said = f"{row['input']}, {row['output']}: {row['failure'] or row['relative_error']}, allowed {report['criterion']['bound']}"
         assert row["passed"], said
