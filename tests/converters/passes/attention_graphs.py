@@ -14,6 +14,7 @@ import onnx_ir as ir
 import onnxruntime
 import torch
 import torch.nn.functional as F
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -65,11 +66,15 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         self.shape, self.split, self.order, self.denominator = shape, split, order, denominator
-        self.guard, self.eps, self.kernel, self.inverse = guard, eps, kernel, inverse
+        self.guard, self.eps, self.kernel, self.inverse, self.bias = guard, eps, kernel, inverse, bias
         inner = shape.heads * shape.width
         outputs = [inner] * 3 if split == "three" else [3 * inner]
         self.projections = nn.ModuleList(nn.Conv2d(shape.channels, size, 1, bias=bias) for size in outputs)
         self.proj = nn.Conv2d(inner, shape.channels, 1, bias=bias) if project else nn.Identity()
+
+    def __repr__(self) -> str:
+        spelled = self.shape, self.split, self.order, self.denominator, self.guard, self.eps, self.bias, self.inverse
+        return f"Attention{spelled}"
 
     def forward(self, x: Tensor) -> Tensor:
         s = self.shape
@@ -123,6 +128,19 @@ class Attention(nn.Module):
             return q, k, v
         y = y.reshape(1, s.heads, 3 * s.width, tokens)
         return y[:, :, : s.width], y[:, :, s.width : 2 * s.width], y[:, :, 2 * s.width :]
+
+
+def attentions() -> st.SearchStrategy[Attention]:
+    """Attention layers of every spelling, sizes that coincide and single tokens among them."""
+    shapes = st.builds(
+        lambda heads, width, image, channels: Shape(heads, width, *image, channels),
+        st.integers(1, 4), st.integers(1, 6), st.sampled_from([(1, 1), (1, 4), (2, 2), (3, 2), (4, 4), (5, 3)]), st.sampled_from([4, 8]),
+    )  # fmt: skip
+    return st.builds(
+        Attention, shapes, st.sampled_from(["index", "chunk", "slice", "three"]), st.sampled_from(["state-q", "q-state"]),
+        st.sampled_from(["matmul", "sum", "mean", "pad"]), st.sampled_from(["add", "max"]), st.sampled_from([1e-3, 1e-6]),
+        bias=st.booleans(), inverse=st.booleans(),
+    )  # fmt: skip
 
 
 def seeded(module: nn.Module, seed: int = 0) -> nn.Module:

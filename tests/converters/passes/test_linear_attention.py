@@ -15,7 +15,6 @@ import onnx_ir as ir
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.converters.passes.attention_graphs import Attention, Shape, export, noise, ops, relative_error, rewrite, run_onnx, seeded
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -25,6 +24,18 @@ from converters.passes.linear_attention import ATTENTION_FORMS
 from converters.passes.linear_attention.forms import Form
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Precision, Target
+from tests.converters.passes.attention_graphs import (
+    Attention,
+    Shape,
+    attentions,
+    export,
+    noise,
+    ops,
+    relative_error,
+    rewrite,
+    run_onnx,
+    seeded,
+)  # fmt: skip
 
 TOLERANCE = 1e-5
 FORMS = [form.value for form in Form]
@@ -66,25 +77,9 @@ def test_ops_of_each_form(form: str) -> None:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
-@given(
-    heads=st.integers(1, 4),
-    width=st.integers(1, 6),
-    image=st.sampled_from([(1, 1), (1, 4), (2, 2), (3, 2), (4, 4), (5, 3)]),
-    split=st.sampled_from(["index", "chunk", "slice", "three"]),
-    order=st.sampled_from(["state-q", "q-state"]),
-    denominator=st.sampled_from(["matmul", "sum", "mean", "pad"]),
-    guard=st.sampled_from(["add", "max"]),
-    eps=st.sampled_from([1e-3, 1e-6]),
-    bias=st.booleans(),
-    inverse=st.booleans(),
-    form=st.sampled_from(ATTENTION_FORMS),
-)
-def test_any_spelling_of_the_algebra(
-    heads: int, width: int, image: tuple[int, int], split: str, order: str, denominator: str, guard: str, eps: float, bias: bool,
-    inverse: bool, form: str,
-) -> None:  # fmt: skip
-    shape = Shape(heads, width, *image)
-    check_same(seeded(Attention(shape, split, order, denominator, guard, eps, bias=bias, inverse=inverse)), shape, form)
+@given(layer=attentions(), form=st.sampled_from(ATTENTION_FORMS))
+def test_any_spelling_of_the_algebra(layer: Attention, form: str) -> None:
+    check_same(seeded(layer), layer.shape, form)
 
 
 @pytest.mark.parametrize("form", ["auto", *FORMS])

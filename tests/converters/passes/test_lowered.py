@@ -5,13 +5,14 @@ The op counts are part of the test: an update of the converter or of the runtime
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from converters.lower import Lowering
@@ -20,7 +21,7 @@ from converters.partitions import read_partitioning
 from converters.passes import ATTENTION_FORMS
 from evit_mobile.runtimes import RUNTIMES, Runtime
 from evit_mobile.specs import Resolution
-from tests.converters.passes.attention_graphs import Attention, Shape, export, noise, relative_error, rewrite, seeded
+from tests.converters.passes.attention_graphs import Attention, attentions, export, noise, relative_error, rewrite, seeded
 
 LITERT = RUNTIMES["litert"]
 #: name, resolution, TFLite ops. All of them are one partition with no op outside.
@@ -70,24 +71,13 @@ class Zoo(nn.Module):
         return tuple(after(layer(before(x))) for before, layer, after, x in branches)
 
 
-def _variants(count: int) -> list[Attention]:
-    pick = random.Random(0)
-    shapes = [Shape(2, 3, 1, 1), Shape(3, 4, 2, 2), Shape(1, 16, 4, 4), Shape(4, 2, 5, 3), Shape(2, 4, 4, 1)]
-    return [
-        Attention(
-            shapes[number % len(shapes)], pick.choice(["index", "chunk", "slice", "three"]), pick.choice(["state-q", "q-state"]),
-            ["matmul", "sum", "mean", "pad"][number % 4], pick.choice(["add", "max"]), pick.choice([1e-3, 1e-6]), bias=pick.random() < 0.5,
-        )
-        for number in range(count)
-    ]  # fmt: skip
-
-
+@settings(max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@given(layers=st.lists(attentions(), min_size=12, max_size=12))
 @pytest.mark.parametrize(
     "form",
     [pytest.param(form, marks=[] if form in ("auto", "gram-matmul") else [pytest.mark.slow]) for form in ATTENTION_FORMS],
 )
-def test_every_form_in_litert(form: str, tmp_path: Path) -> None:
-    layers = _variants(12)
+def test_every_form_in_litert(form: str, layers: list[Attention], tmp_path: Path) -> None:
     module = seeded(Zoo(layers))
     images = [layer.shape.image for layer in layers]
     with Lowering() as lowering:
