@@ -98,7 +98,8 @@ def _check_abi(path: Path, address: str, abis: Sequence[str]) -> None:
     if len(header) < 20 or not header.startswith(b"\x7fELF"):
         raise RequestError(f"{address} is no program for Android", hint="--benchmark-binary takes a benchmark_model built for the device")
     machine = struct.unpack_from("<H", header, 18)[0], header[4]
-    if machine not in [_ELF.get(abi, machine) for abi in abis]:
+    executed = [_ELF[abi] for abi in abis if abi in _ELF]
+    if abis[0] in _ELF and machine not in executed:
         names = {value: name for name, value in _ELF.items()}
         raise BenchmarkError(
             f"{address} is built for {names.get(machine, f'machine {machine[0]}')}, the device executes {', '.join(abis)}",
