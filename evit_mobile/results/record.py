@@ -29,8 +29,10 @@ Along = Literal["tokens", "resolution", "top1"]
 #: Why a point of a suite has no value though nothing is broken: it needs more memory than it may have, or takes more time.
 Limit = Literal["does not fit", "timed out"]
 
-Microseconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Instructions = Annotated[int, Field(gt=0)]
+#: Bounds that no measurement reaches, and within which everything that is computed of one stays finite.
+Whole = Annotated[int, Field(lt=2**63)]
+Microseconds = Annotated[float, Field(gt=1e-6, lt=1e15, allow_inf_nan=False)]
+Instructions = Annotated[Whole, Field(gt=0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(min_length=1)]
 
@@ -52,8 +54,8 @@ class Component(Entry):
 class Core(Entry):
     """One logical CPU; ``max_clock_khz`` is None where the system does not say."""
 
-    index: Annotated[int, Field(ge=0)]
-    max_clock_khz: Annotated[int, Field(gt=0)] | None = None
+    index: Annotated[Whole, Field(ge=0)]
+    max_clock_khz: Annotated[Whole, Field(gt=0)] | None = None
 
 
 class DeviceInfo(Entry):
@@ -70,7 +72,7 @@ class DeviceInfo(Entry):
     abi: str
     instruction_sets: tuple[str, ...] = ()
     cores: tuple[Core, ...]
-    memory_bytes: Annotated[int, Field(gt=0)] | None = None
+    memory_bytes: Annotated[Whole, Field(gt=0)] | None = None
     os_build: str
     emulated: bool
 
@@ -82,11 +84,11 @@ class RunSettings(Entry):
     round. ``runs`` and ``min_time_s`` are least values over all rounds together: the larger one decides.
     """
 
-    threads: Annotated[int, Field(ge=1)] = 1
+    threads: Annotated[Whole, Field(ge=1)] = 1
     cores: Name = "all"
-    runs: Annotated[int, Field(ge=1)] = 50
-    rounds: Annotated[int, Field(ge=1)] = 10
-    warmup_runs: Annotated[int, Field(ge=0)] = 3
+    runs: Annotated[Whole, Field(ge=1)] = 50
+    rounds: Annotated[Whole, Field(ge=1)] = 10
+    warmup_runs: Annotated[Whole, Field(ge=0)] = 3
     min_time_s: Annotated[float, Field(ge=0)] = 0.5
 
 
@@ -99,17 +101,17 @@ class Conditions(Entry):
 
     at: AwareDatetime
     load_average_1min: float | None = None
-    clocks_khz: dict[str, int] = {}
+    clocks_khz: dict[str, Whole] = {}
     temperatures_celsius: dict[str, float] = {}
-    clock_limits_khz: dict[str, int] = {}
-    thermal_status: int | None = None
+    clock_limits_khz: dict[str, Whole] = {}
+    thermal_status: Whole | None = None
     battery_percent: float | None = None
 
 
 class PrintedLatency(Entry):
     """Aggregates of one process invocation, as the tool printed them; None where it did not print one."""
 
-    count: Annotated[int, Field(ge=1)]
+    count: Annotated[Whole, Field(ge=1)]
     mean_us: Microseconds
     std_us: Annotated[float, Field(ge=0)] | None = None
     min_us: Microseconds | None = None
@@ -128,9 +130,9 @@ class OpTime(Entry):
 
     op: Name
     name: str
-    partition: Annotated[int, Field(ge=0)] | None = None
+    partition: Annotated[Whole, Field(ge=0)] | None = None
     mean_us: Annotated[float, Field(ge=0)]
-    calls: Annotated[int, Field(ge=0)]
+    calls: Annotated[Whole, Field(ge=0)]
 
 
 class Round(Entry):
@@ -149,7 +151,7 @@ class Round(Entry):
     first_inference_us: Microseconds | None = None
     warmup_us: tuple[Microseconds, ...] = ()
     printed_warmup: PrintedLatency | None = None
-    peak_memory_bytes: Annotated[int, Field(ge=0)] | None = None
+    peak_memory_bytes: Annotated[Whole, Field(ge=0)] | None = None
     result_file: dict[str, dict[str, float]] | None = None
     cores_mask: Annotated[str, Field(pattern=r"^0x[0-9a-f]+$")] | None = None
     before: Conditions | None = None
@@ -194,11 +196,11 @@ class Place(Entry):
 
     series: Name
     model: Name
-    side: Annotated[float, Field(gt=0)]
-    tokens: Annotated[int, Field(ge=1)] | None = None
+    side: Annotated[float, Field(ge=1, lt=1e9)]
+    tokens: Annotated[Whole, Field(ge=1)] | None = None
     attention: Literal["linear", "softmax"] | None = None
-    macs: Annotated[int, Field(ge=0)] | None = None
-    memory_bytes: Annotated[int, Field(ge=0)] | None = None
+    macs: Annotated[Whole, Field(ge=0)] | None = None
+    memory_bytes: Annotated[Whole, Field(ge=0)] | None = None
     accuracy: Accuracy | None = None
 
 
@@ -216,10 +218,10 @@ class Suite(Entry):
     figure: Name | None = None
     along: Along
     counts_only: bool = False
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[Whole, Field(ge=0)] = 0
     budget_s: Annotated[float, Field(gt=0)] | None = None
     interval_percent: Annotated[float, Field(gt=0)] | None = None
-    memory_limit_bytes: Annotated[int, Field(gt=0)] | None = None
+    memory_limit_bytes: Annotated[Whole, Field(gt=0)] | None = None
     sha256: Sha256
 
 
@@ -235,12 +237,12 @@ class Point(Entry):
 
     name: Name
     model_sha256: Sha256 | None = None
-    model_bytes: Annotated[int, Field(ge=1)] | None = None
+    model_bytes: Annotated[Whole, Field(ge=1)] | None = None
     resolution: str | None = None
     precision: str | None = None
-    ops: Annotated[int, Field(ge=0)] | None = None
-    partitions: Annotated[int, Field(ge=0)] | None = None
-    undelegated_ops: Annotated[int, Field(ge=0)] | None = None
+    ops: Annotated[Whole, Field(ge=0)] | None = None
+    partitions: Annotated[Whole, Field(ge=0)] | None = None
+    undelegated_ops: Annotated[Whole, Field(ge=0)] | None = None
     settings: RunSettings
     rounds: tuple[Round, ...] = ()
     profile: tuple[OpTime, ...] = ()

@@ -84,7 +84,8 @@ def test_qemu_has_instructions_and_never_a_latency() -> None:
     [
         {}, {"latency_us": ()}, {"latency_us": (1.0,), "instructions": (1,)}, {"latency_us": (0.0,)}, {"latency_us": (-1.0,)},
         {"latency_us": (float("nan"),)}, {"latency_us": (float("inf"),)}, {"latency_us": (1.0,), "latency_ms": 1.0},
-        {"latency_us": (1.0,), "cores_mask": "f0"},
+        {"latency_us": (1.0,), "cores_mask": "f0"}, {"latency_us": (1e300,)}, {"latency_us": (5e-324,)}, {"instructions": (10**400,)},
+        {"latency_us": (1.0,), "peak_memory_bytes": 10**400},
     ],
 )  # fmt: skip
 def test_a_round_holds_one_sound_measurement(fields: dict[str, Any]) -> None:
