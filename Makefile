@@ -49,7 +49,7 @@ bench-peers: $(VENV)/.installed-test build/peers/venv/.installed ## latency of o
 emulator: $(VENV)/.installed ## set up the emulated Arm64 processors
 	$(BIN)/evit-mobile emulator setup
 
-check-budget: $(VENV)/.installed ## count base-r224's instructions on an emulated Cortex-A76 against its budget
+check-budget: $(VENV)/.installed ## count base-r224's instructions (fp32, int8) on an emulated Cortex-A76 against their budget
 	$(BIN)/python -m benchmarks.arm64_budget
 
 constraints: $(UV) ## resolve the tested set of versions anew
