@@ -20,7 +20,8 @@ class Difference:
 
     Attributes:
         max_abs_error: largest absolute difference.
-        relative_error: ``max_abs_error`` divided by the largest magnitude in the reference.
+        relative_error: ``max_abs_error`` divided by the largest magnitude in the reference; of whole numbers, which are classes, the
+            share of places where they differ: two classes whose scores are equal but for rounding may swap there.
         cosine: cosine of the angle between the two, as flat vectors.
         sqnr_db: power of the reference over power of the difference; None too where both are equal.
         top1_agrees: a classifier's best class is the same. It is told, not judged: an error within the bound can only swap two classes
@@ -50,6 +51,9 @@ def compare(reference: Array, actual: Array) -> Difference:
     if failure is not None:
         return Difference(failure=failure)
     expected, given = reference.astype(np.float64), actual.astype(np.float64)
+    if reference.dtype.kind in "iu":
+        differing = expected != given
+        return Difference(max_abs_error=float(np.abs(given - expected).max(initial=0)), relative_error=float(differing.mean()))
     error = given - expected
     max_abs, magnitude = float(np.abs(error).max(initial=0)), float(np.abs(expected).max(initial=0))
     if magnitude == 0 and max_abs > 0:

@@ -76,6 +76,14 @@ class ModelDescription(BaseModel):
     versions: dict[str, str]
     quantisation: Quantisation | None = None
 
+    @property
+    def has_trained_weights(self) -> bool:
+        """False where the weights came from the seed, and predictions mean nothing."""
+        from evit_mobile.models.zoo import PREFIX, PRETRAINED
+
+        own_factory = ":" in self.model and not self.model.startswith(PREFIX)
+        return self.weights_sha256 is not None or self.onnx_sha256 is not None or own_factory or self.model.endswith(PRETRAINED)
+
 
 def describe(content: bytes, description: ModelDescription, labels: list[str] | None, minimum_runtime: str | None) -> bytes:
     """The model ``content`` with ``description``, standard metadata and, where given, ``labels`` of its output's last axis."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import importlib.metadata
 import json
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 from converters.attention_ranges import attention_ranges
 from converters.attention_ranges import warnings as range_warnings
 from converters.calibration import fingerprint
+from converters.code_hash import code_hash
 from converters.precision import InPrecision, check_precision, in_precision
 from converters.source import Source, load_source
 from evit_mobile import __version__
@@ -252,21 +252,10 @@ def _cache_path(model: str, options: ConvertOptions) -> Path | None:
         return None
     key = json.dumps(
         {"model": model, "options": {**dataclasses.asdict(options), "weights": None, "calibration": seen},
-         "files": [sha256_of(path) for path in files], "versions": versions(), "code": _code_hash()},
+         "files": [sha256_of(path) for path in files], "versions": versions(), "code": code_hash()},
         sort_keys=True, default=str,
     )  # fmt: skip
     return cache_folder("models") / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.tflite"
-
-
-@functools.cache
-def _code_hash() -> str:
-    """Hash of our own converter and model code, so that an edited pass is never served from the cache."""
-    root = Path(__file__).resolve().parent
-    digest = hashlib.sha256()
-    for folder in (root, root.parent / "evit_mobile" / "models"):
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _report_of(cached: Path) -> ConversionReport | None:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from evit_mobile.errors import RequestError
-from evit_mobile.models import find_model, zoo
+from evit_mobile.models import find_model, released, zoo
 from evit_mobile.specs import Preprocessing, Resolution
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from evit_mobile.weights import Rename
 
 #: Input size of a factory's module where none is asked for.
 DEFAULT_RESOLUTION = Resolution(224, 224)
@@ -81,7 +83,7 @@ def _registered_source(model: str, resolution: Resolution | None, weights: Path 
 
 def _zoo_source(model: str, resolution: Resolution | None, weights: Path | None, seed: int) -> Source:
     found = zoo.load_zoo_model(model, resolution, seed)
-    _finish(found.module, weights)
+    _finish(found.module, weights, released.to_timm)
     seeded = weights is None and not found.pretrained
     return Source(model, found.module, None, found.resolution, ("logits",), found.preprocessing, found.task, seeded)
 
@@ -115,9 +117,9 @@ def _onnx_source(model: str, resolution: Resolution | None, weights: Path | None
     return Source(model, None, path, None, (), Preprocessing(), None, False)
 
 
-def _finish(module: nn.Module, weights: Path | None) -> None:
+def _finish(module: nn.Module, weights: Path | None, rename: Rename | None = None) -> None:
     from evit_mobile.weights import load_weights
 
     if weights is not None:
-        load_weights(module, weights)
+        load_weights(module, weights, rename)
     module.eval().requires_grad_(False)

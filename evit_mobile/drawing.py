@@ -1,4 +1,4 @@
-"""Boxes and masks drawn onto the image that a model saw."""
+"""Boxes and masks drawn onto an image."""
 
 from __future__ import annotations
 
@@ -9,18 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evit_mobile.boxes import Detections
-from evit_mobile.specs import Preprocessing
 
 if TYPE_CHECKING:
     from PIL import Image
-
-
-def seen_image(pixels: NDArray[np.float32], preprocessing: Preprocessing) -> Image.Image:
-    """The image behind a model's input: [H, W, 3], normalised -> RGB."""
-    from PIL import Image
-
-    values = pixels * np.array(preprocessing.std) + np.array(preprocessing.mean)
-    return Image.fromarray((255 * values).round().clip(0, 255).astype(np.uint8))
 
 
 def colour(index: int) -> tuple[int, int, int]:
@@ -30,22 +21,27 @@ def colour(index: int) -> tuple[int, int, int]:
 
 
 def draw_boxes(image: Image.Image, found: Detections, names: list[str]) -> Image.Image:
-    """A copy of ``image`` with each box framed and named."""
+    """A copy of ``image`` with each box framed and named, the best on top."""
     from PIL import ImageDraw
 
     image = image.copy()
     canvas = ImageDraw.Draw(image)
-    for box, score, index in zip(found.boxes, found.scores, found.classes):
+    line, size = max(2, max(image.size) // 320), max(11, max(image.size) // 50)
+    for box, score, index in list(zip(found.boxes, found.scores, found.classes))[::-1]:
         x0, y0, x1, y1 = (float(value) for value in box)
-        canvas.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=colour(int(index)), width=2)
-        canvas.text((x0 + 3, y0 + 1), f"{names[index]} {score:.2f}", fill=colour(int(index)))
+        paint, text = colour(int(index)), f"{names[index]} {score:.2f}"
+        canvas.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=paint, width=line)
+        # Above the box where there is room, on a ground of its own: the text is then readable on any picture.
+        at = (x0, y0 - size - 3 if y0 >= size + 3 else y0)
+        canvas.rectangle(canvas.textbbox(at, text, font_size=size), fill=paint)
+        canvas.text(at, text, fill="black", font_size=size)
     return image
 
 
 def draw_mask(image: Image.Image, classes: NDArray[np.integer]) -> Image.Image:
-    """``image`` half covered by the colours of ``classes`` [h, w], which is enlarged to its size by repetition."""
+    """``image`` half covered by the colours of ``classes`` [H, W], of its own size; negative ones leave it as it is."""
     from PIL import Image
 
-    palette = np.array([colour(index) for index in range(int(classes.max()) + 1)], np.uint8)
-    mask = Image.fromarray(palette[classes]).resize(image.size, Image.Resampling.NEAREST)
-    return Image.blend(image, mask, 0.5)
+    palette = np.array([colour(index) for index in range(max(0, int(classes.max())) + 1)], np.uint8)
+    covered = Image.blend(image, Image.fromarray(palette[classes.clip(min=0)]), 0.5)
+    return Image.composite(covered, image, Image.fromarray(classes >= 0))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from evit_mobile.errors import RequestError
 
@@ -82,9 +83,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From an RGB image to a model's input: resize, centre crop, scale to [0, 1], subtract ``mean``, divide by ``std``."""
+    """From an RGB image to a model's input: fit to its size, scale to [0, 1], subtract ``mean``, divide by ``std``.
+
+    ``fit`` says what becomes of an image of other proportions. ``crop``: it is scaled until it covers the input over ``crop_fraction``,
+    and its centre is taken. ``pad``: it is scaled until all of it lies in the input, at the top left, and the rest is grey, as in YOLOX.
+    """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     crop_fraction: float = 0.875
     interpolation: str = "bicubic"
+    fit: Literal["crop", "pad"] = "crop"

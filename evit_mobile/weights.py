@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from evit_mobile.errors import RequestError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    Rename = Callable[[dict[str, Tensor]], dict[str, Tensor]]
 
 #: Under these keys trainers put the weights inside a larger checkpoint.
 WRAPPERS = ("state_dict", "model", "model_state_dict", "state_dict_ema", "model_ema")
@@ -77,8 +79,8 @@ def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): item for key, item in value.items()} if all(k.startswith(prefix) for k in value) else dict(value)
 
 
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Load the checkpoint ``path`` into ``module``; every key must fit.
+def load_weights(module: nn.Module, path: Path, rename: Rename | None = None) -> None:
+    """Load the checkpoint ``path`` into ``module``; every key must fit. ``rename`` turns another project's names into the module's.
 
     Raises:
         RequestError: missing, unexpected or mis-shaped keys (counted, the first of each kind named), not finite values, or anything
@@ -87,6 +89,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     import torch
 
     given, wanted = read_checkpoint(path), module.state_dict()
+    given = rename(given) if rename is not None else given
     # BatchNorm's step counter takes no part in inference, and other frameworks do not write it.
     optional = {key for key in wanted if key.endswith("num_batches_tracked")}
     faults = {

@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision import transforms
 
 from evit_mobile.errors import RequestError
-from evit_mobile.images import load_image
+from evit_mobile.images import load_image, to_input
 from evit_mobile.specs import Preprocessing, Resolution
 
 
@@ -59,3 +59,19 @@ def test_what_is_no_image(tmp_path: Path) -> None:
     for name in ("text.jpg", "absent.jpg", "."):
         with pytest.raises(RequestError):
             load_image(tmp_path / name, Resolution(32, 32), Preprocessing())
+
+
+def test_padding_shows_all_of_an_image() -> None:
+    """A picture of 512x256 in an input of 128x128: the upper half of it, on YOLOX's grey; and boxes go back by the same factor of 4."""
+    picture = Image.new("RGB", (512, 256), "white")
+    whole = Preprocessing(mean=(0, 0, 0), std=(1, 1, 1), interpolation="bilinear", fit="pad")
+    pixels, placement = to_input(picture, Resolution(128, 128), whole)
+    assert (pixels[0, :64] == 1).all() and pixels[0, 64:] == pytest.approx(114 / 255)
+    boxes = np.array([[96, 0, 128, 32], [0, 60, 10, 100]], np.float32)
+    assert placement.boxes_in_image(boxes).tolist() == [[384, 0, 512, 128], [0, 240, 40, 256]]
+
+
+def test_boxes_of_a_cropped_image_go_back() -> None:
+    """512x256 in 128x128, cropped: scaled by a half, 64 pixels cut off left and right."""
+    _, placement = to_input(Image.new("RGB", (512, 256)), Resolution(128, 128), Preprocessing(crop_fraction=1.0))
+    assert placement.boxes_in_image(np.array([[0, 0, 128, 128]], np.float32)).tolist() == [[128, 0, 384, 256]]

@@ -26,6 +26,7 @@ COMMANDS = {
     "inspect": "Show ops, delegate partitions, and who stayed outside and why.",
     "devices": "List Android devices, and what to do about those that cannot be used.",
     "run": "Run a .tflite on one image: names, boxes or a mask.",
+    "evaluate": "Measure a .tflite's accuracy on pictures whose answers are known.",
     "bench": "Measure latency on a device.",
     "report": "Make one HTML page from result files.",
     "compare": "Say what became slower or faster from one result file to another.",

@@ -64,6 +64,20 @@ def chosen_runtimes(names: Sequence[str]) -> list[Runtime]:
     return [RUNTIMES[name] for name in dict.fromkeys(names or ("litert",))]
 
 
+def read_labels(path: Path) -> list[str]:
+    """Class names, one a line.
+
+    Raises:
+        RequestError: the file cannot be read as text.
+    """
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise RequestError(f"labels {path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise RequestError(f"labels {path} are not text", hint="expected one name a line, UTF-8") from error
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
     click.echo(json.dumps(value, indent=2))

@@ -80,6 +80,20 @@ def count(model: str, resolution: Resolution) -> tuple[float, float]:
     return count_parameters(module) / 1e6, count_macs(module, resolution, channels) / 1e6
 
 
+def parameter_bound(row: PaperRow) -> float:
+    """The most parameters in millions that the base backbone, with any neck and head of convolutions, can have within the row's MACs.
+
+    A weight of a convolution is used once for each place of its map, so it costs least on the coarsest map, of stride 32. This is the
+    backbone with all multiply-accumulates that it leaves (of the row's and 3 % more) spent there, on 1x1 convolutions.
+    """
+    from evit_mobile.models.efficientvit import EfficientViTBackbone, base_config
+
+    backbone = EfficientViTBackbone(base_config())
+    parameters, macs = count_parameters(backbone) / 1e6, count_macs(backbone, row.resolution) / 1e6
+    places = (row.resolution.height // 32) * (row.resolution.width // 32)
+    return parameters + (1.03 * row.macs_m - macs) / places
+
+
 def figure_1() -> dict[str, list[float]]:
     """Multiply-accumulates in millions of each of FIGURE_1_MODELS at each of FIGURE_1_SIDES."""
     return {model: [count(model, _square(side))[1] for side in FIGURE_1_SIDES] for model in FIGURE_1_MODELS}

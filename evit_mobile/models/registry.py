@@ -15,8 +15,8 @@ from evit_mobile.specs import Preprocessing, Resolution
 if TYPE_CHECKING:
     from torch import nn
 
-#: Of detectors and segmenters: nothing is cut off but what the input's proportions ask for.
-WHOLE_IMAGE = Preprocessing(crop_fraction=1.0, interpolation="bilinear")
+#: Of detectors and segmenters: nothing is cut off.
+WHOLE_IMAGE = Preprocessing(crop_fraction=1.0, interpolation="bilinear", fit="pad")
 #: Between a model's name and each of its variants.
 VARIANT = "+"
 #: From the resolution that is asked for and the variants to a module.

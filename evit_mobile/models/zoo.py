@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from evit_mobile.errors import RequestError, first_line
+from evit_mobile.models.labels import IMAGENET_CLASSES
 from evit_mobile.models.registry import VARIANT
 from evit_mobile.specs import Preprocessing, Resolution
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 PREFIX = "timm:"
 PRETRAINED = VARIANT + "pretrained"
-#: ImageNet-1k, whose class names we have.
-IMAGENET_CLASSES = 1000
 INTERPOLATIONS = ("bilinear", "bicubic")
 
 
