@@ -46,6 +46,11 @@ bench: $(VENV)/.installed ## bench base-r224 on this machine
 bench-peers: $(VENV)/.installed-test build/peers/venv/.installed ## latency of ours beside other converters' models, into the README
 	$(BIN)/python -m benchmarks.peers.compare --readme
 
+figures: $(VENV)/.installed ## measure the paper's figures on this machine, five minutes each, into benchmarks/results/host
+	@mkdir -p benchmarks/results/host
+	for suite in figure-2-left figure-2-scaling figure-5-right figure-1-middle; do \
+	  $(BIN)/evit-mobile bench --suite $$suite --out benchmarks/results/host/$$suite.json --resume || exit $$?; done
+
 emulator: $(VENV)/.installed ## set up the emulated Arm64 processors
 	$(BIN)/evit-mobile emulator setup
 
