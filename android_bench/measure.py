@@ -43,7 +43,7 @@ def measure(
         UnusableDeviceError: later on; what was yielded stands.
     """
     if profile and not isinstance(device, ProfilingDevice):
-        raise RequestError("this device has no op profile", hint="--profile is for a phone; for qemu: evit-mobile emulator profile FILE.tflite")
+        raise RequestError("this device has no op profile", hint="for qemu: evit-mobile emulator profile FILE.tflite")
     before = {point.name: point for point in done}
     points = [first_point(candidate, settings, before.get(candidate.name)) for candidate in candidates]
     if all(point.is_complete and (point.profile or not profile) for point in points):
