@@ -30,6 +30,8 @@ from evit_mobile.results.record import Component, Conditions, DeviceInfo, OpTime
 
 #: Where on the device a build that can writes its result file.
 _RESULT_FILE = f"{FOLDER}/result.pb"
+#: For the device's shell, in our folder: end what an interrupted run left running. Its number may be another program's by now.
+_STOP = f"[ -e running ] && read pid <running && grep -qs {FOLDER} /proc/$pid/cmdline && kill -9 $pid; rm -f running"
 #: Between what the program printed and that file's bytes, in hexadecimal.
 _RESULT_LINE = "#result"
 
@@ -147,7 +149,8 @@ class Phone:
         command = f"sh -c {shlex.quote(f'echo $$ >running; grep Cpus_allowed: /proc/$$/status; exec {program}')}"
         if self._mask is not None:
             command = f"taskset {self._mask:x} {command}"
-        script = f"cd {FOLDER} || exit; {command}"
+        # Where the cable was pulled and is in again, the run that was cut off goes on: two at once would measure each other.
+        script = f"cd {FOLDER} || exit; {_STOP}; {command}"
         if (file := request.result_file) is not None:
             show = f"[ -e {file} ] && od -A n -v -t x1 {file}; rm -f {file}"
             script = f"rm -f {file}; {script}; code=$?; echo; echo '{_RESULT_LINE}'; {show}; exit $code"
@@ -193,11 +196,8 @@ class Phone:
             self._retried(lambda: store.remove_all(self._adb))
 
     def _stop_program(self) -> None:
-        """End what an interrupted run left running; its number may be another program's by now. What it pushed in part goes, too."""
-        self._retried(lambda: self._adb.shell(
-            f"cd {FOLDER} 2>/dev/null || exit 0; rm -f *.part; [ -e running ] || exit 0; read pid <running; "
-            f"grep -qs {FOLDER} /proc/$pid/cmdline && kill -9 $pid; rm -f running"
-        ))  # fmt: skip
+        """End what an interrupted run left running, and remove what was pushed in part."""
+        self._retried(lambda: self._adb.shell(f"cd {FOLDER} 2>/dev/null || exit 0; rm -f *.part; {_STOP}"))
 
     def _retried(self, action: Callable[[], T]) -> T:
         """``action``, and once more when the device or the server went away and came back.

@@ -173,6 +173,27 @@ def test_settings_are_set_again_after_a_loose_contact(phone: VirtualPhone, bench
     assert len(load(out).points[0].rounds) == 3 and phone.state("fixed_performance") == "false"
 
 
+def test_a_run_that_was_cut_off_is_ended_before_it_is_repeated(
+    phone: VirtualPhone, bench: Bench, compiled: Callable[[str], Path], system: EmulatorRoot
+) -> None:
+    """Two at once would measure each other."""
+    assert bench(phone).code == 0  # brings the runner there
+    once = f"{FOLDER}/once"
+    first_hangs = compiled(
+        f'if (access("{once}", F_OK)) {{ fclose(fopen("{once}", "w")); for (;;) pause(); }} '
+        f'execv("{remote(system.runner)}", values); return 127;'
+    )
+
+    def loose() -> None:
+        phone.fault(unplugged=True)
+        phone.fault(unplugged=False)
+
+    with when((ours(phone) / "once").exists, loose):
+        ended = bench(phone, "--benchmark-binary", first_hangs, "--reconnect", 60)
+    assert ended.code == 0, ended.err
+    soon(lambda: not _programs(phone))
+
+
 #: What happens after the first round, how a bench that was begun before it ends, and how it is made good.
 LATER: dict[str, tuple[Callable[[VirtualPhone], object], str, Callable[[VirtualPhone], object]]] = {
     "the phone goes down": (VirtualPhone.stop, "did not come back", VirtualPhone.start),
