@@ -126,6 +126,9 @@ def _table(rows: dict[str, Any]) -> str:
             f"| {model} | {row['resolution']} | {row['macs_m']:.1f} | {row['ops']} | {row['partitions']} | {outside} | {error}{verdict} "
             f"| {row['convert_s']} | {row['peak_memory_mb']:.0f} |"
         )
+    missing = [model for model in MODELS if model not in rows]
+    if missing:
+        lines += ["", f"Not run yet: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"
 
 

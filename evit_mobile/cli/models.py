@@ -6,7 +6,7 @@ from typing import Any, Callable
 
 import click
 
-from evit_mobile.cli.options import json_option, print_json, progress
+from evit_mobile.cli.options import json_option, print_json, progress, table_console
 
 
 @click.command("models")
@@ -76,30 +76,28 @@ def _paper_counts(say: Callable[[str], None]) -> dict[str, Any]:
 
 
 def _print_models(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("name", "task", "resolution", "params M", "paper", "MACs M", "paper", "variants", title="Counted, beside the paper's")
     for row in rows:
         table.add_row(row["name"], row["task"], row["resolution"], *_figures(row), " ".join(f"+{name}" for name in row["variants"]))
-    Console().print(table)
+    table_console().print(table)
 
 
 def _print_paper(counted: dict[str, Any]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("table", "model", "ours", "resolution", "params M", "paper", "MACs M", "paper", title="The paper's models, counted")
     for row in counted["tables"]:
         table.add_row(str(row["table"]), row["title"], row["name"], row["resolution"], *_figures(row))
-    Console().print(table)
+    table_console().print(table)
     click.echo(_parameters_explained(counted["tables"]))
     figure = counted["figure_1_middle"]
     names = list(figure["macs_m"])
     table = Table("side", *(f"{name} MACs M" for name in names), title="Figure 1 (middle): MACs against resolution")
     for side, *macs in zip(figure["sides"], *figure["macs_m"].values()):
         table.add_row(str(side), *(f"{value:.0f}" for value in macs))
-    Console().print(table)
+    table_console().print(table)
     at = figure["overtaken_at"]
     click.echo(f"{names[0]} needs more than {names[1]} from {at}x{at} on" if at else f"{names[0]} never needs more than {names[1]}")
 

@@ -17,7 +17,7 @@ from evit_mobile.models.labels import class_names
 Array = NDArray[Any]
 #: In a mask: this pixel is not judged.
 IGNORED = 255
-#: Cityscapes' own label numbers of the 19 classes that it evaluates, by class number (cityscapesScripts, helpers/labels.py).
+#: Cityscapes' own label numbers of the 19 classes that it evaluates, by class number (the label table of cityscapesScripts).
 CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 IMAGE_SUFFIX, TRAIN_SUFFIX, LABEL_SUFFIX = "_leftImg8bit", "_gtFine_labelTrainIds.png", "_gtFine_labelIds.png"
 HINT = "expected DIR/leftImg8bit/val/CITY and DIR/gtFine/val/CITY as of Cityscapes, or DIR/images and DIR/masks with files named alike"
