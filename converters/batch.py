@@ -94,8 +94,12 @@ def _backend(dask: str | None) -> Iterator[None]:
     import joblib
 
     if dask is None:
-        with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-            yield
+        try:
+            with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+                yield
+        finally:
+            # Idle workers would stay for minutes, with all their memory, beside what is measured next and even after a kill -9.
+            joblib.externals.loky.get_reusable_executor().shutdown(wait=True)
         return
     try:
         from distributed import Client
