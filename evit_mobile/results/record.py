@@ -347,7 +347,7 @@ def _check_version(path: Path, content: bytes) -> None:
         raise RequestError(f"{path} is not a result file: it has no schema_version", hint=EXPECTED)
     if version > SCHEMA_VERSION:
         raise RequestError(
-            f"{path} was written by a newer evit-mobile (schema {version}, this one reads up to {SCHEMA_VERSION})",
+            f"{path} was written by a newer evit-mobile (schema {min(version, 999)}, this one reads up to {SCHEMA_VERSION})",
             hint="upgrade evit-mobile",
         )
 
