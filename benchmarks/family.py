@@ -45,7 +45,7 @@ MODELS = (*PAPER, *TWINS, *OPTIONS, *ZOO)
 
 
 def measure(model: str) -> dict[str, Any]:
-    """What the three commands say of ``model``; ``error`` where one could not do its work."""
+    """What the three commands say of ``model``; ``error`` where one could not do its work. A ``note`` is put in by hand."""
     with tempfile.TemporaryDirectory(prefix="family-") as folder:
         path = Path(folder) / "model.tflite"
         row: dict[str, Any] = {"model": model}
@@ -122,6 +122,7 @@ def _table(rows: dict[str, Any]) -> str:
         outside = f"{row['undelegated_count']}: {', '.join(row['undelegated'])}" if row["undelegated"] else "0"
         error = ", ".join(f"{name} {value:.1e}" if value is not None else name for name, value in _grouped(row["outputs"]).items())
         verdict = "" if row["passed"] else f" **fails** on {'; '.join(row['failed'])}"
+        verdict += f" ({row['note']})" if "note" in row else ""
         lines.append(
             f"| {model} | {row['resolution']} | {row['macs_m']:.1f} | {row['ops']} | {row['partitions']} | {outside} | {error}{verdict} "
             f"| {row['convert_s']} | {row['peak_memory_mb']:.0f} |"
