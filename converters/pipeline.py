@@ -145,7 +145,7 @@ def _convert(model: str, out: Path, options: ConvertOptions, keep_onnx: Path | N
 
             stock = export_onnx(source)
         with _timed(seconds, "passes"):
-            graph, passes = _rewritten(stock, options)
+            graph, passes = rewritten(stock, options)
         if keep_onnx is not None:
             with whole_file(keep_onnx) as temporary:
                 onnx.save(graph, temporary)
@@ -171,7 +171,7 @@ def _convert(model: str, out: Path, options: ConvertOptions, keep_onnx: Path | N
     )  # fmt: skip
 
 
-def _rewritten(stock: onnx.ModelProto, options: ConvertOptions) -> tuple[onnx.ModelProto, list[dict[str, Any]]]:
+def rewritten(stock: onnx.ModelProto, options: ConvertOptions) -> tuple[onnx.ModelProto, list[dict[str, Any]]]:
     """``stock`` after the passes, and their reports; ``stock`` itself where no rewrite is wanted."""
     if not options.rewrite:
         return stock, []

@@ -1,0 +1,75 @@
+"""What each choice of the int8 quantiser brings: SQNR of base-r224's logits. ``python -m benchmarks.quantize.ablation``
+
+For each of five seeds of weights: every way of choosing ranges, with and without bias correction, and the plan with its linear layers in
+int8 instead of hybrid. 32 photographs to calibrate, 32 others to test (``benchmarks.photos``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from unittest import mock
+
+import click
+import numpy as np
+
+from benchmarks.photos import crops
+from benchmarks.quantize.compare import logits, sqnr_db
+from converters.export import export_onnx
+from converters.lower import Lowering
+from converters.pipeline import ConvertOptions, rewritten
+from converters.quantize import RangeChoice, plan, quantise_int8
+from converters.source import load_source
+from evit_mobile.files import cache_folder
+from evit_mobile.specs import Precision
+
+MODEL, SIDE, PHOTOS = "base-r224", 224, 32
+RESULT = Path(__file__).resolve().parent.parent / "results" / "int8_ablation.md"
+
+
+def float_model(seed: int) -> bytes:
+    """The float .tflite that an int8 conversion quantises."""
+    with Lowering() as lowering:
+        graph, _ = rewritten(export_onnx(load_source(MODEL, seed=seed)), ConvertOptions(precision=Precision.INT8))
+        return lowering.lower(graph)
+
+
+def variants(content: bytes) -> dict[str, bytes]:
+    """The int8 models to compare, by name."""
+    images = list(crops(SIDE, PHOTOS, held_out=False))
+    made = {}
+    for choice in RangeChoice:
+        for corrected in (False, True):
+            name = f"{choice}{', bias correction' if corrected else ''}"
+            made[name] = quantise_int8(content, images, range_choice=choice, bias_correction=corrected).content
+    with mock.patch.object(plan, "_single_rows", lambda graph: {}):
+        made["mse, bias correction, linear layers in int8"] = quantise_int8(content, images).content
+    return made
+
+
+@click.command()
+@click.option("--seeds", default=5)
+@click.option("--out", type=click.Path(path_type=Path), default=RESULT)
+def main(seeds: int, out: Path) -> None:
+    """Measure, write the table."""
+    folder = cache_folder("quantize-benchmark")
+    images = list(crops(SIDE, PHOTOS, held_out=True))
+    table: dict[str, list[float]] = {}
+    for seed in range(seeds):
+        content = float_model(seed)
+        (folder / "float.tflite").write_bytes(content)
+        expected = logits(folder / "float.tflite", images)
+        assert expected is not None
+        for name, quantised in variants(content).items():
+            (folder / "variant.tflite").write_bytes(quantised)
+            given = logits(folder / "variant.tflite", images)
+            table.setdefault(name, []).append((given and sqnr_db(expected, given)) or float("nan"))
+            click.echo(f"seed {seed}: {name}: {table[name][-1]:.2f} dB", err=True)
+    lines = [f"SQNR of {MODEL}'s logits in dB over {PHOTOS} photographs, one column a seed of the weights.", "",
+             f"| ranges | {' | '.join(f'seed {seed}' for seed in range(seeds))} | mean |", f"| --- |{' ---: |' * (seeds + 1)}"]  # fmt: skip
+    lines += [f"| {name} | {' | '.join(f'{value:.1f}' for value in values)} | {np.mean(values):.1f} |" for name, values in table.items()]
+    out.write_text("\n".join(lines) + "\n")
+    click.echo(out.read_text())
+
+
+if __name__ == "__main__":
+    main()

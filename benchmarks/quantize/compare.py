@@ -1,0 +1,158 @@
+"""int8 side by side: ours, float, stock full int8, other ways of executing a plan. ``python -m benchmarks.quantize.compare``
+
+For each resolution all models are open at once in one process, one thread, and run in turn (``benchmarks.peers.compare.measure``); a
+ratio is the median over rounds of paired ratios with its 95 % interval. SQNR is of the logits against the float model over photographs
+that calibration did not see (``benchmarks.photos``).
+"""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from android_bench.device import DeviceOptions
+from android_bench.host import open_device
+from benchmarks.peers.compare import measure
+from benchmarks.photos import crops
+from converters.inspect import inspect_model
+from converters.pipeline import ConvertOptions, convert, convert_cached
+from evit_mobile.errors import EvitMobileError
+from evit_mobile.files import cache_folder
+from evit_mobile.results.stats import paired_ratio, summarise
+from evit_mobile.runtimes import RUNTIMES
+from evit_mobile.runtimes.litert import LITERT
+from evit_mobile.specs import Precision, Resolution
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MODEL = "base-r224"
+CALIBRATION_PHOTOS, TEST_PHOTOS = 32, 32
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model beside the float one; ``speed`` is how many times as fast, None where it does not run."""
+
+    name: str
+    megabytes: float
+    partitions: int
+    undelegated: int
+    sqnr_db: float | None
+    median_ms: float | None
+    speed: str
+
+
+def make(resolution: int, folder: Path, quantizer: Path | None, torch_file: Path | None) -> dict[str, Path]:
+    """Every model at ``resolution`` by name."""
+    side = Resolution(resolution, resolution)
+    calibration = folder / f"calibration-{resolution}.npz"
+    np.savez(calibration, inputs=np.concatenate(list(crops(resolution, CALIBRATION_PHOTOS, held_out=False))))
+    models = {"fp32, ours": convert_cached(MODEL, ConvertOptions(resolution=side))}
+    models["fp32, onnx2tf"] = convert_cached(MODEL, ConvertOptions(resolution=side, rewrite=False))
+    if torch_file is not None:
+        models["fp32, litert-torch"] = torch_file
+    options = ConvertOptions(resolution=side, precision=Precision.INT8, calibration=str(calibration))
+    models["int8, ours"] = folder / f"ours-{resolution}.tflite"
+    convert(MODEL, models["int8, ours"], options)
+    models["dynamic, ours"] = convert_cached(MODEL, ConvertOptions(resolution=side, precision=Precision.DYNAMIC))
+    if quantizer is None:
+        return models
+    sources = {"full int8, ai-edge-quantizer on ours": ("full", models["fp32, ours"]),
+               "full int8, ai-edge-quantizer on litert-torch": ("full", torch_file),
+               "selective int8, ai-edge-quantizer on ours": ("selective", models["fp32, ours"])}  # fmt: skip
+    for number, (name, (mode, source)) in enumerate(sources.items()):
+        if source is None:
+            continue
+        out = folder / f"ai-edge-{number}-{resolution}.tflite"
+        script = Path(__file__).with_name("ai_edge.py")
+        if not out.exists():
+            subprocess.run([quantizer, script, mode, source, out, calibration], check=True, capture_output=True)
+        models[name] = out
+    return models
+
+
+def logits(path: Path, images: list[Any]) -> list[Any] | None:
+    """The first output for every image, None where the model cannot be run."""
+    try:
+        with LITERT.open(path) as session:
+            return [session.run([image])[0].astype(np.float64) for image in images]
+    except (RuntimeError, ValueError, EvitMobileError):
+        return None
+
+
+def sqnr_db(expected: list[Any], given: list[Any]) -> float | None:
+    """Over all images together; None where a value is not finite or all agree."""
+    noise = sum(float(np.sum((a - b) ** 2)) for a, b in zip(expected, given))
+    return float(10 * np.log10(sum(float(np.sum(a**2)) for a in expected) / noise)) if noise > 0 and np.isfinite(noise) else None
+
+
+def rows_of(models: dict[str, Path], resolution: int, runtime: str, rounds: int) -> list[Row]:
+    """All models beside the fastest float one."""
+    images = list(crops(resolution, TEST_PHOTOS, held_out=True))
+    results = {name: logits(path, images) for name, path in models.items()}
+    expected = results["fp32, ours"]
+    assert expected is not None
+    running = {name: path for name, path in models.items() if results[name] is not None}
+    samples = measure(running, runtime, rounds)
+    floats = [name for name in running if name.startswith("fp32")]
+    fastest = min(floats, key=lambda name: summarise(samples[name]).median)
+    rows = []
+    for name, path in models.items():
+        given = results[name]
+        if given is None:
+            rows.append(Row(name, path.stat().st_size / 1e6, 0, 0, None, None, "fails at its first inference"))
+            continue
+        counted = inspect_model(path, RUNTIMES[runtime], explain=False)
+        ratio = paired_ratio(samples[fastest], samples[name])
+        interval = f" ({ratio.interval.low:.2f}–{ratio.interval.high:.2f})" if ratio.interval else ""
+        rows.append(
+            Row(name, path.stat().st_size / 1e6, counted.partitions, len(counted.undelegated), sqnr_db(expected, given),
+                summarise(samples[name]).median / 1000, f"{ratio.value:.2f}{interval}")
+        )  # fmt: skip
+    return rows
+
+
+def table(rows: list[Row]) -> str:
+    """Markdown."""
+    lines = ["| model | MB | partitions | undelegated | SQNR dB | median ms | times as fast as the fastest fp32 |",
+             "| --- | ---: | ---: | ---: | ---: | ---: | --- |"]  # fmt: skip
+    for row in rows:
+        noise = "" if row.sqnr_db is None or row.name == "fp32, ours" else f"{row.sqnr_db:.1f}"
+        parts = f"{row.partitions} | {row.undelegated}" if row.median_ms is not None else "– | –"
+        time_ms = "–" if row.median_ms is None else f"{row.median_ms:.2f}"
+        lines.append(f"| {row.name} | {row.megabytes:.1f} | {parts} | {noise} | {time_ms} | {row.speed} |")
+    return "\n".join(lines) + "\n"
+
+
+@click.command()
+@click.option("--quantizer", type=click.Path(path_type=Path), help="Python of an environment with ai-edge-quantizer.")
+@click.option("--litert-torch", "torch_files", type=(int, click.Path(path_type=Path)), multiple=True, help="Resolution and its .tflite.")
+@click.option("--resolution", "resolutions", type=int, multiple=True, default=(224, 512))
+@click.option("--runtime", default="litert")
+@click.option("--rounds", default=12)
+@click.option("--prepare", is_flag=True, help="Only make the models.")
+@click.option("--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks/results/int8.md")
+def main(
+    quantizer: Path | None, torch_files: tuple[tuple[int, Path], ...], resolutions: tuple[int, ...], runtime: str, rounds: int,
+    prepare: bool, out: Path,
+) -> None:  # fmt: skip
+    """Convert, measure, write the table."""
+    folder = cache_folder("quantize-benchmark")
+    models = {side: make(side, folder, quantizer, dict(torch_files).get(side)) for side in resolutions}
+    if prepare:
+        return
+    info = open_device("", DeviceOptions()).describe()
+    text = [f"{MODEL}, one thread, {RUNTIMES[runtime].version()}, {info.soc}, {time.strftime('%Y-%m-%d')}. Trust the ratios."]
+    for side, made in models.items():
+        text += ["", f"At {side}:", "", table(rows_of(made, side, runtime, rounds))]
+    out.write_text("\n".join(text))
+    click.echo(out.read_text())
+
+
+if __name__ == "__main__":
+    main()
