@@ -16,9 +16,9 @@ from evit_mobile.specs import Precision
 def assign_parameters(
     graph: Graph, plan: Sequence[OpPlan], observed: Mapping[int, Observation], choice: RangeChoice
 ) -> dict[int, Parameters]:
-    """Parameters by tensor index, for every tensor that an int8 op of ``plan`` reads or gives, constants of elementwise ops among them."""
+    """Parameters by tensor index, for the model's ends and whatever an int8 op of ``plan`` reads or gives, its constants too."""
     int8 = [graph.ops[item.op] for item in plan if item.precision is Precision.INT8]
-    groups = _shared_groups(int8, observed)
+    groups = _shared_groups(int8, observed, [*graph.inputs, *graph.outputs])
     parameters: dict[int, Parameters] = {}
     for members in groups:
         ends = choose_range([observed[index] for index in members], choice)
@@ -32,8 +32,8 @@ def assign_parameters(
     return parameters
 
 
-def _shared_groups(int8: Sequence[Op], observed: Mapping[int, Observation]) -> list[list[int]]:
-    """Activations that must have the same parameters, by union-find over the ops that only move values."""
+def _shared_groups(int8: Sequence[Op], observed: Mapping[int, Observation], ends: Sequence[int]) -> list[list[int]]:
+    """Activations that must have the same parameters, by union-find over the ops that only move values; ``ends`` are the model's."""
     parent: dict[int, int] = {}
 
     def root(index: int) -> int:
@@ -42,6 +42,9 @@ def _shared_groups(int8: Sequence[Op], observed: Mapping[int, Observation]) -> l
             index = parent[index]
         return index
 
+    for index in ends:
+        if index in observed:
+            root(index)
     for op in int8:
         activations = [index for index in (*op.inputs, *op.outputs) if index in observed]
         for index in activations:

@@ -33,7 +33,7 @@ class Rewriter:
 
     Args:
         content: the float .tflite.
-        parameters: of every tensor that an int8 op reads or gives.
+        parameters: of the model's ends and every tensor that an int8 op reads or gives.
         means: observations by tensor, for bias correction; None leaves the biases as they are.
     """
 
