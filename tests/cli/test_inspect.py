@@ -32,7 +32,7 @@ def test_text(converted: Callable[..., Path], capsys: pytest.CaptureFixture[str]
     code, out, _ = _run(capsys, "inspect", str(model), "--ops")
     assert code == 0
     assert "8 partition(s), 21 undelegated op(s)" in out and "undelegated: 21 GATHER: litert does not delegate" in out
-    assert "DEPTHWISE_CONV_2D" in out and ", partition 7: " in out
+    assert "DEPTHWISE_CONV_2D" in out and ", partition 7, float32: " in out
 
 
 def test_all_runtimes_in_one_table(small_tflite: Path, capsys: pytest.CaptureFixture[str]) -> None:

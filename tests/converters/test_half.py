@@ -45,7 +45,7 @@ def test_one_partition(name: str, half_tflite: Path, installed: Callable[[str], 
 def test_verify_judges_it_by_its_own_bound(half_tflite: Path) -> None:
     report = verify_model(half_tflite)
     assert report.passed, report.worst()
-    assert report.precision == "fp16" and report.bound > 1e-3
+    assert report.precision == "fp16" and report.criterion.bound > 1e-3
     assert report.worst().difference.relative_error > 1e-4  # weights of 11 bits: as fp32 it would not pass
 
 

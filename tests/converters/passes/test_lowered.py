@@ -87,7 +87,7 @@ def test_every_form_in_litert(form: str, layers: list[Attention], tmp_path: Path
         path.write_bytes(lowering.lower(rewritten))
     inputs = [noise(image, seed) for seed, image in enumerate(images)]
     with torch.no_grad():
-        expected = [value.numpy() for value in module(*map(torch.from_numpy, inputs))]
+        expected = [value.numpy() for value in module.double()(*(torch.from_numpy(value).double() for value in inputs))]
     with LITERT.open(path) as session:
         by_name = {info.name.removeprefix("serving_default_").removesuffix(":0"): info for info in session.inputs}
         given = {f"x{number}": np.ascontiguousarray(value.transpose(0, 2, 3, 1)) for number, value in enumerate(inputs)}
@@ -95,4 +95,5 @@ def test_every_form_in_litert(form: str, layers: list[Attention], tmp_path: Path
         parts = read_partitioning(session.ops(), [info.index for info in session.outputs])
     assert (parts.count, parts.undelegated) == (1, ())
     for number, value in enumerate(expected):
-        assert relative_error(value.ravel(), as_nchw(results[f"y{number}"], value.shape).ravel()) <= 1e-5, layers[number]
+        # The bound of ``verify``: where a query is nearly silent, float32 sums in another order part by more than roundings.
+        assert relative_error(value.ravel(), as_nchw(results[f"y{number}"], value.shape).ravel()) <= 1e-4, layers[number]
