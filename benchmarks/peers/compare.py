@@ -2,7 +2,7 @@
 
 ``--python`` names the interpreter of an environment with ``requirements.txt``, which litert-torch needs for itself.
 
-For each row and runtime the three models are open at once and run in turn, in an order that is drawn anew each round; a ratio is the
+For each row and runtime the three models are loaded together and run in turn, in an order that is drawn anew each round; a ratio is the
 median over rounds of paired ratios, with its 95 % interval (``evit_mobile.results.stats``). The fastest other converter of a row is the
 peer that we are held to. Latencies are this machine's: trust the ratios.
 """
@@ -36,8 +36,8 @@ from evit_mobile.specs import Resolution
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONVERTERS = ("ours", "onnx2tf", "litert-torch")
 RUNTIME_NAMES = ("litert", "litert-latest")
-#: One round of a model takes about this long, and at least one inference.
-ROUND_SECONDS = 0.25
+#: Turns of each model in a round; one takes about so many seconds, and at least one inference.
+TURNS, TURN_SECONDS = 2, 0.25
 #: Rows of at least this many pixels a side count in the geometric mean: below, attention is a small part.
 LARGE_SIDE = 512
 
@@ -81,19 +81,25 @@ def make(row: Row, converter: str, folder: Path, python: Path) -> tuple[Path, fl
 
 
 def measure(models: dict[str, Path], runtime_name: str, rounds: int) -> dict[str, list[list[float]]]:
-    """Rounds of latencies in microseconds by converter, one thread, all models open at once and run in turn."""
+    """Rounds of latencies in microseconds by converter, one thread, all models open at once and run in turn.
+
+    Every round loads the models anew: where the weights and the arena come to lie in memory moves a model's latency by several per cent
+    for as long as it stays loaded, so rounds of one load would agree with each other and not with the next.
+    """
     samples: dict[str, list[list[float]]] = {name: [] for name in models}
     draw = random.Random(0)
-    with contextlib.ExitStack() as stack:
-        sessions = {name: stack.enter_context(RUNTIMES[runtime_name].open(path)) for name, path in models.items()}
-        image = np.random.default_rng(0).standard_normal(next(iter(sessions.values())).inputs[0].shape).astype(np.float32)
-        runs = {}
-        for name, session in sessions.items():
-            warm = session.time_us([image], 3)
-            runs[name] = max(1, round(ROUND_SECONDS * 1e6 / warm[-1]))
-        for _ in range(rounds):
-            for name in draw.sample(list(sessions), len(sessions)):
-                samples[name].append(sessions[name].time_us([image], runs[name]))
+    for _ in range(rounds):
+        with contextlib.ExitStack() as stack:
+            order = draw.sample(list(models), len(models))
+            sessions = {name: stack.enter_context(RUNTIMES[runtime_name].open(models[name])) for name in order}
+            image = np.random.default_rng(0).standard_normal(sessions[order[0]].inputs[0].shape).astype(np.float32)
+            runs = {name: max(1, round(TURN_SECONDS * 1e6 / session.time_us([image], 3)[-1])) for name, session in sessions.items()}
+            times: dict[str, list[float]] = {name: [] for name in models}
+            for _ in range(TURNS):
+                for name in draw.sample(order, len(order)):
+                    times[name] += sessions[name].time_us([image], runs[name])
+        for name, values in times.items():
+            samples[name].append(values)
     return samples
 
 
@@ -179,7 +185,7 @@ def machine_name() -> str:
 
 @click.command()
 @click.option("--python", type=click.Path(path_type=Path), default=ROOT / "build/peers/venv/bin/python", help="litert-torch's interpreter.")
-@click.option("--rounds", default=31, show_default=True)
+@click.option("--rounds", default=12, show_default=True)
 @click.option("--only", multiple=True, help="Titles of rows.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks/results/peers.md")
 @click.option("--readme/--no-readme", default=False, help="Write the summary into the README, too.")

@@ -39,7 +39,7 @@ ZOO = ("timm:efficientvit_b0", "timm:mobilenetv3_large_100", "timm:efficientnet_
 
 
 #: (precision, runtime) -> what the runtime says of such a file: too new for it, and said so, is not a difference.
-TOO_NEW = {(Precision.DYNAMIC, "tflite-runtime"): "FULLY_CONNECTED up to version 10"}
+TOO_NEW = {(precision, "tflite-runtime"): "FULLY_CONNECTED up to version 10" for precision in (Precision.DYNAMIC, Precision.INT8)}
 
 
 @dataclass(frozen=True)
