@@ -10,10 +10,10 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 export PATH := $(PATH):$(CURDIR)/.uv/bin
 SETUP := setup.cfg constraints.txt pyproject.toml .python-version
 
-.PHONY: help install demo test test-all check format bench bench-peers emulator check-budget constraints clean
+.PHONY: help install demo test test-all check format bench bench-peers bench-precision emulator check-budget constraints clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed ## make the environment in .venv
 
@@ -50,6 +50,9 @@ figures: $(VENV)/.installed ## measure the paper's figures on this machine, five
 	@mkdir -p benchmarks/results/host
 	for suite in figure-2-left figure-2-scaling figure-5-right figure-1-middle; do \
 	  $(BIN)/evit-mobile bench --suite $$suite --out benchmarks/results/host/$$suite.json --resume || exit $$?; done
+
+bench-precision: $(VENV)/.installed-test ## base-r224 in every precision: size, latency, instructions; into the README
+	$(BIN)/python -m benchmarks.precision --readme
 
 emulator: $(VENV)/.installed ## set up the emulated Arm64 processors
 	$(BIN)/evit-mobile emulator setup

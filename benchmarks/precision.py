@@ -1,0 +1,160 @@
+"""base-r224 in every precision: size, latency, instructions, delegation, and what is left of its outputs. ``make bench-precision``.
+
+The files run in turn in one process, in an order drawn anew each round; a ratio is the median of paired ratios with its 95 % interval.
+No trained weights of base-r224 exist: beside its own seeded outputs on photographs stands the accuracy of the small trained model.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+
+from android_bench.device import DeviceOptions, open_device
+from benchmarks.accuracy.outputs import answers, sqnr_db
+from benchmarks.arm64_budget import SETTINGS
+from benchmarks.peers.compare import machine_name, measure
+from benchmarks.photos import crops
+from benchmarks.readme import update_readme
+from converters.inspect import inspect_model
+from converters.pipeline import ConvertOptions, convert
+from evit_mobile.results.stats import paired_ratio, summarise
+from evit_mobile.runtimes import RUNTIMES
+from evit_mobile.specs import Precision
+
+RESULTS = Path(__file__).resolve().parent / "results"
+MODEL, SIDE = "base-r224", 224
+CALIBRATION_PHOTOS, PHOTOS = 128, 32
+#: fp16 arithmetic began between these two.
+PROCESSORS = ("cortex-a72", "cortex-a76")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One precision. ``ratio`` is its latency over fp32's with its interval, ``instructions`` by processor, ``trained`` the accuracy and
+    the agreement with fp32 of the small trained model, where they are recorded."""
+
+    precision: str
+    megabytes: float
+    median_ms: float
+    ratio: float
+    low: float | None
+    high: float | None
+    instructions: dict[str, int]
+    sqnr_db: float | None
+    same_class: float
+    trained: tuple[float, float] | None
+    partitions: int
+    undelegated: int
+
+
+def make_models(folder: Path, precisions: Iterable[Precision]) -> dict[str, Path]:
+    """base-r224 with seeded weights in each precision, calibrated on photographs."""
+    calibration = folder / "photos.npz"
+    np.savez(calibration, np.concatenate(list(crops(SIDE, CALIBRATION_PHOTOS, held_out=False))))
+    models = {}
+    for precision in precisions:
+        models[str(precision)] = folder / f"{precision}.tflite"
+        calibrated = str(calibration) if precision is Precision.INT8 else None
+        convert(MODEL, models[str(precision)], ConvertOptions(precision=precision, calibration=calibrated))
+    return models
+
+
+def count_instructions(models: dict[str, Path]) -> dict[str, dict[str, int]]:
+    """Instructions an inference by processor, by precision."""
+    counted: dict[str, dict[str, int]] = {}
+    for processor in PROCESSORS:
+        device = open_device(f"qemu:{processor}", DeviceOptions())
+        with device.prepare(list(models.values()), SETTINGS):
+            for precision, path in models.items():
+                counted.setdefault(precision, {})[processor] = int(device.run(path, SETTINGS).values[-1])
+    return counted
+
+
+def trained_figures() -> dict[str, tuple[float, float]]:
+    """(accuracy, agreement with fp32) of ``digits-recall`` on the host by precision, as ``make bench-accuracy`` recorded them."""
+    path = RESULTS / "accuracy.json"
+    if not path.exists():
+        return {}
+    rows = [row for row in json.loads(path.read_text())["rows"] if row["ran_on"] == "host" and row["accuracy"] is not None]
+    return {row["precision"]: (row["accuracy"], row["agreement"]) for row in rows}
+
+
+def rows_of(models: dict[str, Path], instructions: dict[str, dict[str, int]], rounds: int) -> list[Row]:
+    """Every precision, measured side by side."""
+    samples = measure(models, "litert", rounds)
+    photos = list(crops(SIDE, PHOTOS, held_out=True))
+    expected = answers(models["fp32"], photos)
+    trained = trained_figures()
+    rows = []
+    for precision, path in models.items():
+        logits = expected if precision == "fp32" else answers(path, photos)
+        ratio, counted = paired_ratio(samples[precision], samples["fp32"]), inspect_model(path, RUNTIMES["litert"], explain=False)
+        assert counted.partitions is not None
+        rows.append(Row(
+            precision, path.stat().st_size / 1e6, summarise(samples[precision]).median / 1000, ratio.value,
+            ratio.interval.low if ratio.interval else None, ratio.interval.high if ratio.interval else None,
+            instructions.get(precision, {}), None if precision == "fp32" else sqnr_db([expected], [logits]),
+            float((logits.argmax(1) == expected.argmax(1)).mean()), trained.get(precision), counted.partitions, len(counted.undelegated),
+        ))  # fmt: skip
+    return rows
+
+
+def render(rows: list[Row], note: str) -> str:
+    """Markdown."""
+    lines = [
+        f"{MODEL}, LiteRT, one thread, all files in turn in one process, on {note}. Ratio: to fp32,",
+        "with its 95 % interval. Instructions: an inference on emulated processors; the A76 computes fp16 in half precision, the A72 and",
+        "this machine in float32. Of this model no trained weights exist: SQNR of its logits and best classes that agree with fp32 are of",
+        f"seeded ones, on {PHOTOS} crops of photographs. The accuracy is that of a small EfficientViT with the same blocks, trained on",
+        "handwritten digits, and its agreement with fp32 ([how](benchmarks/results/accuracy.md)).",
+        "",
+        "| precision | MB | ms | ratio | A72, M instr. | A76, M instr. | SQNR, dB | same class | accuracy, agreement | partitions |",
+        "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | --- | --- |",
+    ]
+    for row in rows:
+        interval = "" if row.low is None or row.precision == "fp32" else f" [{row.low:.2f}, {row.high:.2f}]"
+        counts = [f"{row.instructions[cpu] / 1e6:.1f}" if cpu in row.instructions else "" for cpu in PROCESSORS]
+        cells = (
+            row.precision, f"{row.megabytes:.1f}", f"{row.median_ms:.2f}", f"{row.ratio:.2f}{interval}", *counts,
+            "" if row.sqnr_db is None else f"{row.sqnr_db:.1f}", f"{row.same_class:.0%}",
+            "" if row.trained is None else f"{row.trained[0]:.2%}, {row.trained[1]:.2%}", _place(row),
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _place(row: Row) -> str:
+    """``1``, or ``1 + 2 ops outside``."""
+    return f"{row.partitions}" + (f" + {row.undelegated} ops outside" if row.undelegated else "")
+
+
+@click.command()
+@click.option("--rounds", default=15, show_default=True)
+@click.option("--emulated/--no-emulated", default=True, help="Count instructions on emulated processors.")
+@click.option("--models", type=click.Path(file_okay=False, path_type=Path), help="A folder that keeps the files from run to run.")
+@click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "precision.md")
+@click.option("--readme", is_flag=True, help="Put the table into the README too.")
+def main(rounds: int, emulated: bool, models: Path | None, out: Path, readme: bool) -> None:
+    """Convert, count, time; write the table (.md) and its numbers (.json)."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = models or Path(name)
+        folder.mkdir(exist_ok=True)
+        kept = {str(item): folder / f"{item}.tflite" for item in Precision}
+        made = kept if all(path.exists() for path in kept.values()) else make_models(folder, Precision)
+        rows = rows_of(made, count_instructions(made) if emulated else {}, rounds)
+    text = render(rows, machine_name())
+    out.write_text(text)
+    out.with_suffix(".json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    if readme:
+        update_readme("precision", text)
+    click.echo(text)
+
+
+if __name__ == "__main__":
+    main()
