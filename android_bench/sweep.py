@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Iterator, Sequence
 
 from android_bench.device import Device
 from android_bench.measure import Candidate, measure
+from evit_mobile import __version__
 from evit_mobile.errors import RequestError
 from evit_mobile.results.record import Component, DeviceInfo, Point, ResultSet, RunSettings, load
 
@@ -31,6 +33,19 @@ def sweep(
         for latest in measure(device, candidates, setting, [point for point in done if point.settings == setting], profile=profile):
             yield finished + latest + later
         finished += latest
+
+
+def begin(device: Device, created: datetime, command: Sequence[str], before: Path | None) -> ResultSet:
+    """What to add points to: the result file ``before`` where there is one, else nothing but what is known of the device.
+
+    Raises:
+        RequestError: see ``resume``.
+    """
+    components = (Component(name="evit-mobile", version=__version__), *device.components())
+    described = device.describe()
+    if before is not None and before.exists():
+        return resume(before, described, components)
+    return ResultSet(created=created, command=tuple(command), components=components, device=described)
 
 
 def resume(path: Path, device: DeviceInfo, components: Sequence[Component]) -> ResultSet:

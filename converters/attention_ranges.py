@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from converters.float16 import LARGEST, SMALLEST
 from converters.passes.linear_attention.forms import DENOMINATOR, KEY_SUM, ROLE
 from evit_mobile.specs import Preprocessing, Resolution
 
 if TYPE_CHECKING:
     import onnx
-
-#: Largest finite float16 and smallest normal one (IEEE 754 binary16).
-LARGEST, SMALLEST = 65504.0, 2.0**-14
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import itertools
 import math
 import os
-import sys
 import tempfile
 import zipfile
 from collections import Counter
@@ -25,6 +23,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.importing import import_named
 from evit_mobile.errors import RequestError
 from evit_mobile.files import cache_folder
 from evit_mobile.images import load_pixels, normalise
@@ -310,13 +309,7 @@ def _header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]
 
 def _function(name: str) -> Callable[[], Iterator[NDArray[Any]]]:
     """The generator function that ``package.module:function`` names; its arrays may have a leading axis of 1."""
-    module, _, attribute = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        function = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise RequestError(f"{name} cannot be imported: {error}", hint="expected package.module:function, from this folder") from error
+    function = import_named(name, "function")
 
     def inputs() -> Iterator[NDArray[Any]]:
         try:

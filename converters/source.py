@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from converters.importing import import_named
 from evit_mobile.errors import RequestError
 from evit_mobile.models import find_model, released, zoo
 from evit_mobile.specs import Preprocessing, Resolution
@@ -92,13 +90,7 @@ def _factory_source(model: str, resolution: Resolution | None, weights: Path | N
     import torch
     from torch import nn
 
-    module_name, _, attribute = model.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        factory = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise RequestError(f"{model} cannot be imported: {error}", hint="expected package.module:factory, from this folder") from error
+    factory = import_named(model, "factory")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         module = factory()

@@ -1,4 +1,4 @@
-"""Writes what each precision keeps of trained models: ``python -m benchmarks.accuracy.report``, or ``make bench-accuracy``."""
+"""Writes what each precision keeps of trained models: ``python -m benchmarks.accuracy.report``."""
 
 from __future__ import annotations
 

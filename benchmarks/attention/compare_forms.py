@@ -234,6 +234,17 @@ def _machine(runtimes: tuple[str, ...], rounds: int) -> dict[str, object]:
     }
 
 
+def write_results(stem: Path, document: dict[str, object], markdown: str) -> None:
+    """Keep the numbers as ``stem``.json and the table as ``stem``.md, and show the table."""
+    from evit_mobile.files import whole_file
+
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for ending, text in ((".json", json.dumps(document, indent=1) + "\n"), (".md", markdown)):
+        with whole_file(stem.with_suffix(ending)) as temporary:
+            temporary.write_text(text)
+    click.echo(markdown)
+
+
 @click.command()
 @click.option("--runtime", "runtimes", multiple=True, default=("litert",), show_default=True, help="A runtime's name; repeatable.")
 @click.option("--rounds", default=25, show_default=True)
@@ -250,15 +261,7 @@ def main(runtimes: tuple[str, ...], rounds: int, out: Path) -> None:
                 rows += measure(runtime, size, models, rounds)
             click.echo(f"{size.tokens} tokens done", err=True)
     machine = _machine(runtimes, rounds)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, text in (
-        ("attention_forms.json", json.dumps({"machine": machine, "rows": [asdict(row) for row in rows]}, indent=1) + "\n"),
-        ("attention_forms.md", as_markdown(rows, machine)),
-    ):
-        temporary = out / f".{name}.partial"
-        temporary.write_text(text)
-        temporary.replace(out / name)
-    click.echo(as_markdown(rows, machine))
+    write_results(out / "attention_forms", {"machine": machine, "rows": [asdict(row) for row in rows]}, as_markdown(rows, machine))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ projections alone. Writes ``attention_forms_arm64.json`` and ``attention_forms_a
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ import click
 
 from android_bench.device import DeviceOptions, open_device
 from benchmarks.arm64_budget import SETTINGS
-from benchmarks.attention.compare_forms import FLOOR, SIZES, SOFTMAX, Size, build_models
+from benchmarks.attention.compare_forms import FLOOR, SIZES, SOFTMAX, Size, build_models, write_results
 
 
 @dataclass(frozen=True)
@@ -80,14 +79,7 @@ def main(processors: tuple[str, ...], most_tokens: int, out: Path) -> None:
     device = open_device(f"qemu:{processors[0]}", DeviceOptions())
     note = "; ".join(f"{component.name} {component.version}" for component in device.components()[:1])
     document = {"note": note, "counts": [asdict(count) for count in counts]}
-    for name, text in (
-        ("attention_forms_arm64.json", json.dumps(document, indent=1) + "\n"),
-        ("attention_forms_arm64.md", as_markdown(counts, note)),
-    ):
-        temporary = out / f".{name}.partial"
-        temporary.write_text(text)
-        temporary.replace(out / name)
-    click.echo(as_markdown(counts, note))
+    write_results(out / "attention_forms_arm64", document, as_markdown(counts, note))
 
 
 if __name__ == "__main__":

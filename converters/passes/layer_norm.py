@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from converters.float16 import SMALLEST
 from converters.passes.base import PassResult
 from converters.passes.graph import Array, Emitter, constant_of, replace_value, shape_of, where
-from converters.passes.linear_attention.half import SMALLEST
 from evit_mobile.specs import Precision, Target
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.float16 import LARGEST, SMALLEST
 from evit_mobile.errors import RequestError
 
 if TYPE_CHECKING:
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-#: Largest finite float16, and smallest normal one: LiteRT tells the processor to take smaller ones for zero.
-LARGEST, SMALLEST = 65504.0, 2.0**-14
 ONLY_ARM = "fp16 is faster where the processor computes in it (Armv8.2 and newer); others, x86 among them, unpack the weights to fp32"
 #: A value is told where it comes nearer than this factor to the largest: other images may go beyond.
 HEADROOM = 4.0

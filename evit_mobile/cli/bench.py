@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evit_mobile import __version__
 from evit_mobile.cli.options import force_option, json_option, print_json, progress, resolution_option, say
 from evit_mobile.cli.phone_options import given, phone_options
 from evit_mobile.cli.suite_options import SuiteChoice, suite_options
@@ -93,6 +92,7 @@ def _bench_models(
     force: bool, **phone: Any,
 ) -> None:  # fmt: skip
     from android_bench.device import DeviceOptions, default_settings, open_device
+    from android_bench.sweep import begin
     from evit_mobile.cli.profile import reasons_of
     from evit_mobile.files import check_output
     from evit_mobile.results.record import RunSettings, file_name
@@ -114,7 +114,8 @@ def _bench_models(
     candidates = _candidates(names or (() if files else (DEFAULT_MODEL,)), files, resolution, runtime)
     if out is None:
         out = folder / file_name(device_text, started)
-    results = _measure(device, candidates, settings, _begin(device, started, out if resume else None), out, profile)
+    before = begin(device, started, ("evit-mobile", *sys.argv[1:]), out if resume else None)
+    results = _measure(device, candidates, settings, before, out, profile)
     reasons = {candidate.name: reasons_of(candidate.path) for candidate in candidates} if profile else {}
     _print(results, out, as_json, reasons)
     failed = [point for point in results.points if point.error is not None]
@@ -155,18 +156,6 @@ def _candidate(name: str, path: Path, runtime: str) -> Candidate:
         partitions=found.partitions,
         undelegated_ops=len(found.undelegated),
     )
-
-
-def _begin(device: Device, started: datetime, before: Path | None) -> ResultSet:
-    """What to add points to: the result file ``before`` where there is one, else nothing but what is known of the device."""
-    from android_bench.sweep import resume
-    from evit_mobile.results.record import Component, ResultSet
-
-    components = (Component(name="evit-mobile", version=__version__), *device.components())
-    described = device.describe()
-    if before is not None and before.exists():
-        return resume(before, described, components)
-    return ResultSet(created=started, command=("evit-mobile", *sys.argv[1:]), components=components, device=described)
 
 
 def _measure(

@@ -184,9 +184,8 @@ def _begin(request: SuiteRequest, device: Device, out: Path, started: datetime, 
     Raises:
         RequestError: the file is of another suite, device or program.
     """
-    from android_bench.sweep import resume
-    from evit_mobile import __version__
-    from evit_mobile.results.record import Component, ResultSet, Suite
+    from android_bench.sweep import begin
+    from evit_mobile.results.record import ResultSet, Suite
 
     suite = request.suite
     record = Suite(
@@ -194,13 +193,9 @@ def _begin(request: SuiteRequest, device: Device, out: Path, started: datetime, 
         budget_s=request.budget_s, interval_percent=suite.measure.interval_percent,
         memory_limit_bytes=limit_bytes, sha256=suite.sha256,
     )  # fmt: skip
-    components = (Component(name="evit-mobile", version=__version__), *device.components())
-    described = device.describe()
-    if not request.resume or not out.exists():
-        command = ("evit-mobile", *sys.argv[1:])
-        return ResultSet(created=started, command=command, components=components, device=described, suite=record)
-    before = resume(out, described, components)
-    if before.suite is None or before.suite.sha256 != suite.sha256:
+    goes_on = request.resume and out.exists()
+    before = begin(device, started, ("evit-mobile", *sys.argv[1:]), out if goes_on else None)
+    if goes_on and (before.suite is None or before.suite.sha256 != suite.sha256):
         held = f"the suite {before.suite.name} as it was then" if before.suite else "no suite"
         raise RequestError(f"{out} holds {held}, not this {suite.name}", hint="give another --out, or --force without --resume")
     return ResultSet(**{**dict(before), "suite": record})

@@ -17,14 +17,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from converters.float16 import SMALLEST
 from converters.passes.graph import Emitter, constant_of, shape_of
 from converters.passes.linear_attention.forms import Linear, Operands
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-#: The smallest normal number of half precision.
-SMALLEST = 2.0**-14
 
 
 def fit_half(operands: Operands) -> Operands:
