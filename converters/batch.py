@@ -163,26 +163,12 @@ def _convert_counted(task: Task, made: Made, limit_bytes: int) -> tuple[Made, _F
     made = dataclasses.replace(made, macs=made.macs or sum(costs.macs_of(op, graph) for op in graph.ops), memory_bytes=memory)
     if memory > limit_bytes:
         return dataclasses.replace(made, too_large=True, error=_too_much(memory, limit_bytes, "may use")), read_cached(path)
-    with _silent():
-        found = inspect_model(path, RUNTIMES["litert"], explain=False)
+    found = inspect_model(path, RUNTIMES["litert"], explain=False)
     made = dataclasses.replace(
         made, precision=found.description.precision if found.description else None, ops=found.op_total, partitions=found.partitions,
         undelegated_ops=len(found.undelegated),
     )  # fmt: skip
     return made, read_cached(path)
-
-
-@contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """What the runtime's own code prints on stderr goes nowhere: a line a model, of the delegate being created."""
-    before = os.dup(2)
-    try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
 
 
 def _too_much(needed_bytes: int, limit_bytes: int, may: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 import sys
 from contextlib import contextmanager
@@ -50,11 +51,25 @@ class LiteRt:
         from ai_edge_litert import interpreter
 
         try:
-            session = InterpreterSession(interpreter, str(model), threads=threads, xnnpack=xnnpack)
+            with _silent():
+                session = InterpreterSession(interpreter, str(model), threads=threads, xnnpack=xnnpack)
         except (OSError, ValueError, RuntimeError) as error:
             read_model(model)  # says it better where the file itself is at fault
             raise load_error(model, self.version() or self.name, str(error) or type(error).__name__, None) from error
         yield session
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """What the runtime's own code prints on stderr goes nowhere: that the delegate was created, and errors that it raises too."""
+    before = os.dup(2)
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def _installed_version() -> str | None:
