@@ -39,7 +39,7 @@ def _worker_of(session: object) -> Worker:
     return cast(WorkerSession, session)._worker
 
 
-def test_all_look_alike(runtime: Runtime, addition: Path) -> None:
+def test_all_look_alike(runtime: Runtime, addition: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for xnnpack in (True, False):
         with runtime.open(addition, xnnpack=xnnpack) as session:
             assert [(info.name, info.shape, info.dtype) for info in session.inputs] == [
@@ -55,6 +55,7 @@ def test_all_look_alike(runtime: Runtime, addition: Path) -> None:
             samples = session.time_us([A, B], 7)
             assert len(samples) == 7
             assert all(sample > 0 for sample in samples)
+    assert not capfd.readouterr().err  # nothing of the runtime's own words: the first delegate of a process announces itself
 
 
 def test_results_are_the_callers_own(runtime: Runtime, addition: Path) -> None:
