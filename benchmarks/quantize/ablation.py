@@ -1,7 +1,8 @@
 """What each choice of the int8 quantiser brings: SQNR of base-r224's logits. ``python -m benchmarks.quantize.ablation``
 
-For each of five seeds of weights: every way of choosing ranges, with and without bias correction, and the plan with its linear layers in
-int8 instead of hybrid. 32 photographs to calibrate, 32 others to test (``benchmarks.photos``).
+For each of five seeds of weights, calibrated (``benchmarks.quantize.calibrated``) and as a conversion settles them on noise: every way of
+choosing ranges, with and without bias correction, and the plan with its linear layers in int8 instead of hybrid. 32 photographs to
+calibrate, 32 others to test (``benchmarks.photos``).
 """
 
 from __future__ import annotations
