@@ -50,6 +50,9 @@ figures: $(VENV)/.installed ## measure the paper's figures on this machine, five
 	@mkdir -p benchmarks/results/host
 	for suite in figure-2-left figure-2-scaling figure-5-right figure-1-middle; do \
 	  $(BIN)/evit-mobile bench --suite $$suite --out benchmarks/results/host/$$suite.json --resume || exit $$?; done
+	$(BIN)/evit-mobile report benchmarks/results/host/figure-*.json --export build/figures --force
+	cp build/figures/figure-2-left-ratio.png build/figures/figure-2-scaling-latency.png build/figures/figure-5-right-latency.png \
+	  benchmarks/results/host/
 
 bench-precision: $(VENV)/.installed-test ## base-r224 in every precision: size, latency, instructions; into the README
 	$(BIN)/python -m benchmarks.precision --readme

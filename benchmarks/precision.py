@@ -77,7 +77,7 @@ def count_instructions(models: dict[str, Path]) -> dict[str, dict[str, int]]:
 
 
 def trained_figures() -> dict[str, tuple[float, float]]:
-    """(accuracy, agreement with fp32) of ``digits-recall`` on the host by precision, as ``benchmarks.accuracy.report`` recorded them."""
+    """(accuracy, agreement with fp32) of ``digits-pair`` on the host by precision, as ``benchmarks.accuracy.report`` recorded them."""
     path = RESULTS / "accuracy.json"
     if not path.exists():
         return {}

@@ -1,9 +1,9 @@
-"""Canvases of handwritten digits on which one question needs the whole canvas, and a classifier small enough to learn it in minutes.
+"""Canvases of handwritten digits with a question that needs the whole canvas, and a classifier small enough to learn it in minutes.
 
-On each canvas stand two digits of scikit-learn's collection in different colours, and a filled square in the colour of one of them.
-The class is the value of that digit: square and digit may stand in opposite corners, so a network has to relate places that are far
-apart. The network is the paper's with the same blocks and head, only narrower and shallower. Importing this file registers it as
-``digits-recall``.
+On each canvas stand four digits of scikit-learn's collection, two of them of one value, in different hands and colours, the other two of
+two other values. The class is the value that stands there twice: no part of a canvas tells it, places that are far apart have to be
+related. The network is the paper's with the same blocks and head, only narrower and shallower. Importing this file registers it as
+``digits-pair``.
 """
 
 from __future__ import annotations
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 Split = Literal["train", "test"]
 SIDE, CELL = 64, 21
-DIGITS_ON_A_CANVAS = 2
-#: RGB: a red, a green and a blue.
-COLOURS = np.array([(235, 50, 50), (50, 225, 50), (60, 60, 245)], np.float32)
+#: The first two are of one value.
+DIGITS_ON_A_CANVAS = 4
 #: Of the 1,797 digits these many, chosen at random, are seen only in the test.
 HELD_OUT = 500
 TEST_CANVASES = 2000
@@ -36,7 +35,7 @@ CALIBRATION_SEEDS = 5_000_000
 
 @dataclass(frozen=True)
 class Canvas:
-    """``pixels`` [SIDE, SIDE, 3] uint8, RGB; ``label`` is the value of the digit that the square asks for."""
+    """``pixels`` [SIDE, SIDE, 3] uint8, RGB; ``label`` is the value that stands there twice."""
 
     pixels: NDArray[np.uint8]
     label: int
@@ -54,18 +53,17 @@ def digits_of(split: Split) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 
 def draw(seed: int, split: Split, digits: int = DIGITS_ON_A_CANVAS) -> Canvas:
-    """One canvas, the same for the same seed. Each of the ``digits`` is any of the split's, all equally likely."""
+    """One canvas, the same for the same seed: ``digits`` digits of the split, all values equally likely. One is its own answer."""
     rng = np.random.default_rng([seed, split == "test"])
     images, values = digits_of(split)
     canvas = (rng.uniform(10, 50, 3) + rng.normal(0, 8, (SIDE, SIDE, 3))).astype(np.float32)
-    cells = rng.permutation((SIDE // CELL) ** 2)[: digits + 1]
-    colours = (COLOURS + rng.normal(0, 8, COLOURS.shape))[rng.permutation(len(COLOURS))]
-    chosen = rng.integers(0, len(images), digits)
-    for cell, colour, digit in zip(cells, colours, chosen):
-        _put(canvas, int(cell), _stretched(images[digit], rng), colour, rng)
-    # The square takes the first digit's colour.
-    _put(canvas, int(cells[-1]), np.ones((14, 14), np.float32), colours[0], rng)
-    return Canvas(canvas.clip(0, 255).round().astype(np.uint8), int(values[chosen[0]]))
+    cells = rng.permutation((SIDE // CELL) ** 2)[:digits]
+    shown = rng.permutation(10)
+    shown = np.concatenate([shown[:1], shown])[:digits]
+    for cell, value in zip(cells, shown):
+        digit = images[rng.choice(np.flatnonzero(values == value))]
+        _put(canvas, int(cell), _stretched(digit, rng), rng.uniform(110, 255, 3), rng)
+    return Canvas(canvas.clip(0, 255).round().astype(np.uint8), int(shown[0]))
 
 
 def _stretched(digit: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -108,7 +106,7 @@ def calibration(count: int = 128) -> Iterator[NDArray[np.float32]]:
         yield inputs([draw(seed, "train")])
 
 
-@register_model("digits-recall", task="classification", resolution=SIDE, outputs=("logits",), preprocessing=WHOLE_IMAGE)
+@register_model("digits-pair", task="classification", resolution=SIDE, outputs=("logits",), preprocessing=WHOLE_IMAGE)
 def classifier(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """A narrow EfficientViT of ten classes."""
     from evit_mobile.models.efficientvit import EfficientViTClassifier, EfficientViTConfig

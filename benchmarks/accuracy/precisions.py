@@ -57,20 +57,20 @@ class Row:
 
 
 def make_models(weights: Path, folder: Path, precisions: Iterable[Precision] = tuple(Precision)) -> dict[str, Path]:
-    """``digits-recall`` in each precision, calibrated on canvases of training digits."""
+    """``digits-pair`` in each precision, calibrated on canvases of training digits."""
     calibration = folder / "calibration.npz"
     np.savez(calibration, np.concatenate(list(digits.calibration())))
     models = {}
     for precision in precisions:
         models[str(precision)] = folder / f"{precision}.tflite"
         calibrated = str(calibration) if precision is Precision.INT8 else None
-        convert("digits-recall", models[str(precision)], ConvertOptions(weights=weights, precision=precision, calibration=calibrated))
+        convert("digits-pair", models[str(precision)], ConvertOptions(weights=weights, precision=precision, calibration=calibrated))
     return models
 
 
 def make_stock(weights: Path, folder: Path, python: Path) -> Path:
     """The stock graph in full int8 by the stock quantiser, which ``python`` has; see ``stock_int8``."""
-    convert("digits-recall", folder / "stock.tflite", ConvertOptions(weights=weights, rewrite=False))
+    convert("digits-pair", folder / "stock.tflite", ConvertOptions(weights=weights, rewrite=False))
     np.save(folder / "images.npy", np.concatenate(list(digits.calibration())))
     out = folder / "stock-int8.tflite"
     script = Path(__file__).with_name("stock_int8.py")
@@ -187,7 +187,7 @@ def prove(weights: Path, python: Path | None, emulated: int) -> Proof:
     from evit_mobile.models.registry import find_model
     from evit_mobile.weights import load_weights
 
-    module = find_model("digits-recall").build().eval()
+    module = find_model("digits-pair").build().eval()
     load_weights(module, weights)
     bare = accuracy(without_attention(module))
     canvases = list(digits.test_canvases())

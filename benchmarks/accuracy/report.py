@@ -11,7 +11,7 @@ import click
 
 from benchmarks.accuracy.precisions import DATA, DRAWINGS, LAYER_CANVASES, ROOT, Proof, Row, by_block, prove
 
-WEIGHTS = DATA / "digits-recall.safetensors"
+WEIGHTS = DATA / "digits-pair.safetensors"
 
 
 def render(proof: Proof) -> str:
@@ -20,8 +20,8 @@ def render(proof: Proof) -> str:
     assert fp32.accuracy is not None
     lines = [
         f"# What each precision keeps\n\n{proof.note}.\n",
-        "`digits-recall` (benchmarks/accuracy/digits.py): an EfficientViT of 0.2 M parameters, trained to name, of two handwritten",
-        f"digits on a canvas, the one whose colour a square shows. {fp32.canvases:,} test canvases of digits that training never saw.",
+        "`digits-pair` (benchmarks/accuracy/digits.py): an EfficientViT of 0.2 M parameters, trained to name, of four handwritten",
+        f"digits on a canvas, the value that stands there twice. {fp32.canvases:,} test canvases of digits that training never saw.",
         f"With the output of every attention layer set to zero it answers {proof.without_attention:.2%} rightly, "
         f"{100 * (fp32.accuracy - proof.without_attention):.1f} points less.\n",
         "| precision | ran on | canvases | accuracy | agrees with fp32 | SQNR of logits (dB) | kB | partitions | ops outside | extremes |",

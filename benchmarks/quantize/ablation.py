@@ -14,49 +14,53 @@ import click
 import numpy as np
 
 from benchmarks.photos import crops
+from benchmarks.quantize.calibrated import calibrated_weights
 from benchmarks.quantize.compare import logits, sqnr_db
 from converters.export import export_onnx
 from converters.lower import Lowering
 from converters.pipeline import ConvertOptions, rewritten
-from converters.quantize import RangeChoice, plan, quantise_int8
+from converters.quantize import RangeChoice, parameters, plan, quantise_int8
 from converters.source import load_source
 from evit_mobile.files import cache_folder
 from evit_mobile.specs import Precision
 
 MODEL, SIDE, PHOTOS = "base-r224", 224, 32
+#: The choices of the product, which are the defaults of ``quantise_int8``.
+PRODUCT = f"{RangeChoice.MSE}, bias correction"
 RESULT = Path(__file__).resolve().parent.parent / "results" / "int8_ablation.md"
 
 
-def float_model(seed: int) -> bytes:
+def float_model(seed: int, weights: Path | None) -> bytes:
     """The float .tflite that an int8 conversion quantises."""
     with Lowering() as lowering:
-        graph, _ = rewritten(export_onnx(load_source(MODEL, seed=seed)), ConvertOptions(precision=Precision.INT8))
+        graph, _ = rewritten(export_onnx(load_source(MODEL, weights=weights, seed=seed)), ConvertOptions(precision=Precision.INT8))
         return lowering.lower(graph)
 
 
 def variants(content: bytes) -> dict[str, bytes]:
-    """The int8 models to compare, by name."""
+    """The int8 models to compare, by name; the last two are the product less one of its choices."""
     images = list(crops(SIDE, PHOTOS, held_out=False))
     made = {}
     for choice in RangeChoice:
         for corrected in (False, True):
             name = f"{choice}{', bias correction' if corrected else ''}"
             made[name] = quantise_int8(content, images, range_choice=choice, bias_correction=corrected).content
+    with mock.patch.object(parameters, "FLAT_BELOW", {}):
+        made[f"{PRODUCT}, ranges of what hard-swish and ReLU cut off too"] = quantise_int8(content, images).content
+    with mock.patch.object(plan, "_before", lambda rows, graph: {}):
+        made[f"{PRODUCT}, the last map in int8"] = quantise_int8(content, images).content
     with mock.patch.object(plan, "_single_rows", lambda graph: {}):
-        made["mse, bias correction, linear layers in int8"] = quantise_int8(content, images).content
+        made[f"{PRODUCT}, the last map and linear layers in int8"] = quantise_int8(content, images).content
     return made
 
 
-@click.command()
-@click.option("--seeds", default=5)
-@click.option("--out", type=click.Path(path_type=Path), default=RESULT)
-def main(seeds: int, out: Path) -> None:
-    """Measure, write the table."""
-    folder = cache_folder("quantize-benchmark")
+def rows_of(calibrated: bool, seeds: int, folder: Path) -> list[str]:
+    """A table in Markdown."""
     images = list(crops(SIDE, PHOTOS, held_out=True))
     table: dict[str, list[float]] = {}
     for seed in range(seeds):
-        content = float_model(seed)
+        weights = calibrated_weights(MODEL, SIDE, seed, folder / "weights.safetensors") if calibrated else None
+        content = float_model(seed, weights)
         (folder / "float.tflite").write_bytes(content)
         expected = logits(folder / "float.tflite", images)
         assert expected is not None
@@ -65,9 +69,19 @@ def main(seeds: int, out: Path) -> None:
             given = logits(folder / "variant.tflite", images)
             table.setdefault(name, []).append((given and sqnr_db(expected, given)) or float("nan"))
             click.echo(f"seed {seed}: {name}: {table[name][-1]:.2f} dB", err=True)
-    lines = [f"SQNR of {MODEL}'s logits in dB over {PHOTOS} photographs, one column a seed of the weights.", "",
-             f"| ranges | {' | '.join(f'seed {seed}' for seed in range(seeds))} | mean |", f"| --- |{' ---: |' * (seeds + 1)}"]  # fmt: skip
-    lines += [f"| {name} | {' | '.join(f'{value:.1f}' for value in values)} | {np.mean(values):.1f} |" for name, values in table.items()]
+    lines = [f"| ranges | {' | '.join(f'seed {seed}' for seed in range(seeds))} | mean |", f"| --- |{' ---: |' * (seeds + 1)}"]
+    return lines + [f"| {name} | {' | '.join(f'{value:.1f}' for value in values)} | {np.mean(values):.1f} |" for name, values in table.items()]
+
+
+@click.command()
+@click.option("--seeds", default=5)
+@click.option("--out", type=click.Path(path_type=Path), default=RESULT)
+def main(seeds: int, out: Path) -> None:
+    """Measure, write the tables."""
+    folder = cache_folder("quantize-benchmark")
+    lines = [f"SQNR of {MODEL}'s logits in dB over {PHOTOS} photographs, one column a seed of the weights. *{PRODUCT}* is what `convert` does."]
+    lines += ["", "Calibrated weights:", "", *rows_of(True, seeds, folder)]
+    lines += ["", "Weights settled on noise:", "", *rows_of(False, seeds, folder)]
     out.write_text("\n".join(lines) + "\n")
     click.echo(out.read_text())
 

@@ -18,6 +18,8 @@ ELEMENTWISE = frozenset({"ADD", "SUB", "MUL"})
 #: Functions of one value. Between a DEQUANTIZE and a QUANTIZE that nothing else reads, XNNPACK makes one table of 256 results of the three:
 #: on a Cortex-A76 0.6 instructions a value, where x · relu6(x + 3) in int8 takes 4.5.
 TABLE = frozenset({"HARD_SWISH", "LOGISTIC", "TANH", "GELU", "ELU"})
+#: Functions that are constant for everything below a value: int8 need not tell what lies there.
+FLAT_BELOW = {"HARD_SWISH": -3.0, "RELU": 0.0, "RELU6": 0.0}
 #: TFLite's number of the fused activations that int8 ops can have: their clamp is part of the rounding.
 FUSED = {0: None, 1: (0.0, None), 3: (0.0, 6.0)}
 

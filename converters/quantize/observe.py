@@ -6,6 +6,8 @@ bins double in width when a value falls outside.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,6 +60,15 @@ class Observation:
     def centres(self) -> NDArray[np.float64]:
         """[BINS]: the middle of each bin."""
         return np.asarray((np.arange(BINS) - BINS // 2 + 0.5) * self.width, np.float64)
+
+    def raised_to(self, lowest: float) -> Observation:
+        """The same values, those below ``lowest`` counted as ``lowest``."""
+        if lowest <= self.low:
+            return self
+        counts, first = self.counts.copy(), min(math.floor(lowest / self.width) + BINS // 2, BINS - 1)
+        counts[first] = counts[: first + 1].sum()
+        counts[:first] = 0
+        return dataclasses.replace(self, low=lowest, high=max(self.high, lowest), counts=counts)
 
     def _widen(self, magnitude: float) -> None:
         """Double the bins' width until ``magnitude`` falls inside; a bin and its neighbour become one."""

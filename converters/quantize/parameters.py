@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections import defaultdict
 from typing import Mapping, Sequence
 
-from converters.quantize.delegated import ADD_RATIO, ELEMENTWISE, PRODUCT_RATIO, SHARED, WEIGHTED
+from converters.quantize.delegated import ADD_RATIO, ELEMENTWISE, FLAT_BELOW, PRODUCT_RATIO, SHARED, WEIGHTED
 from converters.quantize.observe import Observation
 from converters.quantize.plan import OpPlan
 from converters.quantize.ranges import Parameters, RangeChoice, choose_range, parameters_of
@@ -20,8 +22,9 @@ def assign_parameters(
     int8 = [graph.ops[item.op] for item in plan if item.precision is Precision.INT8]
     groups = _shared_groups(int8, observed, [*graph.inputs, *graph.outputs])
     parameters: dict[int, Parameters] = {}
+    lowest = _lowest_that_matters(graph)
     for members in groups:
-        ends = choose_range([observed[index] for index in members], choice)
+        ends = choose_range([observed[index].raised_to(lowest.get(index, -math.inf)) for index in members], choice)
         parameters.update(dict.fromkeys(members, parameters_of(*ends)))
     for op in int8:
         if op.type in ELEMENTWISE:
@@ -30,6 +33,17 @@ def assign_parameters(
                 if values is not None:
                     parameters[index] = parameters_of(float(values.min()), float(values.max()))
     return parameters
+
+
+def _lowest_that_matters(graph: Graph) -> dict[int, float]:
+    """Of each tensor whose readers all give one same result for everything below a value: that value."""
+    readers: dict[int, set[str]] = defaultdict(set)
+    for op in graph.ops:
+        for index in op.inputs:
+            readers[index].add(op.type)
+    for index in graph.outputs:
+        readers[index].add("output")
+    return {index: min(map(FLAT_BELOW.__getitem__, types)) for index, types in readers.items() if types <= FLAT_BELOW.keys()}
 
 
 def _shared_groups(int8: Sequence[Op], observed: Mapping[int, Observation], ends: Sequence[int]) -> list[list[int]]:

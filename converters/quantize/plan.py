@@ -67,7 +67,8 @@ def make_plan(graph: Graph, refused: dict[int, str], *, int8_input: bool, int8_o
         int8_input, int8_output: the model's ends are int8, so a float op there pays for a conversion.
     """
     forced = {op.index: reason for op in graph.ops if (reason := int8_refusal(op, graph)) is not None}
-    forced = {**_single_rows(graph), **_denominators(graph), **refused, **forced}
+    rows = _single_rows(graph)
+    forced = {**rows, **_before(rows, graph), **_denominators(graph), **refused, **forced}
     int8 = _cut(graph, set(forced), int8_input, int8_output)
     return [OpPlan(op.index, op.type, _name(op, graph), *_choice(op, graph, forced, int8)) for op in graph.ops]
 
@@ -88,6 +89,33 @@ def _single_rows(graph: Graph) -> dict[int, str]:
     reason = "one row: its time is that of reading int8 weights, and float activations keep the accuracy"
     layers = [op for op in graph.ops if op.type == "FULLY_CONNECTED" and hybrid_refusal(op, graph) is None]
     return {op.index: reason for op in layers if math.prod(graph.tensors[op.outputs[0]].shape[:-1]) == 1}
+
+
+def _before(rows: dict[int, str], graph: Graph) -> dict[int, str]:
+    """Convolutions of which nothing but layers in ``rows`` makes use: a classifier's last, whose map is pooled."""
+    reason = "the last map before a single row: a range for each of its rows keeps the accuracy, and int8 would save little"
+    readers: dict[int, list[Op]] = defaultdict(list)
+    for op in graph.ops:
+        for tensor in op.inputs:
+            readers[tensor].append(op)
+    maps = [op for op in graph.ops if op.type == "CONV_2D" and op.index not in rows]
+    return {op.index: reason for op in maps if _uses(op, graph, readers) <= rows.keys()}
+
+
+def _uses(op: Op, graph: Graph, readers: dict[int, list[Op]]) -> set[int]:
+    """Indices of the layers that ``op``'s result comes to with no other layer between, and -1 where it comes to the model's end."""
+    found, pending, seen = set(), list(op.outputs), set(op.outputs)
+    while pending:
+        tensor = pending.pop()
+        if tensor in graph.outputs:
+            found.add(-1)
+        for reader in readers[tensor]:
+            if reader.type in WEIGHTED:
+                found.add(reader.index)
+            else:
+                pending += [index for index in reader.outputs if index not in seen]
+                seen.update(reader.outputs)
+    return found
 
 
 def _denominators(graph: Graph) -> dict[int, str]:

@@ -10,19 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.quantize.observe import BINS, Observation
+from converters.quantize.observe import Observation
 
 Array = NDArray[Any]
 
-#: Share of values that ``percentile`` keeps inside.
-PERCENTILE = 0.9999
-
 
 class RangeChoice(StrEnum):
-    """How the interval that int8 covers is chosen: all that was seen, all but the outermost values, or the least squared error."""
+    """How the interval that int8 covers is chosen: all that was seen, or the least squared error."""
 
     MIN_MAX = "min-max"
-    PERCENTILE = "percentile"
     MSE = "mse"
 
 
@@ -59,11 +55,6 @@ def _range(observation: Observation, choice: RangeChoice) -> tuple[float, float]
     low, high = observation.low, observation.high
     if choice is RangeChoice.MIN_MAX or observation.counts.sum() < 1000 or not low < high:
         return low, high
-    if choice is RangeChoice.PERCENTILE:
-        inside = np.cumsum(observation.counts) / observation.counts.sum()
-        centres = observation.centres
-        first, last = (int(np.searchsorted(inside, share)) for share in (1 - PERCENTILE, PERCENTILE))
-        return max(low, float(centres[first])), min(high, float(centres[min(last, BINS - 1)]))
     return _least_error(observation)
 
 

@@ -18,7 +18,7 @@ from benchmarks.accuracy.outputs import answers
 from benchmarks.accuracy.precisions import extremes
 from evit_mobile.specs import Precision
 
-WEIGHTS = Path(__file__).resolve().parent.parent / "data" / "digits-recall.safetensors"
+WEIGHTS = Path(__file__).resolve().parent.parent / "data" / "digits-pair.safetensors"
 Convert = Callable[[Precision], Path]
 
 
@@ -29,7 +29,7 @@ def convert(converted: Callable[..., Path], tmp_path_factory: pytest.TempPathFac
 
     def make(precision: Precision) -> Path:
         data = str(calibration) if precision is Precision.INT8 else None
-        return converted("digits-recall", weights=WEIGHTS, precision=precision, calibration=data)
+        return converted("digits-pair", weights=WEIGHTS, precision=precision, calibration=data)
 
     return make
 
@@ -62,7 +62,7 @@ def test_the_network_has_learnt_and_needs_its_attention(
 
     right = float((exact.argmax(1) == canvases[1]).mean())
     assert len(exact) >= 2000 and right >= 0.97
-    module = find_model("digits-recall").build().eval()
+    module = find_model("digits-pair").build().eval()
     load_weights(module, WEIGHTS)
     assert accuracy(without_attention(module)) <= right - 0.1
 

@@ -30,6 +30,18 @@ def test_histogram_keeps_every_value_while_its_bins_double() -> None:
     np.testing.assert_allclose(observation.channel_means, np.concatenate(batches).reshape(-1, 3).mean(0), rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("lowest", [-3.0, 0.0, -1e3, 1e3])
+def test_what_lies_below_is_counted_as_the_lowest(lowest: float) -> None:
+    values = 5 * np.random.default_rng(0).standard_normal((3, 40, 8))
+    raised = observed(values).raised_to(lowest)
+    expected = observed(np.maximum(values, lowest)) if lowest > values.min() else observed(values)
+    assert (raised.low, raised.high) == (expected.low, expected.high)
+    assert raised.counts.sum() == values.size
+    if lowest <= values.max():
+        errors = [squared_error(one, parameters_of(-3, 10)) for one in (raised, expected)]
+        assert errors[0] == pytest.approx(errors[1], rel=0.05)
+
+
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 3.0), (0.0, 6.0), (0.5, 2.0), (-2.0, -1.0), (0.0, 0.0), (-1e-3, 1e4)])
 def test_zero_is_exact_and_the_range_is_covered(low: float, high: float) -> None:
     parameters = parameters_of(low, high)
