@@ -130,7 +130,8 @@ def _as_float(model: Any) -> bool:
         values = plain.values()
         if values is not None:
             axis = [1] * values.ndim
-            axis[tensor.quantization.quantizedDimension if len(plain.scale) > 1 else 0] = len(plain.scale)
+            if len(plain.scale) > 1:
+                axis[tensor.quantization.quantizedDimension] = len(plain.scale)
             points = plain.zero_point or (0,) * len(plain.scale)
             real = (values.astype(np.float32) - np.reshape(points, axis)) * np.reshape(plain.scale, axis)
             model.buffers[tensor.buffer].data = np.frombuffer(real.astype("<f4").tobytes(), np.uint8)
