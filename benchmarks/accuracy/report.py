@@ -36,6 +36,7 @@ def render(proof: Proof) -> str:
         "\n## SQNR by block\n",
         f"In dB against fp32, by TFLite's own kernels on {LAYER_CANVASES} canvases: "
         "the median layer of each block and, behind the stroke, the worst.",
+        "Of a layer before hard-swish int8 leaves out what hard-swish makes zero; such values count as errors here. "
         "Layers that a precision computes in another form have no counterpart and are left out; all layers are in the JSON file.\n",
         *_blocks(proof.layers),
     ]
@@ -47,7 +48,7 @@ def _row(row: Row) -> str:
         return "" if value is None else f"{value:.2%}"
 
     def number(value: float | None, digits: int = 0) -> str:
-        return "" if value is None else f"{value:.{digits}f}"
+        return "" if value is None or value == float("inf") else f"{value:.{digits}f}"
 
     finite = {True: "finite", False: "**not finite**", None: ""}[row.extremes_finite]
     cells = (

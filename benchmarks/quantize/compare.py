@@ -47,7 +47,7 @@ class Row:
     speed: str
 
 
-def make(resolution: int, folder: Path, quantizer: Path | None, torch_file: Path | None) -> dict[str, Path]:
+def make(resolution: int, folder: Path, quantizer: Path | None, torch_file: Path | None, tensorflow_file: Path | None) -> dict[str, Path]:
     """Every model at ``resolution`` by name."""
     side = Resolution(resolution, resolution)
     calibration = folder / f"calibration-{resolution}.npz"
@@ -60,6 +60,8 @@ def make(resolution: int, folder: Path, quantizer: Path | None, torch_file: Path
     models["int8, ours"] = folder / f"ours-{resolution}.tflite"
     convert(MODEL, models["int8, ours"], options)
     models["dynamic, ours"] = convert_cached(MODEL, ConvertOptions(resolution=side, precision=Precision.DYNAMIC))
+    if tensorflow_file is not None:
+        models["full int8, TensorFlow"] = tensorflow_file
     if quantizer is None:
         return models
     sources = {"full int8, ai-edge-quantizer on ours": ("full", models["fp32, ours"]),
@@ -132,18 +134,23 @@ def table(rows: list[Row]) -> str:
 @click.command()
 @click.option("--quantizer", type=click.Path(path_type=Path), help="Python of an environment with ai-edge-quantizer.")
 @click.option("--litert-torch", "torch_files", type=(int, click.Path(path_type=Path)), multiple=True, help="Resolution and its .tflite.")
+@click.option(
+    "--tensorflow", "tensorflow_files", type=(int, click.Path(path_type=Path)), multiple=True,
+    help="Resolution and what tensorflow_int8.py made.",
+)
 @click.option("--resolution", "resolutions", type=int, multiple=True, default=(224, 512))
 @click.option("--runtime", default="litert")
 @click.option("--rounds", default=12)
 @click.option("--prepare", is_flag=True, help="Only make the models.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks/results/int8.md")
 def main(
-    quantizer: Path | None, torch_files: tuple[tuple[int, Path], ...], resolutions: tuple[int, ...], runtime: str, rounds: int,
-    prepare: bool, out: Path,
+    quantizer: Path | None, torch_files: tuple[tuple[int, Path], ...], tensorflow_files: tuple[tuple[int, Path], ...],
+    resolutions: tuple[int, ...], runtime: str, rounds: int, prepare: bool, out: Path,
 ) -> None:  # fmt: skip
     """Convert, measure, write the table."""
     folder = cache_folder("quantize-benchmark")
-    models = {side: make(side, folder, quantizer, dict(torch_files).get(side)) for side in resolutions}
+    peers = dict(torch_files), dict(tensorflow_files)
+    models = {side: make(side, folder, quantizer, *(files.get(side) for files in peers)) for side in resolutions}
     if prepare:
         return
     info = open_device("", DeviceOptions()).describe()
