@@ -24,14 +24,15 @@ def calibrated_weights(model: str, side: int, seed: int, out: Path) -> Path:
     from safetensors.torch import save_file
     from torch.nn.modules.batchnorm import _BatchNorm
 
-    module = load_source(model, seed=seed).module
+    source = load_source(model, seed=seed)
+    module = source.module
     assert module is not None
     for layer in module.modules():
         if isinstance(layer, _BatchNorm):
             layer.reset_running_stats()
             layer.momentum = None  # the plain average over batches
             layer.train()
-    images = np.concatenate(list(crops(side, PHOTOS, held_out=False)))
+    images = np.concatenate(list(crops(side, PHOTOS, held_out=False, preprocessing=source.preprocessing)))
     with torch.no_grad():
         module(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous())
     save_file({key: value.contiguous() for key, value in module.state_dict().items()}, out)
