@@ -121,10 +121,11 @@ class Criterion:
 #: 11 bits (2**-11 = 4.9e-4 each), and on processors that compute in half precision every activation too, over as many layers: 1.2e-2
 #: on a Cortex-A76 (benchmarks/results/half.md). Integers are judged by power, since single values may be off by several
 #: steps: each of some 50 roundings to 8 bits (28 to 40 dB) adds its noise, and the flat inputs of verification lie outside of what a
-#: model was calibrated on. With int8 weights alone it is some 30 dB.
+#: model was calibrated on: an all-white one came to 8 dB where photographs have 27, a quantisation gone wrong is below 0. With int8
+#: weights alone it is some 30 dB.
 CRITERIA: dict[Precision, Criterion] = {
     Precision.FP32: Criterion("relative_error", 1e-4),
     Precision.FP16: Criterion("relative_error", 2e-2),
     Precision.DYNAMIC: Criterion("sqnr_db", 18.0),
-    Precision.INT8: Criterion("sqnr_db", 9.0),
+    Precision.INT8: Criterion("sqnr_db", 6.0),
 }

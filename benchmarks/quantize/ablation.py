@@ -70,7 +70,9 @@ def rows_of(calibrated: bool, seeds: int, folder: Path) -> list[str]:
             table.setdefault(name, []).append((given and sqnr_db(expected, given)) or float("nan"))
             click.echo(f"seed {seed}: {name}: {table[name][-1]:.2f} dB", err=True)
     lines = [f"| ranges | {' | '.join(f'seed {seed}' for seed in range(seeds))} | mean |", f"| --- |{' ---: |' * (seeds + 1)}"]
-    return lines + [f"| {name} | {' | '.join(f'{value:.1f}' for value in values)} | {np.mean(values):.1f} |" for name, values in table.items()]
+    for name, values in table.items():
+        lines.append(f"| {name} | {' | '.join(f'{value:.1f}' for value in values)} | {np.mean(values):.1f} |")
+    return lines
 
 
 @click.command()
@@ -79,7 +81,8 @@ def rows_of(calibrated: bool, seeds: int, folder: Path) -> list[str]:
 def main(seeds: int, out: Path) -> None:
     """Measure, write the tables."""
     folder = cache_folder("quantize-benchmark")
-    lines = [f"SQNR of {MODEL}'s logits in dB over {PHOTOS} photographs, one column a seed of the weights. *{PRODUCT}* is what `convert` does."]
+    lines = [f"SQNR of {MODEL}'s logits in dB over {PHOTOS} photographs, one column a seed of the weights.",
+             f"*{PRODUCT}* is what `convert` does."]  # fmt: skip
     lines += ["", "Calibrated weights:", "", *rows_of(True, seeds, folder)]
     lines += ["", "Weights settled on noise:", "", *rows_of(False, seeds, folder)]
     out.write_text("\n".join(lines) + "\n")

@@ -21,10 +21,8 @@ def _rounds(results: ResultSet) -> int:
     return sum(len(point.rounds) for point in (*results.points, *results.references))
 
 
-#: Two commands that convert and then run an emulated program ten times take minutes on a slow machine.
-pytestmark = pytest.mark.timeout(900)
-
-
+@pytest.mark.slow  # two commands that convert, and then run an emulated program twenty times
+@pytest.mark.timeout(900)
 def test_smoke_is_killed_gone_on_with_and_reported(
     phone: VirtualPhone, evit: Callable[..., Ended], system: EmulatorRoot, tmp_path: Path
 ) -> None:
