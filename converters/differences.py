@@ -127,5 +127,5 @@ CRITERIA: dict[Precision, Criterion] = {
     Precision.FP32: Criterion("relative_error", 1e-4),
     Precision.FP16: Criterion("relative_error", 2e-2),
     Precision.DYNAMIC: Criterion("sqnr_db", 18.0),
-    Precision.INT8: Criterion("sqnr_db", 6.0),
+    Precision.INT8: Criterion("sqnr_db", 7.0),
 }
