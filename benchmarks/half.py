@@ -5,7 +5,6 @@ A Cortex-A72 has no half-precision arithmetic and runs the fp16 file in float32;
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,8 +14,8 @@ import numpy as np
 
 from android_bench.emulator.device import open_qemu
 from android_bench.emulator.runtime import EmulatedRuntime
-from converters.differences import Difference, compare
-from converters.parity import CRITERIA
+from benchmarks.results_files import write_results
+from converters.differences import CRITERIA, Difference, compare
 from converters.pipeline import ConvertOptions, convert_cached
 from converters.stimuli import Stimulus, verification_stimuli
 from evit_mobile.runtimes import RUNTIMES
@@ -64,8 +63,8 @@ def render(found: list[Count], apart: dict[str, Difference], sizes: dict[str, fl
         "| --- | --- | ---: |",
         *(f"| {item.processor} | {item.precision} | {item.instructions / 1e6:.1f} |" for item in found),
         "",
-        f"The fp16 file in half precision ({PROCESSORS[-1]}) beside the fp32 file on the host.",
-        f"`verify` allows {CRITERIA[Precision.FP16].bound:g} where it is unpacked to fp32.",
+        f"The fp16 file in half precision ({PROCESSORS[-1]}) beside the fp32 file on the host; `verify` allows "
+        f"{CRITERIA[Precision.FP16].bound:g}.",
         "",
         "| input | relative error | SQNR (dB) | finite |",
         "| --- | ---: | ---: | --- |",
@@ -83,9 +82,8 @@ def main(out: Path) -> None:
     models = {str(item): convert_cached(MODEL, ConvertOptions(precision=item)) for item in (Precision.FP32, Precision.FP16)}
     found, apart = counts(models), differences(models, Resolution(224, 224))
     text = render(found, apart, {name: path.stat().st_size / 1e6 for name, path in models.items()})
-    out.write_text(text)
     document = {"counts": [asdict(item) for item in found], "differences": {name: asdict(item) for name, item in apart.items()}}
-    out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+    write_results(out, text, document)
     click.echo(text)
 
 

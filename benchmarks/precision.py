@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import click
-import numpy as np
 
 from android_bench.device import DeviceOptions, open_device
 from benchmarks.accuracy.outputs import answers, sqnr_db
@@ -21,6 +20,7 @@ from benchmarks.arm64_budget import SETTINGS
 from benchmarks.peers.compare import machine_name, measure
 from benchmarks.photos import crops
 from benchmarks.readme import update_readme
+from benchmarks.results_files import write_results
 from converters.inspect import inspect_model
 from converters.pipeline import ConvertOptions, convert
 from evit_mobile.results.stats import paired_ratio, summarise
@@ -29,7 +29,7 @@ from evit_mobile.specs import Precision
 
 RESULTS = Path(__file__).resolve().parent / "results"
 MODEL, SIDE = "base-r224", 224
-CALIBRATION_PHOTOS, PHOTOS = 128, 32
+PHOTOS = 32
 #: fp16 arithmetic began between these two.
 PROCESSORS = ("cortex-a72", "cortex-a76")
 
@@ -55,12 +55,10 @@ class Row:
 
 def make_models(folder: Path, precisions: Iterable[Precision]) -> dict[str, Path]:
     """base-r224 with seeded weights in each precision, calibrated on photographs."""
-    calibration = folder / "photos.npz"
-    np.savez(calibration, np.concatenate(list(crops(SIDE, CALIBRATION_PHOTOS, held_out=False))))
     models = {}
     for precision in precisions:
         models[str(precision)] = folder / f"{precision}.tflite"
-        calibrated = str(calibration) if precision is Precision.INT8 else None
+        calibrated = "benchmarks.photos:calibration_224" if precision is Precision.INT8 else None
         convert(MODEL, models[str(precision)], ConvertOptions(precision=precision, calibration=calibrated))
     return models
 
@@ -149,8 +147,7 @@ def main(rounds: int, emulated: bool, models: Path | None, out: Path, readme: bo
         made = kept if all(path.exists() for path in kept.values()) else make_models(folder, Precision)
         rows = rows_of(made, count_instructions(made) if emulated else {}, rounds)
     text = render(rows, machine_name())
-    out.write_text(text)
-    out.with_suffix(".json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    write_results(out, text, [asdict(row) for row in rows])
     if readme:
         update_readme("precision", text)
     click.echo(text)

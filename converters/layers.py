@@ -188,10 +188,7 @@ def _sound_ops(graph: Graph, agreeing: set[int]) -> set[int]:
 
     A slice that agrees tells nothing of the rest of what it was cut from: that is sound only if all its slices are.
     """
-    consumers: dict[int, list[Op]] = {}
-    for op in graph.ops:
-        for index in op.inputs:
-            consumers.setdefault(index, []).append(op)
+    consumers = graph.readers()
     sound: set[int] = set()
     for op in reversed(graph.ops):
         users = [user for index in op.outputs for user in consumers.get(index, [])]

@@ -88,6 +88,14 @@ class Graph:
     outputs: tuple[int, ...]
     subgraphs: int
 
+    def readers(self) -> dict[int, list[Op]]:
+        """By tensor index, the ops that read it, each once and in the graph's order; tensors that none reads are left out."""
+        found: dict[int, list[Op]] = {}
+        for op in self.ops:
+            for index in dict.fromkeys(op.inputs):
+                found.setdefault(index, []).append(op)
+        return found
+
     def ancestors(self, tensors: set[int]) -> set[int]:
         """Indices of the ops that compute these tensors, and of all that those depend on."""
         needed, found = set(tensors), set()

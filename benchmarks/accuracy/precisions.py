@@ -58,12 +58,10 @@ class Row:
 
 def make_models(weights: Path, folder: Path, precisions: Iterable[Precision] = tuple(Precision)) -> dict[str, Path]:
     """``digits-pair`` in each precision, calibrated on canvases of training digits."""
-    calibration = folder / "calibration.npz"
-    np.savez(calibration, np.concatenate(list(digits.calibration())))
     models = {}
     for precision in precisions:
         models[str(precision)] = folder / f"{precision}.tflite"
-        calibrated = str(calibration) if precision is Precision.INT8 else None
+        calibrated = "benchmarks.accuracy.digits:calibration" if precision is Precision.INT8 else None
         convert("digits-pair", models[str(precision)], ConvertOptions(weights=weights, precision=precision, calibration=calibrated))
     return models
 
@@ -156,15 +154,11 @@ def by_block(layers: dict[str, float]) -> dict[str, list[float]]:
 
 def overlaps(folder: Path, precisions: Iterable[Precision], drawings: int = DRAWINGS) -> dict[str, dict[str, float]]:
     """Mean intersection over union of the trained detector and segmenter by precision."""
-    from benchmarks.accuracy import shapes
-
-    calibration = folder / "drawings.npz"
-    np.savez(calibration, np.concatenate(list(shapes.calibration())))
     table: dict[str, dict[str, float]] = {}
     for name, measure in (("shapes-det", box_overlap), ("shapes-seg", mask_overlap)):
         for precision in precisions:
             out = folder / f"{name}-{precision}.tflite"
-            calibrated = str(calibration) if precision is Precision.INT8 else None
+            calibrated = "benchmarks.accuracy.shapes:calibration" if precision is Precision.INT8 else None
             convert(name, out, ConvertOptions(weights=DATA / f"{name}.safetensors", precision=precision, calibration=calibrated))
             table.setdefault(name, {})[str(precision)] = measure(out, drawings)
     return table

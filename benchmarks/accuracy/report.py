@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -10,6 +9,7 @@ from statistics import median
 import click
 
 from benchmarks.accuracy.precisions import DATA, DRAWINGS, LAYER_CANVASES, ROOT, Proof, Row, by_block, prove
+from benchmarks.results_files import write_results
 
 WEIGHTS = DATA / "digits-pair.safetensors"
 
@@ -93,9 +93,9 @@ def main(weights: Path, python: Path, emulated: int, out: Path) -> None:
     if not python.exists():
         click.echo(f"there is no {python}: the stock quantiser is left out (benchmarks/peers/requirements.txt)", err=True)
     proof = prove(weights, python if python.exists() else None, emulated)
-    out.write_text(render(proof))
-    out.with_suffix(".json").write_text(json.dumps(asdict(proof), indent=1) + "\n")
-    click.echo(render(proof))
+    text = render(proof)
+    write_results(out, text, asdict(proof))
+    click.echo(text)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections import deque
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -76,7 +76,7 @@ def train(out: Path, steps: int, batch_size: int, rate: float, seed: int) -> nn.
             if step % 50 == 49 or step == phase - 1:
                 told = f"step {step + 1} of {phase}, {count} digit(s): loss {loss.item():.3f}"
                 print(f"{told}, {sum(right) / len(right):.1%} right, {time.monotonic() - start:.0f} s", flush=True)
-        save_file({key: value.contiguous() for key, value in module.state_dict().items()}, out)
+        save_model(module, str(out))
     return module.eval()
 
 

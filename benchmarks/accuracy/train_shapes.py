@@ -106,7 +106,7 @@ def train(task: str, steps: int, batch_size: int, seed: int) -> nn.Module:
 
 
 def main() -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save_model
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("task", choices=["det", "seg"])
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     module = train(arguments.task, arguments.steps, arguments.batch, arguments.seed)
-    save_file({key: value.contiguous() for key, value in module.state_dict().items()}, arguments.out)
+    save_model(module, str(arguments.out))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ ratios with a 95 % bootstrap interval. Writes ``attention_forms.json`` and ``att
 from __future__ import annotations
 
 import contextlib
-import json
 import platform
 import tempfile
 from collections.abc import Iterator
@@ -21,6 +20,8 @@ from pathlib import Path
 import click
 import numpy as np
 from numpy.typing import NDArray
+
+from benchmarks.results_files import write_results
 
 FLOOR = "two projections"
 EXPORTED = "as exported"
@@ -234,17 +235,6 @@ def _machine(runtimes: tuple[str, ...], rounds: int) -> dict[str, object]:
     }
 
 
-def write_results(stem: Path, document: dict[str, object], markdown: str) -> None:
-    """Keep the numbers as ``stem``.json and the table as ``stem``.md, and show the table."""
-    from evit_mobile.files import whole_file
-
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    for ending, text in ((".json", json.dumps(document, indent=1) + "\n"), (".md", markdown)):
-        with whole_file(stem.with_suffix(ending)) as temporary:
-            temporary.write_text(text)
-    click.echo(markdown)
-
-
 @click.command()
 @click.option("--runtime", "runtimes", multiple=True, default=("litert",), show_default=True, help="A runtime's name; repeatable.")
 @click.option("--rounds", default=25, show_default=True)
@@ -261,7 +251,9 @@ def main(runtimes: tuple[str, ...], rounds: int, out: Path) -> None:
                 rows += measure(runtime, size, models, rounds)
             click.echo(f"{size.tokens} tokens done", err=True)
     machine = _machine(runtimes, rounds)
-    write_results(out / "attention_forms", {"machine": machine, "rows": [asdict(row) for row in rows]}, as_markdown(rows, machine))
+    text = as_markdown(rows, machine)
+    write_results(out / "attention_forms.md", text, {"machine": machine, "rows": [asdict(row) for row in rows]})
+    click.echo(text)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ import click
 
 from android_bench.device import DeviceOptions, open_device
 from benchmarks.arm64_budget import SETTINGS
-from benchmarks.attention.compare_forms import FLOOR, SIZES, SOFTMAX, Size, build_models, write_results
+from benchmarks.attention.compare_forms import FLOOR, SIZES, SOFTMAX, Size, build_models
+from benchmarks.results_files import write_results
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ def main(processors: tuple[str, ...], most_tokens: int, out: Path) -> None:
     device = open_device(f"qemu:{processors[0]}", DeviceOptions())
     note = "; ".join(f"{component.name} {component.version}" for component in device.components()[:1])
     document = {"note": note, "counts": [asdict(count) for count in counts]}
-    write_results(out / "attention_forms_arm64", document, as_markdown(counts, note))
+    text = as_markdown(counts, note)
+    write_results(out / "attention_forms_arm64.md", text, document)
+    click.echo(text)
 
 
 if __name__ == "__main__":

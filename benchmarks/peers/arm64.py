@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from android_bench.emulator.device import RELEASES
 from benchmarks.arm64_budget import SETTINGS
 from benchmarks.peers.compare import CONVERTERS, ROOT, make
 from benchmarks.peers.networks import ROWS, Row
+from benchmarks.results_files import write_results
 
 VENV_PYTHON = ROOT / "build/peers/venv/bin/python"
 TITLES = ("base-r224", "base at 512")
@@ -79,9 +79,8 @@ def main(python: Path, folder: Path, out: Path, places: tuple[str, ...]) -> None
         models = {converter: make(row, converter, folder, python)[0] for converter in CONVERTERS}
         for processor, runtime in (place.split(":") for place in places):
             counts += counts_of(row, models, processor, runtime)
-            out.write_text(table(counts, note))
             document = {"note": note, "counts": [asdict(item) for item in counts]}
-            out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+            write_results(out, table(counts, note), document)
 
 
 if __name__ == "__main__":

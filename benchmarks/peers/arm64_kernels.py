@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import bisect
 import functools
-import json
 import re
 import subprocess
 from collections import Counter
@@ -24,6 +23,7 @@ import click
 from android_bench.emulator.device import open_qemu
 from benchmarks.peers.compare import CONVERTERS, ROOT
 from benchmarks.peers.networks import ROWS
+from benchmarks.results_files import write_results
 
 TITLES = ("base-r224", "base at 512")
 KINDS = ("matrix products", "depthwise", "hard-swish", "all else")
@@ -127,8 +127,7 @@ def main(folder: Path, processors: tuple[str, ...], titles: tuple[str, ...], out
                 model = folder / f"{title.replace(' ', '_')}-{converter}.tflite"
                 rows.append(Kernels(title, processor, converter, by_kind(qemu.blocks(model), qemu.library)))
                 click.echo(table(rows).splitlines()[-1], err=True)
-    out.write_text(table(rows))
-    out.with_suffix(".json").write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    write_results(out, table(rows), [asdict(row) for row in rows])
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ peer that we are held to. Latencies are this machine's: trust the ratios.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import subprocess
@@ -27,6 +26,7 @@ from android_bench.device import DeviceOptions
 from android_bench.host import open_device
 from benchmarks.peers.networks import ROWS, Row
 from benchmarks.readme import update_readme
+from benchmarks.results_files import write_results
 from converters.inspect import inspect_model
 from converters.pipeline import ConvertOptions, convert
 from evit_mobile.results.stats import paired_ratio, summarise
@@ -201,9 +201,8 @@ def main(python: Path, rounds: int, only: tuple[str, ...], out: Path, readme: bo
         if only and row.title not in only:
             continue
         results.extend(results_of(row, folder, python, rounds))
-        out.write_text(table(results, machine))
         document = {"machine": machine, "geometric_means": geometric_means(results), "results": [asdict(item) for item in results]}
-        out.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
+        write_results(out, table(results, machine), document)
     if readme:
         update_readme("peers", summary(results, machine))
     click.echo(table(results, machine))

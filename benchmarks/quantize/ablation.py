@@ -13,9 +13,10 @@ from unittest import mock
 import click
 import numpy as np
 
+from benchmarks.accuracy.outputs import sqnr_db
 from benchmarks.photos import crops
 from benchmarks.quantize.calibrated import calibrated_weights
-from benchmarks.quantize.compare import logits, sqnr_db
+from benchmarks.quantize.compare import logits
 from converters.export import export_onnx
 from converters.lower import Lowering
 from converters.pipeline import ConvertOptions, rewritten
@@ -67,7 +68,7 @@ def rows_of(calibrated: bool, seeds: int, folder: Path) -> list[str]:
         for name, quantised in variants(content).items():
             (folder / "variant.tflite").write_bytes(quantised)
             given = logits(folder / "variant.tflite", images)
-            table.setdefault(name, []).append((given and sqnr_db(expected, given)) or float("nan"))
+            table.setdefault(name, []).append(float("nan") if given is None else sqnr_db([expected], [given]))
             click.echo(f"seed {seed}: {name}: {table[name][-1]:.2f} dB", err=True)
     lines = [f"| ranges | {' | '.join(f'seed {seed}' for seed in range(seeds))} | mean |", f"| --- |{' ---: |' * (seeds + 1)}"]
     for name, values in table.items():

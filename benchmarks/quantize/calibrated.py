@@ -21,7 +21,7 @@ PHOTOS = 16
 def calibrated_weights(model: str, side: int, seed: int, out: Path) -> Path:
     """Write ``out`` (.safetensors), the weights of ``model`` seeded by ``seed`` and calibrated at ``side`` x ``side`` pixels."""
     import torch
-    from safetensors.torch import save_file
+    from safetensors.torch import save_model
     from torch.nn.modules.batchnorm import _BatchNorm
 
     source = load_source(model, seed=seed)
@@ -35,5 +35,5 @@ def calibrated_weights(model: str, side: int, seed: int, out: Path) -> Path:
     images = np.concatenate(list(crops(side, PHOTOS, held_out=False, preprocessing=source.preprocessing)))
     with torch.no_grad():
         module(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous())
-    save_file({key: value.contiguous() for key, value in module.state_dict().items()}, out)
+    save_model(module, str(out))
     return out

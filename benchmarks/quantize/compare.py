@@ -11,13 +11,13 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
 from android_bench.device import DeviceOptions
 from android_bench.host import open_device
+from benchmarks.accuracy.outputs import answers, sqnr_db
 from benchmarks.peers.compare import measure
 from benchmarks.photos import crops
 from converters.inspect import inspect_model
@@ -26,7 +26,7 @@ from evit_mobile.errors import EvitMobileError
 from evit_mobile.files import cache_folder
 from evit_mobile.results.stats import paired_ratio, summarise
 from evit_mobile.runtimes import RUNTIMES
-from evit_mobile.runtimes.litert import LITERT
+from evit_mobile.runtimes.session import Array
 from evit_mobile.specs import Precision, Resolution
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -78,19 +78,12 @@ def make(resolution: int, folder: Path, quantizer: Path | None, torch_file: Path
     return models
 
 
-def logits(path: Path, images: list[Any]) -> list[Any] | None:
-    """The first output for every image, None where the model cannot be run."""
+def logits(path: Path, images: list[Array]) -> Array | None:
+    """``answers``, None where the model cannot be run."""
     try:
-        with LITERT.open(path) as session:
-            return [session.run([image])[0].astype(np.float64) for image in images]
+        return answers(path, images)
     except (RuntimeError, ValueError, EvitMobileError):
         return None
-
-
-def sqnr_db(expected: list[Any], given: list[Any]) -> float | None:
-    """Over all images together; None where a value is not finite or all agree."""
-    noise = sum(float(np.sum((a - b) ** 2)) for a, b in zip(expected, given))
-    return float(10 * np.log10(sum(float(np.sum(a**2)) for a in expected) / noise)) if noise > 0 and np.isfinite(noise) else None
 
 
 def rows_of(models: dict[str, Path], resolution: int, runtime: str, rounds: int) -> list[Row]:
@@ -110,10 +103,10 @@ def rows_of(models: dict[str, Path], resolution: int, runtime: str, rounds: int)
             rows.append(Row(name, path.stat().st_size / 1e6, 0, 0, None, None, "fails at its first inference"))
             continue
         counted = inspect_model(path, RUNTIMES[runtime], explain=False)
-        ratio = paired_ratio(samples[fastest], samples[name])
+        ratio, quality = paired_ratio(samples[fastest], samples[name]), sqnr_db([expected], [given])
         interval = f" ({ratio.interval.low:.2f}–{ratio.interval.high:.2f})" if ratio.interval else ""
         rows.append(
-            Row(name, path.stat().st_size / 1e6, counted.partitions, len(counted.undelegated), sqnr_db(expected, given),
+            Row(name, path.stat().st_size / 1e6, counted.partitions, len(counted.undelegated), quality if np.isfinite(quality) else None,
                 summarise(samples[name]).median / 1000, f"{ratio.value:.2f}{interval}")
         )  # fmt: skip
     return rows

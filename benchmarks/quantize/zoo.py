@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 import numpy as np
 
+from benchmarks.accuracy.outputs import answers, sqnr_db
 from benchmarks.photos import crops
 from benchmarks.quantize.calibrated import calibrated_weights
-from benchmarks.quantize.compare import logits, sqnr_db
 from converters.pipeline import ConvertOptions, convert
 from converters.source import load_source
 from converters.survey import survey
@@ -36,13 +36,12 @@ def row_of(model: str, folder: Path) -> str:
         data = str(calibration) if precision is Precision.INT8 else None
         convert(model, path, ConvertOptions(weights=weights, precision=precision, calibration=data))
     images = list(crops(side, PHOTOS, held_out=True, preprocessing=source.preprocessing))
-    expected, given = (logits(path, images) for path in paths.values())
-    assert expected is not None and given is not None
+    expected, given = (answers(path, images) for path in paths.values())
     (place,) = survey(paths[Precision.INT8], [RUNTIMES["litert"]])
-    same = np.mean([one.argmax() == other.argmax() for one, other in zip(expected, given)])
+    same = (expected.argmax(1) == given.argmax(1)).mean()
     size = paths[Precision.INT8].stat().st_size / paths[Precision.FP32].stat().st_size
     outside = sum(place.undelegated.values())
-    return f"| {model} | {sqnr_db(expected, given):.1f} | {same:.0%} | {size:.2f} | {place.partitions} | {outside} |"
+    return f"| {model} | {sqnr_db([expected], [given]):.1f} | {same:.0%} | {size:.2f} | {place.partitions} | {outside} |"
 
 
 @click.command()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from typing import Mapping, Sequence
 
 from converters.quantize.delegated import ADD_RATIO, ELEMENTWISE, FLAT_BELOW, PRODUCT_RATIO, SHARED, WEIGHTED
@@ -37,13 +36,8 @@ def assign_parameters(
 
 def _lowest_that_matters(graph: Graph) -> dict[int, float]:
     """Of each tensor whose readers all give one same result for everything below a value: that value."""
-    readers: dict[int, set[str]] = defaultdict(set)
-    for op in graph.ops:
-        for index in op.inputs:
-            readers[index].add(op.type)
-    for index in graph.outputs:
-        readers[index].add("output")
-    return {index: min(map(FLAT_BELOW.__getitem__, types)) for index, types in readers.items() if types <= FLAT_BELOW.keys()}
+    read_as = {index: {op.type for op in ops} for index, ops in graph.readers().items() if index not in graph.outputs}
+    return {index: min(map(FLAT_BELOW.__getitem__, types)) for index, types in read_as.items() if types <= FLAT_BELOW.keys()}
 
 
 def _shared_groups(int8: Sequence[Op], observed: Mapping[int, Observation], ends: Sequence[int]) -> list[list[int]]:

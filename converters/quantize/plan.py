@@ -17,7 +17,6 @@ only their order matters to the cut.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -100,10 +99,7 @@ def _before(rows: dict[int, str], graph: Graph) -> dict[int, str]:
     matrix products (QEMU's max), whoever of the two is to blame.
     """
     reason = "the last map before a single row: nothing evens its noise out, and int8 would save little"
-    readers: dict[int, list[Op]] = defaultdict(list)
-    for op in graph.ops:
-        for tensor in op.inputs:
-            readers[tensor].append(op)
+    readers = graph.readers()
     maps = [op for op in graph.ops if op.type == "CONV_2D" and op.index not in rows]
     return {op.index: reason for op in maps if _uses(op, graph, readers) <= rows.keys()}
 
@@ -115,7 +111,7 @@ def _uses(op: Op, graph: Graph, readers: dict[int, list[Op]]) -> set[int]:
         tensor = pending.pop()
         if tensor in graph.outputs:
             found.add(-1)
-        for reader in readers[tensor]:
+        for reader in readers.get(tensor, []):
             if reader.type in WEIGHTED:
                 found.add(reader.index)
             else:
@@ -165,16 +161,12 @@ def _cut(graph: Graph, forced: set[int], int8_input: bool, int8_output: bool) ->
     network.edge(*((first, network.sink) if int8_input else (network.source, first)), _FORCED)
     network.edge(*((last, network.sink) if int8_output else (network.source, last)), _FORCED)
     producers = {tensor: first for tensor in graph.inputs} | {tensor: op.index for op in graph.ops for tensor in op.outputs}
-    readers: dict[int, list[int]] = defaultdict(list)
-    for op in graph.ops:
-        for tensor in dict.fromkeys(op.inputs):
-            readers[tensor].append(op.index)
-    for tensor in graph.outputs:
-        readers[tensor].append(last)
+    readers = graph.readers()
     for tensor, producer in producers.items():
-        if readers[tensor] and graph.tensors[tensor].dtype == "float32":
+        users = [op.index for op in readers.get(tensor, [])] + [last] * graph.outputs.count(tensor)
+        if users and graph.tensors[tensor].dtype == "float32":
             elements = math.prod(graph.tensors[tensor].shape)
-            network.boundary(producer, readers[tensor], _units(_QUANTIZE * elements), _units(_DEQUANTIZE * elements))
+            network.boundary(producer, users, _units(_QUANTIZE * elements), _units(_DEQUANTIZE * elements))
     return network.sink_side() - {first, last}
 
 

@@ -1,0 +1,17 @@
+"""The two files of a benchmark's result: a table for people, and its numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from evit_mobile.files import whole_file
+
+
+def write_results(out: Path, markdown: str, document: Any) -> None:
+    """Write ``out`` (.md) and, beside it, ``document`` as .json; each is there whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for path, text in ((out, markdown), (out.with_suffix(".json"), json.dumps(document, indent=1) + "\n")):
+        with whole_file(path) as temporary:
+            temporary.write_text(text)
