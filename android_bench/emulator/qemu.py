@@ -140,7 +140,7 @@ class Qemu:
             MachineError: QEMU refuses the instruction counter.
             DeviceError: it took too long, or the emulator was stopped.
         """
-        command = [str(self.root.qemu), "-L", str(self.prefix), "-cpu", self.cpu.name, *before, str(program), *arguments]
+        command = [str(self.root.qemu), "-L", str(self.prefix), "-cpu", self.cpu.model, *before, str(program), *arguments]
         with self._lock:
             if self._stopped:
                 raise DeviceError("the emulator was stopped")

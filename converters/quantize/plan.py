@@ -67,11 +67,9 @@ def make_plan(graph: Graph, refused: dict[int, str], *, int8_input: bool, int8_o
     """
     forced = {op.index: reason for op in graph.ops if (reason := int8_refusal(op, graph)) is not None}
     rows = _single_rows(graph)
-    last = _before(rows, graph)
-    forced = {**rows, **last, **_denominators(graph), **refused, **forced}
+    forced = {**rows, **_before(rows, graph), **_denominators(graph), **refused, **forced}
     int8 = _cut(graph, set(forced), int8_input, int8_output)
-    choices = ((Precision.FP32, last[op.index]) if op.index in last else _choice(op, graph, forced, int8) for op in graph.ops)
-    return [OpPlan(op.index, op.type, _name(op, graph), *choice) for op, choice in zip(graph.ops, choices)]
+    return [OpPlan(op.index, op.type, _name(op, graph), *_choice(op, graph, forced, int8)) for op in graph.ops]
 
 
 def _choice(op: Op, graph: Graph, forced: dict[int, str], int8: set[int]) -> tuple[Precision, str]:
@@ -93,12 +91,8 @@ def _single_rows(graph: Graph) -> dict[int, str]:
 
 
 def _before(rows: dict[int, str], graph: Graph) -> dict[int, str]:
-    """Convolutions of which nothing but layers in ``rows`` makes use: a classifier's last, whose map is pooled.
-
-    They keep float weights too: LiteRT 2.1.2's hybrid convolutions of several rows give wrong values on an emulated processor with 8-bit
-    matrix products (QEMU's max), whoever of the two is to blame.
-    """
-    reason = "the last map before a single row: nothing evens its noise out, and int8 would save little"
+    """Convolutions of which nothing but layers in ``rows`` makes use: a classifier's last, whose map is pooled."""
+    reason = "the last map before a single row: nothing evens the noise of int8 activations out"
     readers = graph.readers()
     maps = [op for op in graph.ops if op.type == "CONV_2D" and op.index not in rows]
     return {op.index: reason for op in maps if _uses(op, graph, readers) <= rows.keys()}

@@ -27,7 +27,7 @@ def facts(root: EmulatorRoot, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("cpu", CPUS.values(), ids=list(CPUS))
 def test_cpuinfo_says_what_the_processor_says(cpu: Cpu, root: EmulatorRoot, facts: Path) -> None:
     """Oracle: the emulated processor's identification register and auxiliary vector."""
-    shown = subprocess.run([root.qemu, "-cpu", cpu.name, facts], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run([root.qemu, "-cpu", cpu.model, facts], capture_output=True, text=True, check=True).stdout
     midr, *words = (int(word, 16) for word in shown.split())
     # MIDR_EL1: implementer 31:24, variant 23:20, architecture 19:16, part 15:4, revision 3:0 (Arm ARM, D17.2.100).
     assert (cpu.implementer, cpu.variant, cpu.part, cpu.revision) == (midr >> 24, midr >> 20 & 15, midr >> 4 & 0xFFF, midr & 15)
@@ -42,7 +42,7 @@ def test_cpuinfo_says_what_the_processor_says(cpu: Cpu, root: EmulatorRoot, fact
 @pytest.mark.parametrize("cpu", CPUS.values(), ids=list(CPUS))
 def test_program_sees_the_processor_and_not_the_host(cpu: Cpu, root: EmulatorRoot) -> None:
     prefix = make_prefix(cpu, root.root)
-    read = [root.qemu, "-L", prefix, "-cpu", cpu.name, root.root / "bin/toybox", "cat"]
+    read = [root.qemu, "-L", prefix, "-cpu", cpu.model, root.root / "bin/toybox", "cat"]
     files = ["/proc/cpuinfo", "/sys/devices/system/cpu/possible", "/sys/devices/system/cpu/cpu3/topology/core_siblings_list"]
     seen = subprocess.run([*read, *files], capture_output=True, text=True, check=True).stdout
     assert seen == cpu.cpuinfo() + f"0-{CORES - 1}\n" * 2

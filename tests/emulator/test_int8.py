@@ -1,4 +1,4 @@
-"""Mixed int8 on processors without dot products (Cortex-A53), with them (A76), and with 8-bit matrix products (max)."""
+"""Mixed int8 and hybrid ops on processors without dot products (Cortex-A53), with them (A76), and with 8-bit matrix products (max)."""
 
 from __future__ import annotations
 
@@ -31,17 +31,24 @@ def int8_tflite(converted: Callable[..., Path], stimuli: list[Stimulus], tmp_pat
     return converted("base-r192", resolution=SMALL, precision=Precision.INT8, calibration=str(data))
 
 
+@pytest.fixture(scope="module")
+def dynamic_tflite(converted: Callable[..., Path]) -> Path:
+    return converted("base-r192", resolution=SMALL, precision=Precision.DYNAMIC)
+
+
+@pytest.mark.parametrize("file", ["int8_tflite", "dynamic_tflite"])
 @pytest.mark.parametrize("name", ["cortex-a53", "cortex-a76", "max"])
 def test_outputs_are_those_of_the_host(
-    name: str, root: EmulatorRoot, int8_tflite: Path, small_tflite: Path, stimuli: list[Stimulus]
+    name: str, file: str, root: EmulatorRoot, small_tflite: Path, stimuli: list[Stimulus], request: pytest.FixtureRequest
 ) -> None:
     """Integer kernels are exact; the float parts between them round apart, which moves values to the next step of 1/256, and random
     weights pass that on. So the outputs are not the same, but as far from float32 as the host's, all inputs together."""
+    model: Path = request.getfixturevalue(file)
     errors: dict[str, list[np.ndarray]] = {"host": [], name: []}
     with (
         RUNTIMES["litert"].open(small_tflite) as full,
-        RUNTIMES["litert"].open(int8_tflite) as host,
-        EmulatedRuntime(Qemu(root, CPUS[name], LITERT_RELEASES[0])).open(int8_tflite) as session,
+        RUNTIMES["litert"].open(model) as host,
+        EmulatedRuntime(Qemu(root, CPUS[name], LITERT_RELEASES[0])).open(model) as session,
     ):
         for stimulus in stimuli:
             [reference], [expected], [actual] = (runtime.run([stimulus.image]) for runtime in (full, host, session))
