@@ -58,6 +58,20 @@ class Reference:
             outputs = flatten_outputs(self.source.module(torch.from_numpy(image)), self.source.outputs)
         return {name: value.numpy() for name, value in outputs.items()}
 
+    def double(self, image: Array) -> dict[str, Array] | None:
+        """``run`` in float64; None where the source is an ONNX graph, which says float32."""
+        if self.source.module is None:
+            return None
+        import copy
+
+        import torch
+
+        from converters.export import flatten_outputs
+
+        with torch.no_grad():
+            outputs = flatten_outputs(copy.deepcopy(self.source.module).double()(torch.from_numpy(image).double()), self.source.outputs)
+        return {name: value.numpy() for name, value in outputs.items()}
+
 
 def build_reference(file: Path, description: ModelDescription | None, request: Request) -> Reference:
     """The network that ``file`` says it was made from, with the same weights, seed and resolution.

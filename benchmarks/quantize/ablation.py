@@ -1,8 +1,8 @@
 """What each choice of the int8 quantiser brings: SQNR of base-r224's logits. ``python -m benchmarks.quantize.ablation``
 
 For each of five seeds of weights, calibrated (``benchmarks.quantize.calibrated``) and as a conversion settles them on noise: every way of
-choosing ranges, with and without bias correction, and the plan with its linear layers in int8 instead of hybrid. 32 photographs to
-calibrate, 32 others to test (``benchmarks.photos``).
+choosing ranges, with and without bias correction, the product less one of its choices, and with cross-layer equalisation before it
+(``benchmarks.quantize.equalisation``). 32 photographs to calibrate, 32 others to test (``benchmarks.photos``).
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ from benchmarks.accuracy.outputs import sqnr_db
 from benchmarks.photos import crops
 from benchmarks.quantize.calibrated import calibrated_weights
 from benchmarks.quantize.compare import logits
+from benchmarks.quantize.equalisation import equalised
 from converters.export import export_onnx
 from converters.lower import Lowering
+from converters.metadata import read_model
 from converters.pipeline import ConvertOptions, rewritten
 from converters.quantize import RangeChoice, parameters, plan, quantise_int8
+from converters.quantize.observe import observe
 from converters.source import load_source
+from converters.tflite_graph import graph_of
 from evit_mobile.files import cache_folder
+from evit_mobile.runtimes.session import Array
 from evit_mobile.specs import Precision
 
 MODEL, SIDE, PHOTOS = "base-r224", 224, 32
@@ -39,8 +44,18 @@ def float_model(seed: int, weights: Path | None) -> bytes:
 
 
 def variants(content: bytes) -> dict[str, bytes]:
-    """The int8 models to compare, by name; the last two are the product less one of its choices."""
+    """The int8 models to compare, by name."""
     images = list(crops(SIDE, PHOTOS, held_out=False))
+    observed = observe(content, graph_of(read_model(content)), images)
+    with mock.patch("converters.quantize.observe", lambda *_: observed):  # what the float model holds is the same for all
+        made = _from_observed(content)
+    scaled, maps = equalised(content, images)
+    made[f"{PRODUCT}, {maps} maps equalised across layers"] = quantise_int8(scaled, images).content
+    return made
+
+
+def _from_observed(content: bytes) -> dict[str, bytes]:
+    images: list[Array] = []
     made = {}
     for choice in RangeChoice:
         for corrected in (False, True):
@@ -48,6 +63,8 @@ def variants(content: bytes) -> dict[str, bytes]:
             made[name] = quantise_int8(content, images, range_choice=choice, bias_correction=corrected).content
     with mock.patch.object(parameters, "FLAT_BELOW", {}):
         made[f"{PRODUCT}, ranges of what hard-swish and ReLU cut off too"] = quantise_int8(content, images).content
+    with mock.patch.object(plan, "_islands", lambda graph, int8: {}):
+        made[f"{PRODUCT}, layers between float ops in int8"] = quantise_int8(content, images).content
     with mock.patch.object(plan, "_before", lambda rows, graph: {}):
         made[f"{PRODUCT}, the last map in int8"] = quantise_int8(content, images).content
     with mock.patch.object(plan, "_single_rows", lambda graph: {}):

@@ -7,8 +7,9 @@ least. With an op either in int8 or in float, and a conversion paid once a tenso
 sink side int8.
 
 A convolution or linear layer that stays on the float side has int8 weights all the same (``dynamic``): the delegate quantises its input
-row by row, to the range that the row has. So has a linear layer of a single row wherever it stands: its time is that of reading the
-weights, and float activations around it are a few thousand values that would each lose 30 dB to noise.
+row by row, to the range that the row has. So has one that the cut leaves alone in int8 between float ops (``_islands``), and a linear layer
+of a single row wherever it stands: its time is that of reading the weights, and float activations around it are a few thousand values
+that would each lose 30 dB to noise.
 
 Costs are instructions per element or multiplication on an Arm64 core with dot products (Cortex-A76, LiteRT 2.1.2 under QEMU's counter):
 only their order matters to the cut.
@@ -69,6 +70,8 @@ def make_plan(graph: Graph, refused: dict[int, str], *, int8_input: bool, int8_o
     rows = _single_rows(graph)
     forced = {**rows, **_before(rows, graph), **_denominators(graph), **refused, **forced}
     int8 = _cut(graph, set(forced), int8_input, int8_output)
+    islands = _islands(graph, int8)
+    forced, int8 = forced | islands, int8 - islands.keys()
     return [OpPlan(op.index, op.type, _name(op, graph), *_choice(op, graph, forced, int8)) for op in graph.ops]
 
 
@@ -96,6 +99,20 @@ def _before(rows: dict[int, str], graph: Graph) -> dict[int, str]:
     readers = graph.readers()
     maps = [op for op in graph.ops if op.type == "CONV_2D" and op.index not in rows]
     return {op.index: reason for op in maps if _uses(op, graph, readers) <= rows.keys()}
+
+
+def _islands(graph: Graph, int8: set[int]) -> dict[int, str]:
+    """Layers in ``int8`` whose input a float op makes and whose result only float ops read."""
+    reason = "between float ops: a hybrid op costs no more than the conversions, and rounds its input row by row, its result not at all"
+    producers = {tensor: op.index for op in graph.ops for tensor in op.outputs}
+    readers = graph.readers()
+    found = {}
+    for op in graph.ops:
+        users = readers.get(op.outputs[0], []) if op.index in int8 and op.type in WEIGHTED and hybrid_refusal(op, graph) is None else []
+        around = {producers.get(op.inputs[0], -1), *(user.index for user in users)}
+        if users and op.outputs[0] not in graph.outputs and int8.isdisjoint(around) and -1 not in around:
+            found[op.index] = reason
+    return found
 
 
 def _uses(op: Op, graph: Graph, readers: dict[int, list[Op]]) -> set[int]:

@@ -75,8 +75,10 @@ def _emulated(device: str, runtimes: Sequence[str]) -> Runtime:
 def _reason(report: ParityReport) -> str:
     """The worst of what failed, in one line."""
     broken = [f"{state.name} cannot run {report.file}: {state.error}" for state in report.runtimes if state.error]
-    if all(row.passed for row in report.rows):
-        return "; ".join(broken)
+    judged = report.judged()
+    if all(row.passed for row in judged):
+        unknown = sorted({row.output for row in report.rows} - {row.output for row in judged})
+        return "; ".join(broken) or f"{report.file} cannot be judged: on every input float32 is too coarse for {', '.join(unknown)}"
     worst = report.worst()
     figure = worst.difference.failure or report.criterion.figure(worst.difference)
     return f"{report.file} has no parity with {report.reference}: {worst.describe()}: {figure}"
@@ -90,7 +92,7 @@ def _print(report: ParityReport, survey_rows: Sequence[SurveyRow]) -> None:
         title=f"{report.file}: {report.model} at {report.resolution}, {report.precision}, against {report.reference}",
     )  # fmt: skip
     groups: dict[tuple[str, bool | None, int | None], list[ParityRow]] = {}
-    for row in report.rows:
+    for row in report.judged():
         groups.setdefault((row.runtime, row.xnnpack, row.threads), []).append(row)
     for (runtime, xnnpack, threads), rows in groups.items():
         table.add_row(runtime, {True: "on", False: "off", None: "–"}[xnnpack], str(threads or "–"), *_figures(rows))
@@ -100,6 +102,9 @@ def _print(report: ParityReport, survey_rows: Sequence[SurveyRow]) -> None:
     console = table_console()
     console.print(table)
     console.print(f"inputs: {', '.join(report.inputs)}; passes with: {report.criterion}", soft_wrap=True)
+    for item in report.ill_conditioned:
+        why = f"PyTorch's own float32 is {item.relative_error:.1e} from its float64 there"
+        console.print(f"not judged: input {item.input}, output {item.output}; {why}", soft_wrap=True)
     if survey_rows:
         print_survey(survey_rows, {state.name: _parity(report, state.name) for state in report.runtimes})
     if report.layers is not None:
@@ -108,7 +113,7 @@ def _print(report: ParityReport, survey_rows: Sequence[SurveyRow]) -> None:
 
 
 def _parity(report: ParityReport, runtime: str) -> str:
-    rows = [row for row in report.rows if row.runtime == runtime]
+    rows = [row for row in report.judged() if row.runtime == runtime]
     if not rows:
         return ""
     worst = max(row.difference.relative_error or 0.0 for row in rows)

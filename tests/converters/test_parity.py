@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -120,3 +121,28 @@ def test_a_file_without_our_entry(small_tflite: Path, tmp_path: Path, without_en
     assert not verify_model(bare, Request("base-r224-w1.2", SMALL)).passed
     with pytest.raises(RequestError, match="96, 96.*128, 128"):
         verify_model(bare, Request("base-r192", Resolution(128, 128)))
+
+
+class CancellingOnWhite(torch.nn.Module):
+    """On a white picture two ways of taking its mean, which only rounding tells apart, are subtracted and blown up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = torch.nn.Conv2d(3, 8, 3, 2, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        gate = torch.relu(image.mean((1, 2, 3)) - 2)
+        rounding = image.mean((1, 2, 3)) - image.mean(3).mean(2).mean(1)
+        return self.stem(image).mean((2, 3)) + (1e6 * gate * rounding)[:, None]
+
+
+def test_an_input_that_float32_is_too_coarse_for_is_not_judged(tmp_path: Path) -> None:
+    """Oracle: PyTorch's float64. Where no input is left, nothing is shown, and that is no parity."""
+    model = tmp_path / "model.tflite"
+    convert(f"{__name__}:CancellingOnWhite", model, ConvertOptions(Resolution(50, 70)))
+    report = verify_model(model)
+    assert [(item.input, item.relative_error > 1e-4) for item in report.ill_conditioned] == [("white", True)]
+    assert report.passed and {row.input for row in report.rows if not row.passed} == {"white"}
+    [item] = report.ill_conditioned
+    nothing_left = [dataclasses.replace(item, input=name) for name in report.inputs]
+    assert not dataclasses.replace(report, ill_conditioned=nothing_left).passed

@@ -28,7 +28,7 @@ from evit_mobile.specs import IoType, Precision, Preprocessing, Resolution
 Array = NDArray[np.float32]
 SIDE = 224
 #: Of logits of calibrated weights that are not trained.
-LEAST_DB = 18
+LEAST_DB = 20
 
 
 def normalised(pictures: Array) -> Array:
@@ -56,7 +56,8 @@ def test_one_partition_and_nothing_outside(name: str, int8: Path, installed: Cal
 def test_ops_and_boundaries(int8: Path) -> None:
     found = inspect_model(int8, LITERT, explain=False)
     kinds = Counter((op.type, op.precision) for op in found.ops)
-    assert (kinds["CONV_2D", "int8"], kinds["CONV_2D", "float32"]) == (66, 1)
+    # The last map, and the shortcut between two residual streams in float.
+    assert (kinds["CONV_2D", "int8"], kinds["CONV_2D", "float32, int8 weights"]) == (65, 2)
     assert kinds["DEPTHWISE_CONV_2D", "int8"] == found.op_counts["DEPTHWISE_CONV_2D"] == 17
     assert kinds["FULLY_CONNECTED", "float32, int8 weights"] == found.op_counts["FULLY_CONNECTED"] == 2
     assert "AVERAGE_POOL_2D" not in found.op_counts
