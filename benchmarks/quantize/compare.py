@@ -147,7 +147,8 @@ def main(
     if prepare:
         return
     info = open_device("", DeviceOptions()).describe()
-    text = [f"{MODEL}, one thread, {RUNTIMES[runtime].version()}, {info.soc}, {time.strftime('%Y-%m-%d')}. Trust the ratios."]
+    text = [f"{MODEL}, one thread, {RUNTIMES[runtime].name} {RUNTIMES[runtime].version()}, {time.strftime('%Y-%m-%d')}.",
+            f"{info.soc} ({', '.join(info.instruction_sets)})."]  # fmt: skip
     for side, made in models.items():
         text += ["", f"At {side}:", "", table(rows_of(made, side, runtime, rounds))]
     out.write_text("\n".join(text))
