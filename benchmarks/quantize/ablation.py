@@ -1,12 +1,14 @@
 """What each choice of the int8 quantiser brings: SQNR of base-r224's logits. ``python -m benchmarks.quantize.ablation``
 
 For each of five seeds of weights, calibrated (``benchmarks.quantize.calibrated``) and as a conversion settles them on noise: every way of
-choosing ranges, with and without bias correction, the product less one of its choices, and with cross-layer equalisation before it
-(``benchmarks.quantize.equalisation``). 32 photographs to calibrate, 32 others to test (``benchmarks.photos``).
+choosing ranges, with and without bias correction, the product less one of its choices, and two that the product has not: ranges by
+percentiles, and cross-layer equalisation before it (``benchmarks.quantize.equalisation``). 32 photographs to calibrate, 32 others to test
+(``benchmarks.photos``).
 """
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from unittest import mock
 
@@ -22,8 +24,8 @@ from converters.export import export_onnx
 from converters.lower import Lowering
 from converters.metadata import read_model
 from converters.pipeline import ConvertOptions, rewritten
-from converters.quantize import RangeChoice, parameters, plan, quantise_int8
-from converters.quantize.observe import observe
+from converters.quantize import RangeChoice, parameters, plan, quantise_int8, ranges
+from converters.quantize.observe import Observation, observe
 from converters.source import load_source
 from converters.tflite_graph import graph_of
 from evit_mobile.files import cache_folder
@@ -33,6 +35,7 @@ from evit_mobile.specs import Precision
 MODEL, SIDE, PHOTOS = "base-r224", 224, 32
 #: The choices of the product, which are the defaults of ``quantise_int8``.
 PRODUCT = f"{RangeChoice.MSE}, bias correction"
+PERCENTILES = (99.9, 99.99)
 RESULT = Path(__file__).resolve().parent.parent / "results" / "int8_ablation.md"
 
 
@@ -63,6 +66,9 @@ def _from_observed(content: bytes) -> dict[str, bytes]:
             made[name] = quantise_int8(content, images, range_choice=choice, bias_correction=corrected).content
     with mock.patch.object(parameters, "FLAT_BELOW", {}):
         made[f"{PRODUCT}, ranges of what hard-swish and ReLU cut off too"] = quantise_int8(content, images).content
+    for share in PERCENTILES:
+        with mock.patch.object(ranges, "_least_error", functools.partial(percentile, share=share)):
+            made[f"percentile {share}, bias correction"] = quantise_int8(content, images).content
     with mock.patch.object(plan, "_islands", lambda graph, int8: {}):
         made[f"{PRODUCT}, layers between float ops in int8"] = quantise_int8(content, images).content
     with mock.patch.object(plan, "_before", lambda rows, graph: {}):
@@ -70,6 +76,13 @@ def _from_observed(content: bytes) -> dict[str, bytes]:
     with mock.patch.object(plan, "_single_rows", lambda graph: {}):
         made[f"{PRODUCT}, the last map and linear layers in int8"] = quantise_int8(content, images).content
     return made
+
+
+def percentile(observation: Observation, share: float) -> tuple[float, float]:
+    """The interval that leaves out as many of the values at either end as ``share`` per cent leave."""
+    below = np.cumsum(observation.counts) / observation.counts.sum()
+    first, last = np.searchsorted(below, [1 - share / 100, share / 100])
+    return float(observation.centres[first]), float(observation.centres[last])
 
 
 def rows_of(calibrated: bool, seeds: int, folder: Path) -> list[str]:
