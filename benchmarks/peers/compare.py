@@ -179,7 +179,8 @@ def summary(results: list[Result], machine: str) -> str:
 def machine_name() -> str:
     """The processor with its instruction set, the day, and the runtimes."""
     info = open_device("", DeviceOptions()).describe()
-    versions = ", ".join(f"{name}: {RUNTIMES[name].version()}" for name in RUNTIME_NAMES)
+    installed = {name: version for name in RUNTIME_NAMES if (version := RUNTIMES[name].version()) is not None}
+    versions = ", ".join(f"{name}: {version}" for name, version in installed.items())
     return f"{info.soc} ({', '.join(info.instruction_sets)}), {time.strftime('%Y-%m-%d')}; {versions}"
 
 
