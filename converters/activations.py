@@ -163,4 +163,4 @@ def tflite_values(content: bytes, graph: Graph, image: Array) -> dict[int, Array
     except (RuntimeError, ValueError) as error:
         raise RequestError(f"LiteRT cannot run the model: {first_line(error)}") from error
     indices = [index for op in graph.ops if op.depends_on_input for index in op.outputs]
-    return {index: graph.tensors[index].dequantise(interpreter.get_tensor(index)) for index in indices}
+    return {index: np.asarray(graph.tensors[index].dequantise(interpreter.get_tensor(index)), np.float32) for index in indices}

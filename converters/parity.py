@@ -18,7 +18,6 @@ from converters.stimuli import Stimulus, verification_stimuli
 from converters.tflite_graph import read_graph
 from evit_mobile.errors import EvitMobileError, RequestError, first_line
 from evit_mobile.runtimes import RUNTIMES, Runtime, Session
-from evit_mobile.runtimes.session import TensorInfo
 from evit_mobile.specs import Precision
 
 Array = NDArray[Any]
@@ -223,8 +222,8 @@ def _check_input(path: Path, stimulus: Stimulus) -> None:
 
 def _run(session: Session, stimulus: Stimulus, expected: dict[str, Array]) -> Iterator[tuple[str, Difference]]:
     """Each output's name and difference. Outputs belong together by name; a single one needs no name."""
-    outputs = session.run([_as_given(stimulus.image, session.inputs[0])])
-    actual = {name: _as_float(value, info) for name, value, info in zip(session.output_names(), outputs, session.outputs)}
+    outputs = session.run([session.inputs[0].quantise(stimulus.image)])
+    actual = {name: info.dequantise(value) for name, value, info in zip(session.output_names(), outputs, session.outputs)}
     if len(expected) == len(actual) == 1:
         actual = dict(zip(expected, actual.values()))
     for name, wanted in expected.items():
@@ -232,19 +231,6 @@ def _run(session: Session, stimulus: Stimulus, expected: dict[str, Array]) -> It
             yield name, Difference(failure=f"the file has no output of that name, only {', '.join(actual)}")
         else:
             yield name, compare(wanted, as_nchw(actual[name], wanted.shape))
-
-
-def _as_given(image: Array, info: TensorInfo) -> Array:
-    """A float image in the type that the model takes."""
-    if not info.scale:
-        return image
-    limits = np.iinfo(info.dtype)
-    return np.clip(np.round(image / info.scale[0]) + info.zero_point[0], limits.min, limits.max).astype(info.dtype)
-
-
-def _as_float(value: Array, info: TensorInfo) -> Array:
-    """What an output's integers stand for; any other output as it is."""
-    return ((value.astype(np.float32) - info.zero_point[0]) * np.float32(info.scale[0])).astype(np.float32) if info.scale else value
 
 
 def _nchw(image: Array) -> Array:

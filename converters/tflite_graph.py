@@ -11,24 +11,19 @@ from numpy.typing import NDArray
 
 from converters.metadata import read_model
 from evit_mobile.errors import RequestError
+from evit_mobile.runtimes.session import TensorInfo
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Tensor:
-    """A tensor. ``shape`` has -1 where a size is known only at run time; ``scale`` is empty where it is not quantised.
+class Tensor(TensorInfo):
+    """A tensor of the file. ``shape`` has -1 where a size is known only at run time.
 
     ``constant`` holds for weights and other values that the file itself carries (``data``, little-endian bytes).
     """
 
-    index: int
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    scale: tuple[float, ...]
-    zero_point: tuple[int, ...]
-    data: bytes | None
+    data: bytes | None = None
 
     @property
     def constant(self) -> bool:
@@ -47,19 +42,6 @@ class Tensor:
             return None
         flat = np.frombuffer(self.data, self.dtype)
         return flat.reshape(self.shape) if flat.size == int(np.prod(self.shape)) else None
-
-    def dequantise(self, values: Array) -> Array:
-        """``values`` of this tensor as float32: (value - zero point) * scale where there is one scale for the whole tensor."""
-        if len(self.scale) != 1:
-            return np.asarray(values, np.float32)
-        return ((values.astype(np.float32) - self.zero_point[0]) * self.scale[0]).astype(np.float32)
-
-    def quantise(self, values: Array) -> Array:
-        """float32 ``values`` as this tensor holds them: rounded and cut off at its type's bounds where it has one scale."""
-        if len(self.scale) != 1 or self.dtype not in ("int8", "uint8", "int16"):
-            return np.asarray(values, self.dtype)
-        bounds = np.iinfo(self.dtype)
-        return np.clip(np.round(values / self.scale[0]) + self.zero_point[0], bounds.min, bounds.max).astype(self.dtype)
 
 
 @dataclass(frozen=True)

@@ -36,16 +36,9 @@ class ImageModel:
         """Outputs by name, without the batch axis, as float where they are quantised; and where the image lay in the input."""
         pixels, placement = to_input(image, self.resolution, self.preprocessing)
         (info,) = self.session.inputs
-        given: Array = pixels
-        if info.scale:
-            limits = np.iinfo(info.dtype)
-            given = (pixels / info.scale[0] + info.zero_point[0]).round().clip(limits.min, limits.max)
-        values = self.session.run([given.astype(info.dtype)])
+        values = self.session.run([info.quantise(pixels)])
         names = self.session.output_names()
-        return {
-            name: ((value.astype(np.float32) - output.zero_point[0]) * output.scale[0] if output.scale else value)[0]
-            for name, output, value in zip(names, self.session.outputs, values)
-        }, placement
+        return {name: output.dequantise(value)[0] for name, output, value in zip(names, self.session.outputs, values)}, placement
 
     def classes(self, output: str) -> int:
         """The length of the last axis of the output of that name.

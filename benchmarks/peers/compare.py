@@ -93,11 +93,12 @@ def measure(models: dict[str, Path], runtime_name: str, rounds: int) -> dict[str
             order = draw.sample(list(models), len(models))
             sessions = {name: stack.enter_context(RUNTIMES[runtime_name].open(models[name])) for name in order}
             image = np.random.default_rng(0).standard_normal(sessions[order[0]].inputs[0].shape).astype(np.float32)
-            runs = {name: max(1, round(TURN_SECONDS * 1e6 / session.time_us([image], 3)[-1])) for name, session in sessions.items()}
+            given = {name: [session.inputs[0].quantise(image)] for name, session in sessions.items()}
+            runs = {name: max(1, round(TURN_SECONDS * 1e6 / session.time_us(given[name], 3)[-1])) for name, session in sessions.items()}
             times: dict[str, list[float]] = {name: [] for name in models}
             for _ in range(TURNS):
                 for name in draw.sample(order, len(order)):
-                    times[name] += sessions[name].time_us([image], runs[name])
+                    times[name] += sessions[name].time_us(given[name], runs[name])
         for name, values in times.items():
             samples[name].append(values)
     return samples

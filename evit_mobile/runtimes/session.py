@@ -27,6 +27,19 @@ class TensorInfo:
     scale: tuple[float, ...] = ()
     zero_point: tuple[int, ...] = ()
 
+    def dequantise(self, values: Array) -> Array:
+        """What ``values`` of this tensor stand for, (value - zero point) * scale in float32; as they are unless it has one scale."""
+        if len(self.scale) != 1:
+            return values
+        return ((values.astype(np.float32) - self.zero_point[0]) * np.float32(self.scale[0])).astype(np.float32)
+
+    def quantise(self, values: Array) -> Array:
+        """Real ``values`` as this tensor holds them: where it has one scale rounded, and cut off at its type's bounds."""
+        if len(self.scale) != 1 or self.dtype not in ("int8", "uint8", "int16"):
+            return np.asarray(values, self.dtype)
+        bounds = np.iinfo(self.dtype)
+        return np.clip(np.round(values / self.scale[0]) + self.zero_point[0], bounds.min, bounds.max).astype(self.dtype)
+
 
 @dataclass(frozen=True)
 class OpInfo:
