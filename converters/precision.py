@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from converters.source import Source
 
 
+#: Where a precision is faster than fp32, and where not: benchmarks/results/precision.md, int8.md and int8_avx2.md.
+WHERE_FAST = {
+    Precision.FP16: "fp16 is faster where the processor computes in it (from Armv8.2 on); others, x86 among them, unpack it to fp32",
+    Precision.DYNAMIC: "dynamic makes the file small; int8 is what makes it fast, where the processor has 8-bit dot products",
+    Precision.INT8: "int8 is faster where the processor has 8-bit dot products (Arm asimddp, x86 VNNI), elsewhere as fast as fp32",
+}
+
+
 @dataclass(frozen=True)
 class InPrecision:
     """The model in its precision; ``quantisation`` is what its metadata says of that, ``warnings`` what the user should know."""
@@ -57,7 +65,8 @@ def in_precision(content: bytes, source: Source, options: ConvertOptions) -> InP
         from converters.metadata import Quantisation
 
         content, plan = quantise_dynamic(content)
-        return InPrecision(content, plan, Quantisation.of(plan, io_type=IoType.FLOAT32, images=0, calibration_sha256=None))
+        described = Quantisation.of(plan, io_type=IoType.FLOAT32, images=0, calibration_sha256=None)
+        return InPrecision(content, plan, described, [WHERE_FAST[Precision.DYNAMIC]])
     if options.precision is Precision.FP16:
         return _fp16(content, source)
     return InPrecision(content)
@@ -65,14 +74,14 @@ def in_precision(content: bytes, source: Source, options: ConvertOptions) -> InP
 
 def _fp16(content: bytes, source: Source) -> InPrecision:
     from converters.metadata import read_model
-    from converters.quantize.half import ONLY_ARM, measure_range, to_half
+    from converters.quantize.half import measure_range, to_half
     from converters.stimuli import verification_stimuli
     from converters.tflite_graph import graph_of
 
     graph = graph_of(read_model(content))
     _, height, width, channels = graph.tensors[graph.inputs[0]].shape
     found = measure_range(content, verification_stimuli(Resolution(height, width), channels, source.preprocessing))
-    return InPrecision(to_half(content), warnings=[ONLY_ARM, *found.warnings()])
+    return InPrecision(to_half(content), warnings=[WHERE_FAST[Precision.FP16], *found.warnings()])
 
 
 def _int8(content: bytes, source: Source, options: ConvertOptions) -> InPrecision:
@@ -87,4 +96,4 @@ def _int8(content: bytes, source: Source, options: ConvertOptions) -> InPrecisio
     data = open_calibration(options.calibration, InputFormat(Resolution(height, width), source.preprocessing, channels))
     made = quantise_int8(content, data, io_type=options.io_type)
     described = Quantisation.of(made.plan, io_type=options.io_type, images=len(data), calibration_sha256=data.sha256)
-    return InPrecision(made.content, made.plan, described, data.notes)
+    return InPrecision(made.content, made.plan, described, [WHERE_FAST[Precision.INT8], *data.notes])

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
-ONLY_ARM = "fp16 is faster where the processor computes in it (Armv8.2 and newer); others, x86 among them, unpack the weights to fp32"
 #: A value is told where it comes nearer than this factor to the largest: other images may go beyond.
 HEADROOM = 4.0
 
