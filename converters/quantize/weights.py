@@ -59,7 +59,11 @@ def corrected_bias(bias: Array, weights: Array, quantised: QuantisedWeights, inp
         multiplier = error.shape[3] // len(input_means)
         shift = error.sum(axis=(0, 1, 2)) * np.repeat(input_means, multiplier)
     else:
-        shift = error.reshape(len(error), -1, len(input_means)).sum(axis=1) @ input_means
+        # A grouped convolution's weights hold the input channels of their own group alone.
+        read = error.shape[-1]
+        groups = len(input_means) // read
+        means = np.repeat(input_means.reshape(groups, read), len(error) // groups, axis=0)
+        shift = (error.reshape(len(error), -1, read).sum(axis=1) * means).sum(axis=1)
     corrected: Array = bias - shift
     return corrected
 
