@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from converters.tflite_graph import Graph, Op
 
 #: Ops that move or choose values: their operands and results must share one scale and zero point.
 SHARED = frozenset(
     {"RESHAPE", "TRANSPOSE", "PAD", "SLICE", "STRIDED_SLICE", "SPLIT", "MAX_POOL_2D", "RESIZE_BILINEAR", "CONCATENATION", "EXPAND_DIMS",
-     "SQUEEZE", "RELU", "RELU6", "DEPTH_TO_SPACE"}
+     "SQUEEZE", "DEPTH_TO_SPACE"}
 )  # fmt: skip
 #: Ops with constant weights: int8 a channel, int32 bias.
 WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
@@ -15,11 +17,14 @@ WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 HYBRID = frozenset({"CONV_2D", "FULLY_CONNECTED"})
 #: Ops that compute on maps with a scale of their own for each operand.
 ELEMENTWISE = frozenset({"ADD", "SUB", "MUL"})
+#: Clamps, which in int8 are what a range cuts off: no op where it is the operand's range already, else a QUANTIZE from range to range. The
+#: op itself leaves the delegate in int8.
+CLAMPS = {"RELU": (0.0, math.inf), "RELU6": (0.0, 6.0)}
 #: Functions of one value. Between a DEQUANTIZE and a QUANTIZE that nothing else reads, XNNPACK makes one table of 256 results of the three:
 #: on a Cortex-A76 0.6 instructions a value, where x · relu6(x + 3) in int8 takes 4.5.
 TABLE = frozenset({"HARD_SWISH", "LOGISTIC", "TANH", "GELU", "ELU"})
 #: Functions that are constant for everything below a value: int8 need not tell what lies there.
-FLAT_BELOW = {"HARD_SWISH": -3.0, "RELU": 0.0, "RELU6": 0.0}
+FLAT_BELOW = {"HARD_SWISH": -3.0} | {name: low for name, (low, _) in CLAMPS.items()}
 #: TFLite's number of the fused activations that int8 ops can have: their clamp is part of the rounding.
 FUSED = {0: None, 1: (0.0, None), 3: (0.0, 6.0)}
 
@@ -27,6 +32,8 @@ FUSED = {0: None, 1: (0.0, None), 3: (0.0, 6.0)}
 #: convolutions.
 ADD_RATIO = (2.0**-10, 2.0**8)
 PRODUCT_RATIO = (2.0**-16, 2.0**8)
+#: Its bounds on input scale / output scale of a QUANTIZE from int8 to int8.
+REQUANTISE_RATIO = (2.0**-8, 2.0**7)
 
 
 def int8_refusal(op: Op, graph: Graph) -> str | None:
@@ -43,7 +50,7 @@ def int8_refusal(op: Op, graph: Graph) -> str | None:
         return None if spatial else "an int8 MEAN is delegated over height and width only"
     if op.type in ELEMENTWISE:
         return None if all(len(tensor.shape) <= 4 for tensor in computed) else f"{op.type} in int8 is delegated up to rank 4"
-    return None if op.type in SHARED | TABLE else f"{op.type} has no delegated int8 form"
+    return None if op.type in SHARED | TABLE | CLAMPS.keys() else f"{op.type} has no delegated int8 form"
 
 
 def hybrid_refusal(op: Op, graph: Graph) -> str | None:

@@ -25,14 +25,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.costs import macs_of
-from converters.quantize.delegated import TABLE, WEIGHTED, hybrid_refusal, int8_refusal
+from converters.quantize.delegated import CLAMPS, TABLE, WEIGHTED, hybrid_refusal, int8_refusal
 from converters.tflite_graph import Graph, Op
 from evit_mobile.specs import Precision
 
 #: (float32, int8) instructions a multiplication.
 _PER_MAC = {"CONV_2D": (0.33, 0.1), "FULLY_CONNECTED": (0.33, 0.1), "DEPTHWISE_CONV_2D": (0.6, 0.6)}
 #: (float32, int8) instructions an element of the result, where it is not the usual.
-_PER_ELEMENT = {"RESHAPE": (0.1, 0.1), "TRANSPOSE": (1.7, 0.5), "PAD": (2.5, 0.7), "RELU": (0.6, 0.3)} | dict.fromkeys(TABLE, (1.8, 0.6))
+_PER_ELEMENT = {"RESHAPE": (0.1, 0.1), "TRANSPOSE": (1.7, 0.5), "PAD": (2.5, 0.7), "RELU": (0.6, 0.0)} | dict.fromkeys(TABLE, (1.8, 0.6))
 _USUAL = (1.0, 2.3)
 _QUANTIZE, _DEQUANTIZE = 1.3, 1.2
 _FORCED = 2**30
@@ -81,15 +81,17 @@ def _choice(op: Op, graph: Graph, forced: dict[int, str], int8: set[int]) -> tup
         return (Precision.FP32 if hybrid_refusal(op, graph) else Precision.DYNAMIC), reason
     if op.type in WEIGHTED:
         return Precision.INT8, "delegated, int8 weights per channel"
+    if op.type in CLAMPS:
+        return Precision.INT8, "the range of its result cuts off what it does"
     if op.type in TABLE:
         return Precision.INT8, f"the delegate makes one table of DEQUANTIZE, {op.type} and QUANTIZE"
     return Precision.INT8, "delegated, and its neighbours are int8 too"
 
 
 def _single_rows(graph: Graph) -> dict[int, str]:
-    """Linear layers of one row of activations."""
+    """Linear layers, and convolutions, of one row of activations: classifiers, and what squeeze-and-excitation makes of its means."""
     reason = "one row: its time is that of reading int8 weights, and float activations keep the accuracy"
-    layers = [op for op in graph.ops if op.type == "FULLY_CONNECTED" and hybrid_refusal(op, graph) is None]
+    layers = [op for op in graph.ops if hybrid_refusal(op, graph) is None]
     return {op.index: reason for op in layers if math.prod(graph.tensors[op.outputs[0]].shape[:-1]) == 1}
 
 

@@ -9,7 +9,7 @@ from typing import Any, Mapping, Sequence
 import numpy as np
 
 from converters.metadata import read_model, write_model
-from converters.quantize.delegated import ELEMENTWISE, TABLE, WEIGHTED
+from converters.quantize.delegated import CLAMPS, ELEMENTWISE, TABLE, WEIGHTED
 from converters.quantize.dynamic import make_hybrid
 from converters.quantize.flatbuffer import FlatbufferEditor
 from converters.quantize.observe import Observation
@@ -22,8 +22,7 @@ from evit_mobile.specs import IoType, Precision
 #: The version of each op that brought its int8 form; FULLY_CONNECTED's is the one with scales a channel.
 INT8_VERSIONS = {
     "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 12, "ADD": 2, "SUB": 2, "MUL": 2, "PAD": 2, "MEAN": 2, "TRANSPOSE": 2,
-    "MAX_POOL_2D": 2, "CONCATENATION": 2, "SLICE": 2, "STRIDED_SLICE": 2, "SPLIT": 2, "RESIZE_BILINEAR": 2, "RELU": 2, "RELU6": 2,
-    "DEPTH_TO_SPACE": 2,
+    "MAX_POOL_2D": 2, "CONCATENATION": 2, "SLICE": 2, "STRIDED_SLICE": 2, "SPLIT": 2, "RESIZE_BILINEAR": 2, "DEPTH_TO_SPACE": 2,
 }  # fmt: skip
 _CONVERSIONS = {"float32": ("DEQUANTIZE", 2), "int8": ("QUANTIZE", 1), "uint8": ("QUANTIZE", 1)}
 
@@ -48,6 +47,8 @@ class Rewriter:
         self._twins: dict[tuple[int, str], int] = {}
         #: The type in which a tensor is computed.
         self._home: dict[int, str] = {}
+        #: The result of an op that int8 needs not -> the tensor that holds the same.
+        self._same: dict[int, int] = {}
 
     def write(self, plan: Sequence[OpPlan], io_type: IoType) -> tuple[bytes, list[OpPlan]]:
         """The quantised model, and the plan with its own op numbers, boundaries among them."""
@@ -67,6 +68,9 @@ class Rewriter:
         kind = "int8" if item.precision is Precision.INT8 else "float32"
         if kind == "int8" and op.type in TABLE:
             self._write_table(item, operator, op)
+            return
+        if kind == "int8" and op.type in CLAMPS:
+            self._write_clamp(item, op)
             return
         operator.inputs = np.array([self._operand(int(index), op, kind) for index in operator.inputs], np.int32)
         for index in op.outputs:
@@ -90,6 +94,17 @@ class Rewriter:
         operator.inputs, operator.outputs = np.array([given], np.int32), np.array([made], np.int32)
         self._written.append((operator, item))
         self._convert(made, result, "int8", item.reason)
+
+    def _write_clamp(self, item: OpPlan, op: Op) -> None:
+        """Nothing, where the operand's range ends where the clamp does; a QUANTIZE into such a range elsewhere."""
+        source, result = self._as(op.inputs[0], "int8"), op.outputs[0]
+        low, high = CLAMPS[op.type]
+        given, made = self._parameters[op.inputs[0]], self._parameters[result]
+        if given == made and given.low >= low and given.high <= high and result not in self._graph.outputs:
+            self._home[result], self._same[result] = "int8", source
+            return
+        self._settle(result, "int8")
+        self._convert(source, result, "int8", item.reason)
 
     def _convert(self, source: int, result: int, kind: str, reason: str) -> None:
         """QUANTIZE or DEQUANTIZE from tensor ``source`` to ``result``, which is of type ``kind``."""
@@ -131,10 +146,10 @@ class Rewriter:
     def _as(self, index: int, kind: str) -> int:
         """The tensor that holds ``index``'s values as ``kind``, converted where it has not been yet."""
         if kind == self._home[index]:
-            return index
+            return self._same.get(index, index)
         if (index, kind) not in self._twins:
             twin = self._add_twin(index, kind)
-            self._convert(index, twin, kind, f"boundary from {self._home[index]} to {kind}")
+            self._convert(self._same.get(index, index), twin, kind, f"boundary from {self._home[index]} to {kind}")
             self._twins[index, kind] = twin
         return self._twins[index, kind]
 

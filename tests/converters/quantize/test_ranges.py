@@ -80,6 +80,18 @@ def test_a_bias_that_would_not_fit_raises_its_channels_scale() -> None:
     np.testing.assert_allclose(integers * scales.astype(np.float64), bias, rtol=1e-6)
 
 
+def test_bias_correction_of_a_grouped_convolution() -> None:
+    """Two groups: the results are those of two convolutions on half of the channels each."""
+    rng = np.random.default_rng(0)
+    weights, means = rng.standard_normal((6, 1, 1, 4)), rng.uniform(1, 5, 8)
+    quantised, zeros = quantise_weights(weights, "CONV_2D"), np.zeros(6)
+    whole = corrected_bias(zeros, weights, quantised, means, "CONV_2D")
+    for half in (0, 1):
+        own, read = slice(3 * half, 3 * half + 3), means[4 * half : 4 * half + 4]
+        part = corrected_bias(zeros[own], weights[own], quantise_weights(weights[own], "CONV_2D"), read, "CONV_2D")
+        np.testing.assert_allclose(whole[own], part)
+
+
 @pytest.mark.parametrize("op_type", ["CONV_2D", "DEPTHWISE_CONV_2D"])
 def test_bias_correction_takes_the_mean_error_away(op_type: str) -> None:
     rng = np.random.default_rng(0)
