@@ -21,7 +21,7 @@ class Difference:
     Attributes:
         max_abs_error: largest absolute difference.
         relative_error: ``max_abs_error`` divided by the largest magnitude in the reference; of whole numbers, which are classes, the
-            share of places where they differ: two classes whose scores are equal but for rounding may swap there.
+            share of places where they differ.
         cosine: cosine of the angle between the two, as flat vectors.
         sqnr_db: power of the reference over power of the difference; None too where both are equal.
         top1_agrees: a classifier's best class is the same. It is told, not judged: an error within the bound can only swap two classes
@@ -67,6 +67,19 @@ def compare(reference: Array, actual: Array) -> Difference:
         top1_agrees=top1,
         top5_agreement=top5,
     )
+
+
+def without_ties(reference: Array, actual: Array, scores: Array, bound: float) -> Array:
+    """``actual``'s classes, with the reference's where two outputs within ``bound`` of ``scores`` [..., classes] can choose either.
+
+    Each score may be off by ``bound`` times the largest magnitude, so two that are nearer than twice that may swap.
+    """
+    classes = scores.shape[-1]
+    tolerance = 2 * bound * float(np.abs(scores).max(initial=0))
+    chosen, other = (np.take_along_axis(scores, np.clip(places, 0, classes - 1)[..., np.newaxis].astype(np.int64), -1)[..., 0]
+                     for places in (reference, actual))  # fmt: skip
+    tied = (chosen - other <= tolerance) & (actual >= 0) & (actual < classes)
+    return np.where(tied, reference, actual)
 
 
 def _non_finite(what: str, values: Array) -> str | None:

@@ -58,6 +58,17 @@ class Reference:
             outputs = flatten_outputs(self.source.module(torch.from_numpy(image)), self.source.outputs)
         return {name: value.numpy() for name, value in outputs.items()}
 
+    def scores(self, image: Array) -> Array | None:
+        """[…, classes]: what the single output, if it is classes, was chosen by; None where the network has no ``scores`` to tell."""
+        scores = getattr(self.source.module, "scores", None)
+        if scores is None:
+            return None
+        import torch
+
+        with torch.no_grad():
+            found: Array = scores(torch.from_numpy(image)).numpy()
+        return found
+
     def double(self, image: Array) -> dict[str, Array] | None:
         """``run`` in float64; None where the source is an ONNX graph, which says float32."""
         if self.source.module is None:

@@ -38,9 +38,13 @@ class EfficientViTSegmenter(nn.Module):
 
         h and w are H and W with ``upsample``, else an eighth of them.
         """
+        scores = self.scores(image)
+        return scores.argmax(-1) if self.argmax else scores
+
+    def scores(self, image: Tensor) -> Tensor:
+        """The logits, also of a network that gives classes: what tells a wrong class from one of two that score alike."""
         p2, _, p4 = self.backbone(image)
         logits: Tensor = self.head(p2, p4)
         if self.upsample:
             logits = enlarge(logits, STRIDES[0])
-        logits = logits.permute(0, 2, 3, 1)
-        return logits.argmax(-1) if self.argmax else logits
+        return logits.permute(0, 2, 3, 1)
