@@ -112,7 +112,7 @@ def _table(rows: dict[str, Any]) -> str:
         "",
         "Made by `python -m benchmarks.family`: `convert` with an empty cache (seconds on the wall; memory of all its processes), `verify`",
         "(worst error over seven inputs, every output on its own, XNNPACK on and off, one and two threads; bound 1e-4), `inspect`.",
-        f"fp32, seeded weights; {_versions(rows)}. Two cores, AMD EPYC with AVX-512, shared with other work: times are upper bounds.",
+        f"fp32, seeded weights; {_versions(rows)}. Two cores of an AMD EPYC, shared with other work: times are upper bounds.",
         "",
         "| model | input | MACs M | ops | partitions | outside | worst error | convert s | peak MB |",
         "| --- | --- | ---: | ---: | ---: | --- | --- | ---: | ---: |",
