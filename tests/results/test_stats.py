@@ -67,10 +67,11 @@ def test_the_interval_of_a_growth_exponent_covers_as_often_as_it_says() -> None:
 
 @pytest.mark.parametrize("exponent", [1.0, 2.0])
 def test_a_growth_exponent_is_that_of_the_curve(exponent: float) -> None:
-    """To rounding where nothing scatters."""
+    """To rounding where nothing scatters: of a correlation that rounds to 1 - 2**-53 the interval shows the root, 1e-8, a few times."""
     found = growth(TOKENS, [3.0 * count**exponent for count in TOKENS])
     assert found is not None and found.interval is not None
-    assert (found.exponent, found.interval.low, found.interval.high) == pytest.approx((exponent,) * 3, abs=1e-9)
+    assert found.exponent == pytest.approx(exponent, abs=1e-9)
+    assert (found.interval.low, found.interval.high) == pytest.approx((exponent, exponent), abs=1e-6)
     two = growth(TOKENS[:2], [1.0, 2.0])
     assert two is not None and two.interval is None
     assert growth([196, 196], [1.0, 2.0]) is None
