@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
+import numpy as np
 from numpy.typing import NDArray
 
 from converters.metadata import ModelDescription
@@ -15,6 +17,7 @@ from evit_mobile.specs import Preprocessing, Resolution
 
 if TYPE_CHECKING:
     import onnx
+    from torch import nn
 
 Array = NDArray[Any]
 
@@ -50,13 +53,7 @@ class Reference:
         """Outputs by name for a [1, C, H, W] float32 image."""
         if self.source.module is None:
             return run_onnx(self.stock, image)
-        import torch
-
-        from converters.export import flatten_outputs
-
-        with torch.no_grad():
-            outputs = flatten_outputs(self.source.module(torch.from_numpy(image)), self.source.outputs)
-        return {name: value.numpy() for name, value in outputs.items()}
+        return self._computed(self.source.module, image)
 
     def scores(self, image: Array) -> Array | None:
         """[…, classes]: what the single output, if it is classes, was chosen by; None where the network has no ``scores`` to tell."""
@@ -73,14 +70,15 @@ class Reference:
         """``run`` in float64; None where the source is an ONNX graph, which says float32."""
         if self.source.module is None:
             return None
-        import copy
+        return self._computed(copy.deepcopy(self.source.module).double(), image.astype(np.float64))
 
+    def _computed(self, module: nn.Module, image: Array) -> dict[str, Array]:
         import torch
 
         from converters.export import flatten_outputs
 
         with torch.no_grad():
-            outputs = flatten_outputs(copy.deepcopy(self.source.module).double()(torch.from_numpy(image).double()), self.source.outputs)
+            outputs = flatten_outputs(module(torch.from_numpy(image)), self.source.outputs)
         return {name: value.numpy() for name, value in outputs.items()}
 
 

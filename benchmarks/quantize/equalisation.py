@@ -17,10 +17,10 @@ from converters.activations import tflite_values
 from converters.metadata import read_model, write_model
 from converters.quantize.delegated import WEIGHTED
 from converters.quantize.flatbuffer import FlatbufferEditor
+from converters.quantize.weights import CHANNEL_AXIS, along
 from converters.tflite_graph import Graph, Op, graph_of
 
-#: Position of the channels in the weights, as written and as read.
-_WRITTEN = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}
+#: Axis of the input channels in each op's weights.
 _READ = {"CONV_2D": 3, "FULLY_CONNECTED": 1, "DEPTHWISE_CONV_2D": 3}
 #: No channel is scaled by more than this: a channel that is zero on all images is left alone.
 LARGEST_FACTOR = 16.0
@@ -85,18 +85,12 @@ def _scaled(op: Op, graph: Graph, editor: FlatbufferEditor, factors: dict[int, N
     assert weights is not None
     read, written = factors.get(op.inputs[0]), factors.get(op.outputs[0])
     if read is not None:
-        weights = weights / _along(read, _READ[op.type], weights.ndim)
+        weights = weights / along(read, _READ[op.type], weights.ndim)
     if written is not None:
-        weights = weights * _along(written, _WRITTEN[op.type], weights.ndim)
+        weights = weights * along(written, CHANNEL_AXIS[op.type], weights.ndim)
         bias = None if bias is None else bias * written
     inputs = list(op.inputs)
     inputs[1] = editor.add_constant(op.inputs[1], weights.astype(np.float32), "FLOAT32", None, b"_scaled")
     if bias is not None:
         inputs[2] = editor.add_constant(op.inputs[2], bias.astype(np.float32), "FLOAT32", None, b"_scaled")
     return inputs
-
-
-def _along(vector: NDArray[np.float32], axis: int, rank: int) -> NDArray[np.float32]:
-    shape = [1] * rank
-    shape[axis] = -1
-    return vector.reshape(shape)

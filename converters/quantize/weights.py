@@ -26,7 +26,7 @@ class QuantisedWeights:
 
     def dequantised(self) -> NDArray[np.float64]:
         """What the integers stand for."""
-        return self.values.astype(np.float64) * _along(self.scales.astype(np.float64), self.axis, self.values.ndim)
+        return self.values.astype(np.float64) * along(self.scales.astype(np.float64), self.axis, self.values.ndim)
 
 
 def quantise_weights(weights: Array, op_type: str, bias: Array | None = None, input_scale: float = 1.0) -> QuantisedWeights:
@@ -39,7 +39,7 @@ def quantise_weights(weights: Array, op_type: str, bias: Array | None = None, in
     if bias is not None:
         scales = np.maximum(scales, np.abs(bias.astype(np.float64)) / (_BIAS_LIMIT * input_scale))
     scales = np.maximum(scales, 1e-12).astype(np.float32)
-    rounded = np.round(weights / _along(scales.astype(np.float64), axis, weights.ndim))
+    rounded = np.round(weights / along(scales.astype(np.float64), axis, weights.ndim))
     return QuantisedWeights(np.clip(rounded, -127, 127).astype(np.int8), scales, axis)
 
 
@@ -68,7 +68,8 @@ def corrected_bias(bias: Array, weights: Array, quantised: QuantisedWeights, inp
     return corrected
 
 
-def _along(vector: Array, axis: int, rank: int) -> Array:
+def along(vector: Array, axis: int, rank: int) -> Array:
+    """``vector`` [N] as an array of ``rank`` axes with N at ``axis`` and 1 elsewhere."""
     shape = [1] * rank
     shape[axis] = -1
     return vector.reshape(shape)
