@@ -8,17 +8,14 @@ that calibration did not see (``benchmarks.photos``).
 from __future__ import annotations
 
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 import numpy as np
 
-from android_bench.device import DeviceOptions
-from android_bench.host import open_device
 from benchmarks.accuracy.outputs import answers, sqnr_db
-from benchmarks.peers.compare import measure
+from benchmarks.peers.compare import machine_name, measure
 from benchmarks.photos import crops
 from converters.inspect import inspect_model
 from converters.pipeline import ConvertOptions, convert, convert_cached
@@ -146,9 +143,7 @@ def main(
     models = {side: make(side, folder, quantizer, *(files.get(side) for files in peers)) for side in resolutions}
     if prepare:
         return
-    info = open_device("", DeviceOptions()).describe()
-    text = [f"{MODEL}, one thread, {RUNTIMES[runtime].name} {RUNTIMES[runtime].version()}, {time.strftime('%Y-%m-%d')}.",
-            f"{info.soc} ({', '.join(info.instruction_sets)})."]  # fmt: skip
+    text = [f"{MODEL}, {runtime}, one thread, on {machine_name()}."]
     for side, made in models.items():
         text += ["", f"At {side}:", "", table(rows_of(made, side, runtime, rounds))]
     out.write_text("\n".join(text))
