@@ -125,7 +125,10 @@ def table(rows: list[Row]) -> str:
 @click.option("--quantizer", type=click.Path(path_type=Path), help="Python of an environment with ai-edge-quantizer.")
 @click.option("--litert-torch", "torch_files", type=(int, click.Path(path_type=Path)), multiple=True, help="Resolution and its .tflite.")
 @click.option(
-    "--tensorflow", "tensorflow_files", type=(int, click.Path(path_type=Path)), multiple=True,
+    "--tensorflow",
+    "tensorflow_files",
+    type=(int, click.Path(path_type=Path)),
+    multiple=True,
     help="Resolution and what tensorflow_int8.py made.",
 )
 @click.option("--resolution", "resolutions", type=int, multiple=True, default=(224, 512))

@@ -15,11 +15,14 @@ from converters.passes.graph import tidy
 from converters.passes.hard_sigmoid import HardSigmoid
 from converters.passes.layer_norm import LayerNorm
 from converters.passes.linear_attention import ATTENTION_FORMS, LinearAttention
+from converters.passes.linear_layer import LinearLayer
+from converters.passes.padded_max_pool import PaddedMaxPool
 from converters.passes.pooled_projection import PooledProjection
 from converters.passes.small_pool import SmallPool
 from converters.passes.softmax import NoSoftmax
 from converters.passes.spatial_mean import SpatialMean
 from converters.passes.split_projections import SplitProjections
+from converters.passes.static_gather import StaticGather
 from evit_mobile.errors import EvitMobileError, MachineError
 from evit_mobile.specs import Target
 
@@ -36,10 +39,13 @@ def ordered_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         LayerNorm(),  # before the attention, which splits the projections that take up scale and shift
         LinearAttention(attention_form),
         SplitProjections(),  # after the attention, which splits the projections of what it takes itself
+        LinearLayer(),  # after the splitting, which reads MatMul
+        StaticGather(),  # after the splitting, which takes what it can
         HardSigmoid(),
         SpatialMean(),
         PooledProjection(),
         SmallPool(),
+        PaddedMaxPool(),
         NoSoftmax(),  # last: it reports what is left
     )
 

@@ -1,21 +1,23 @@
 """Parts of a projection as projections of their own, where an attention is left that the linear attention pass did not take.
 
-Given: y [1, 3·h·d, H, W] from one convolution, reshaped to [1, 3, h, d, N] and taken apart by Gather, Slice or Split, as softmax
-attention's q, k, v are. GATHER and slices of rank 5 leave the delegate.
-Result: one convolution a part, with its rows of the weights, reshaped to the part's shape: y[:, table] is the convolution by W[table].
+Given: y from one projection, taken apart by Gather, Slice or Split, as softmax attention's q, k, v are: [1, 3·h·d, H, W] of a convolution,
+reshaped to [1, 3, h, d, N], or [1, N, 3·h·d] of a linear layer, reshaped and transposed to [3, 1, h, N, d]. GATHER and slices of rank 5
+leave the delegate.
+Result: one projection a part, with its rows of the weights, brought to the part's shape: y[:, table] is the convolution by W[table].
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from converters.passes.base import PassResult
 from converters.passes.graph import Array, Emitter, replace_value, shape_of, where
 from converters.passes.linear_attention.channels import CannotSelect, ChannelSelector
-from converters.passes.linear_attention.trace import Untraceable, trace
+from converters.passes.linear_attention.trace import Trace, Untraceable, trace
+from converters.passes.linear_layer import Linear, linear_of
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:
@@ -25,17 +27,47 @@ _PARTING = frozenset({"Gather", "Slice", "Split"})
 _MOVING = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"})
 
 
-@dataclass(frozen=True)
-class _Part:
-    """``value`` holds the whole channels ``table`` of ``root`` [1, C, H, W], in order."""
+class _Part(Protocol):
+    """Some of the channels of ``root``, all places of each."""
 
-    value: ir.Value
+    @property
+    def root(self) -> ir.Value: ...
+
+    def make(self, emitter: Emitter, selector: ChannelSelector) -> ir.Value:
+        """The part by a projection of its own; its elements in order, in whatever shape."""
+
+
+@dataclass(frozen=True)
+class _OfConvolution:
+    """The whole channels ``table`` of ``root`` [1, C, H, W], in order."""
+
     root: ir.Value
     table: Array
 
+    def make(self, emitter: Emitter, selector: ChannelSelector) -> ir.Value:
+        return selector.select(self.root, self.table)
+
+
+@dataclass(frozen=True)
+class _OfLinear:
+    """The channels ``table`` of every row of ``layer``, whose result ``root`` is: [rows, channels] as ``sizes``, axes then in the order
+    ``permutation``.
+    """
+
+    root: ir.Value
+    layer: Linear
+    table: Array
+    sizes: tuple[int, ...]
+    permutation: tuple[int, ...]
+
+    def make(self, emitter: Emitter, selector: ChannelSelector) -> ir.Value:
+        bias = None if self.layer.bias is None else self.layer.bias[self.table]
+        made = Linear(self.layer.source, self.layer.weight[:, self.table], bias).emit(emitter)
+        return emitter.transpose("arranged", emitter.reshape("heads", made, self.sizes), self.permutation)
+
 
 class SplitProjections:
-    """Replaces Gather, Slice and Split of a convolution's channels by convolutions."""
+    """Replaces Gather, Slice and Split of a projection's channels by projections."""
 
     name = "split-projections"
     reason = "GATHER and 5-D STRIDED_SLICE leave the delegate; rows of a projection's weights can be taken beforehand"
@@ -52,14 +84,14 @@ class SplitProjections:
             emit = Emitter(model.graph, node, where(node))
             selector = ChannelSelector(emit)
             try:
-                made = [(part, selector.select(part.root, part.table)) for part in parts if part is not None]
+                made = [part.make(emit, selector) for part in parts if part is not None]
             except CannotSelect as error:
                 result.decline(where(node), str(error))
                 continue
-            for part, value in made:
-                shape = shape_of(part.value)
+            for output, value in zip(node.outputs, made, strict=True):
+                shape = shape_of(output)
                 assert shape is not None
-                replace_value(part.value, emit.reshape("part", value, shape))
+                replace_value(output, emit.reshape("part", value, shape))
             result.fired += 1
         return result
 
@@ -81,21 +113,48 @@ def _is_only_parted(root: ir.Value) -> bool:
 
 
 def _part(value: ir.Value) -> _Part | None:
-    """The part that ``value`` is; None where it is no choice of whole channels of a convolution, or has none of it to itself."""
+    """The part that ``value`` is; None where it is no choice of whole channels of a projection, or has none of it to itself."""
     try:
         found = trace(value)
     except Untraceable:
         return None
-    shape = shape_of(found.root)
+    if found.relu or found.scale != 1.0 or not found.index.size or (found.index < 0).any():
+        return None
     producer = found.root.producer()
-    if shape is None or len(shape) != 4 or shape[0] != 1 or producer is None or producer.op_type != "Conv":
+    if producer is not None and producer.op_type == "Conv":
+        return _part_of_convolution(found)
+    layer = linear_of(found.root)
+    return None if layer is None else _part_of_linear(found, layer)
+
+
+def _part_of_convolution(found: Trace) -> _OfConvolution | None:
+    shape = shape_of(found.root)
+    if shape is None or len(shape) != 4 or shape[0] != 1:
         return None
     tokens = shape[2] * shape[3]
     flat = found.index.reshape(-1)
-    if found.relu or found.scale != 1.0 or flat.size % tokens or (flat < 0).any():
+    if flat.size % tokens:
         return None
     table = flat[::tokens] // tokens
     whole = (table[:, None] * tokens + np.arange(tokens)).reshape(-1)
     if not np.array_equal(flat, whole) or len(table) == shape[1]:
         return None
-    return _Part(value, found.root, table)
+    return _OfConvolution(found.root, table)
+
+
+def _part_of_linear(found: Trace, layer: Linear) -> _OfLinear | None:
+    width = layer.weight.shape[1]
+    index = found.index.squeeze()
+    rows, columns = np.divmod(index, width)
+    # Every axis must either go through the rows, in their order, or through the chosen channels.
+    over_rows = [axis for axis in range(index.ndim) if np.diff(rows, axis=axis).any()]
+    over_channels = [axis for axis in range(index.ndim) if axis not in over_rows]
+    first = rows[tuple(slice(None) if axis in over_rows else 0 for axis in range(index.ndim))]
+    table = columns[tuple(slice(None) if axis in over_channels else 0 for axis in range(index.ndim))].reshape(-1)
+    order = over_rows + over_channels
+    arranged = index.transpose(order).reshape(-1)
+    expected = (np.arange(layer.rows)[:, None] * width + table).reshape(-1)
+    if not np.array_equal(first.reshape(-1), np.arange(layer.rows)) or not np.array_equal(arranged, expected) or len(table) == width:
+        return None
+    sizes = tuple(index.shape[axis] for axis in order)
+    return _OfLinear(found.root, layer, table, sizes, tuple(int(place) for place in np.argsort(order)))

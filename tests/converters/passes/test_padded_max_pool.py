@@ -1,0 +1,42 @@
+"""A max pool's padding becomes zeros where the map is nowhere negative. Oracle: PyTorch; values are only chosen, so results are equal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.converters.passes.attention_graphs import export, noise, ops, rewrite, run_onnx
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 3, 7, 10), (1, 1, 3, 3)])
+@pytest.mark.parametrize("before", [nn.ReLU(), nn.ReLU6(), nn.Sequential(nn.Sigmoid(), nn.AvgPool2d(3, stride=1, padding=1))])
+@pytest.mark.parametrize("pool", [nn.MaxPool2d(3, stride=2, padding=1), nn.MaxPool2d((3, 2), stride=1, padding=(1, 0))])
+def test_rewritten(before: nn.Module, pool: nn.Module, shape: tuple[int, ...]) -> None:
+    module = nn.Sequential(before, pool)
+    rewritten, reports = rewrite(export(module, shape))
+    assert reports["padded-max-pool"].fired == 1
+    after = ops(rewritten)
+    assert after["Pad"] == 1 and after["MaxPool"] == 1
+    x = noise(shape)
+    # The sigmoid of two libraries; all else is exact.
+    np.testing.assert_allclose(run_onnx(rewritten, x), module(torch.from_numpy(x)).numpy(), rtol=4e-7)
+
+
+def test_what_may_be_negative_is_declined() -> None:
+    stock = export(nn.Sequential(nn.Conv2d(3, 3, 1), nn.MaxPool2d(3, padding=1)), (1, 3, 8, 8))
+    rewritten, reports = rewrite(stock)
+    assert "negative" in reports["padded-max-pool"].declined[0].reason and ops(rewritten) == ops(stock)
+
+
+def test_windows_over_the_border_are_declined() -> None:
+    stock = export(nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True)), (1, 3, 8, 8))
+    rewritten, reports = rewrite(stock)
+    assert "border" in reports["padded-max-pool"].declined[0].reason and ops(rewritten) == ops(stock)
+
+
+def test_without_padding_nothing_happens() -> None:
+    stock = export(nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)), (1, 3, 8, 8))
+    rewritten, reports = rewrite(stock)
+    assert not reports["padded-max-pool"].fired and not reports["padded-max-pool"].declined and ops(rewritten) == ops(stock)
