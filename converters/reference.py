@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
@@ -68,9 +69,12 @@ class Reference:
 
     def double(self, image: Array) -> dict[str, Array] | None:
         """``run`` in float64; None where the source is an ONNX graph, which says float32."""
-        if self.source.module is None:
-            return None
-        return self._computed(copy.deepcopy(self.source.module).double(), image.astype(np.float64))
+        return None if self._exact is None else self._computed(self._exact, image.astype(np.float64))
+
+    @functools.cached_property
+    def _exact(self) -> nn.Module | None:
+        """The module in float64."""
+        return None if self.source.module is None else copy.deepcopy(self.source.module).double()
 
     def _computed(self, module: nn.Module, image: Array) -> dict[str, Array]:
         import torch

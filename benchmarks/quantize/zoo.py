@@ -20,7 +20,8 @@ from converters.survey import survey
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Precision
 
-MODELS, PHOTOS = ("timm:efficientvit_b1", "timm:mobilenetv3_large_100"), 32
+MODELS = ("timm:efficientvit_b1", "timm:mobilenetv3_large_100", "timm:mobilevit_xs", "timm:vit_small_patch16_224", "timm:resnet152")
+PHOTOS = 32
 RESULT = Path(__file__).resolve().parent.parent / "results" / "int8_zoo.md"
 
 
