@@ -151,7 +151,7 @@ def _grouped(outputs: dict[str, float | None]) -> dict[str, float | None]:
 
 
 def _versions(rows: dict[str, Any]) -> str:
-    named = next((row["versions"] for row in rows.values() if "versions" in row), {})
+    named: dict[str, str] = next((row["versions"] for row in rows.values() if "versions" in row), {})
     return ", ".join(f"{name} {named[name]}" for name in ("torch", "onnx2tf", "timm") if name in named)
 
 

@@ -31,7 +31,7 @@ def crops(side: int, count: int, *, held_out: bool, preprocessing: Preprocessing
         middle = photograph.width // 2
         half = photograph.crop((middle if held_out else 0, 0, photograph.width if held_out else middle, photograph.height))
         size = int(min(half.size) * rng.uniform(*SIZES))
-        left, top = rng.integers(0, half.width - size + 1), rng.integers(0, half.height - size + 1)
+        left, top = int(rng.integers(0, half.width - size + 1)), int(rng.integers(0, half.height - size + 1))
         square = half.crop((left, top, left + size, top + size)).resize((side, side), Image.Resampling.BICUBIC)
         pixels = np.asarray(square, np.float32)[:, :: -1 if rng.random() < 0.5 else 1] / 255
         yield normalise((pixels * np.float32(rng.uniform(*LIGHT))).clip(0, 1)[np.newaxis], preprocessing)

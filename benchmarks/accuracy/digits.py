@@ -92,7 +92,7 @@ def _put(
 
 def inputs(canvases: list[Canvas]) -> NDArray[np.float32]:
     """[B, SIDE, SIDE, 3], NHWC, normalised as the model wants."""
-    return normalise(np.stack([canvas.pixels for canvas in canvases]).astype(np.float32) / 255, WHOLE_IMAGE)
+    return normalise(np.stack([canvas.pixels for canvas in canvases]).astype(np.float32) / np.float32(255), WHOLE_IMAGE)
 
 
 def test_canvases(count: int = TEST_CANVASES) -> Iterator[Canvas]:

@@ -73,7 +73,7 @@ def _shape(canvas: object, kind: int, box: tuple[int, int, int, int], fill: obje
 
 def inputs(drawing: Drawing) -> NDArray[np.float32]:
     """[1, SIDE, SIDE, 3], NHWC, normalised as the models want."""
-    return normalise(np.asarray(drawing.image, np.float32)[np.newaxis] / 255, WHOLE_IMAGE)
+    return normalise(np.asarray(drawing.image, np.float32)[np.newaxis] / np.float32(255), WHOLE_IMAGE)
 
 
 def calibration(count: int = 64) -> Iterator[NDArray[np.float32]]:

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from benchmarks.accuracy import digits
 from evit_mobile.models.efficientvit import ReluLinearAttention
+from evit_mobile.specs import Resolution
 
 #: Part of the training in which there is one digit on a canvas.
 ALONE = 0.25
@@ -54,7 +55,8 @@ def train(out: Path, steps: int, batch_size: int, rate: float, seed: int) -> nn.
     four.
     """
     torch.manual_seed(seed)
-    module = digits.classifier(digits.Resolution(digits.SIDE, digits.SIDE), frozenset()).to(memory_format=torch.channels_last)
+    module: nn.Module = digits.classifier(Resolution(digits.SIDE, digits.SIDE), frozenset())
+    module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     start, drawn = time.monotonic(), 0
     for count, share in ((1, ALONE), (digits.DIGITS_ON_A_CANVAS, 1 - ALONE)):
         optimiser = torch.optim.AdamW(module.parameters(), weight_decay=0.02)
@@ -68,7 +70,7 @@ def train(out: Path, steps: int, batch_size: int, rate: float, seed: int) -> nn.
             logits = module(images)
             loss = F.cross_entropy(logits, labels, label_smoothing=0.05)
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(module.parameters(), 5)
             optimiser.step()
             schedule.step()

@@ -19,13 +19,13 @@ from torch.nn import functional as F
 from benchmarks.accuracy import shapes
 from evit_mobile.images import normalise
 from evit_mobile.models.heads import STRIDES, decode_boxes
-from evit_mobile.specs import Preprocessing
+from evit_mobile.specs import Preprocessing, Resolution
 
 
 def batch(seeds: list[int]) -> tuple[Tensor, list[shapes.Drawing]]:
     """Images [B, 3, SIDE, SIDE], normalised, and their drawings."""
     drawings = [shapes.draw(seed) for seed in seeds]
-    pixels = np.stack([np.asarray(drawing.image, np.float32) / 255 for drawing in drawings])
+    pixels = np.stack([np.asarray(drawing.image, np.float32) / np.float32(255) for drawing in drawings])
     return torch.from_numpy(normalise(pixels, Preprocessing())).permute(0, 3, 1, 2).contiguous(), drawings
 
 
@@ -81,7 +81,7 @@ def _iou(ours: Tensor, theirs: Tensor) -> Tensor:
 def train(task: str, steps: int, batch_size: int, seed: int) -> nn.Module:
     """AdamW with a one-cycle learning rate; prints the loss now and then."""
     torch.manual_seed(seed)
-    module = (shapes.detector if task == "det" else shapes.segmenter)(shapes.Resolution(shapes.SIDE, shapes.SIDE), frozenset())
+    module = (shapes.detector if task == "det" else shapes.segmenter)(Resolution(shapes.SIDE, shapes.SIDE), frozenset())
     if task == "det":
         for level in module.head.levels:  # type: ignore[union-attr]
             # An image has some 340 places and about ten of them hold a shape.
@@ -96,7 +96,7 @@ def train(task: str, steps: int, batch_size: int, seed: int) -> nn.Module:
         images, drawings = batch([int(value) for value in rng.integers(0, 1_000_000, batch_size)])
         optimiser.zero_grad()
         loss = loss_of(module, images, drawings)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(module.parameters(), 5)
         optimiser.step()
         schedule.step()

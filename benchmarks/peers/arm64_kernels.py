@@ -43,15 +43,15 @@ class Kernels:
 
 def _disassembled(library: Path, start: int, end: int) -> list[tuple[int, str]]:
     """Address and text of each instruction."""
-    command = ["aarch64-linux-gnu-objdump", "-d", "--no-show-raw-insn", f"--start-address={start}", f"--stop-address={end}", library]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    command = ["aarch64-linux-gnu-objdump", "-d", "--no-show-raw-insn", f"--start-address={start}", f"--stop-address={end}"]
+    printed = subprocess.run([*command, library], capture_output=True, text=True, check=True).stdout
     return [(int(address, 16), text) for address, text in re.findall(r"^ *([0-9a-f]+):\t(.*)$", printed, re.MULTILINE)]
 
 
 @functools.cache
 def functions(library: Path) -> list[int]:
     """Where functions start: by the unwind table, and between its entries, where assembly is, by the landing pads of calls."""
-    command = ["aarch64-linux-gnu-readelf", "--debug-dump=frames", library]
+    command = ["aarch64-linux-gnu-readelf", "--debug-dump=frames", str(library)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = re.findall(r"FDE cie=\S+ pc=([0-9a-f]+)\.\.([0-9a-f]+)", printed)
     known = sorted((int(start, 16), int(end, 16)) for start, end in found)

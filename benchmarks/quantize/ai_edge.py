@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 from ai_edge_quantizer import algorithm_manager, qtyping, quantizer, recipe
+from numpy.typing import NDArray
 
 #: Ops that stay in int8, and scopes (normalisations, attention cores) in which the arithmetic among them does not.
 INT8_OPS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "PAD", "HARD_SWISH", "RESHAPE", "TRANSPOSE", "INPUT", "OUTPUT")
 FLOAT_SCOPES = (".*LayerNormalization.*", ".*Div.*")
 
 
-def quantise(mode: str, source: str, images: np.ndarray) -> bytes:
+def quantise(mode: str, source: str, images: NDArray[np.float32]) -> bytes:
     """The quantised model."""
     made = quantizer.Quantizer(source)
     if mode == "full":

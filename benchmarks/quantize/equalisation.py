@@ -70,7 +70,7 @@ def scalable(graph: Graph) -> list[set[int]]:
 
 
 def _is_linear(op: Op) -> bool:
-    return op.options.get("fusedActivationFunction", 0) == 0
+    return bool(op.options.get("fusedActivationFunction", 0) == 0)
 
 
 def _joins(op: Op, graph: Graph) -> bool:

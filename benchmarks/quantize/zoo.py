@@ -1,6 +1,7 @@
-"""What int8 keeps of timm's models: ``python -m benchmarks.quantize.zoo``.
+"""What int8 brings to timm's models, and what it keeps of them: ``python -m benchmarks.quantize.zoo``.
 
 Seeded weights, calibrated (``benchmarks.quantize.calibrated``); 32 photographs to calibrate, 32 others to test (``benchmarks.photos``).
+fp32 and int8 run in turn in one process, one thread; the ratio is the median of paired ratios with its 95 % interval.
 """
 
 from __future__ import annotations
@@ -12,22 +13,25 @@ import click
 import numpy as np
 
 from benchmarks.accuracy.outputs import answers, sqnr_db
+from benchmarks.peers.compare import machine_name, measure
 from benchmarks.photos import crops
 from benchmarks.quantize.calibrated import calibrated_weights
 from converters.pipeline import ConvertOptions, convert
 from converters.source import load_source
 from converters.survey import survey
+from evit_mobile.results.stats import paired_ratio, summarise
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Precision
 
 MODELS = ("timm:efficientvit_b1", "timm:mobilenetv3_large_100", "timm:mobilevit_xs", "timm:vit_small_patch16_224", "timm:resnet152")
-PHOTOS = 32
+PHOTOS, ROUNDS = 32, 8
 RESULT = Path(__file__).resolve().parent.parent / "results" / "int8_zoo.md"
 
 
 def row_of(model: str, folder: Path) -> str:
     """A line of the table."""
     source = load_source(model)
+    assert source.resolution is not None
     side = source.resolution.height
     weights = calibrated_weights(model, side, 0, folder / "weights.safetensors")
     calibration = folder / "calibration.npz"
@@ -42,7 +46,14 @@ def row_of(model: str, folder: Path) -> str:
     same = (expected.argmax(1) == given.argmax(1)).mean()
     size = paths[Precision.INT8].stat().st_size / paths[Precision.FP32].stat().st_size
     outside = sum(place.undelegated.values())
-    return f"| {model} | {sqnr_db([expected], [given]):.1f} | {same:.0%} | {size:.2f} | {place.partitions} | {outside} |"
+    samples = measure({str(precision): path for precision, path in paths.items()}, "litert", ROUNDS)
+    latency = {precision: summarise(samples[str(precision)]).median / 1000 for precision in paths}
+    ratio = paired_ratio(samples[str(Precision.FP32)], samples[str(Precision.INT8)])
+    interval = f" ({ratio.interval.low:.2f}–{ratio.interval.high:.2f})" if ratio.interval else ""
+    return (
+        f"| {model} | {latency[Precision.FP32]:.1f} | {latency[Precision.INT8]:.1f} | {ratio.value:.2f}{interval} | {size:.2f} "
+        f"| {place.partitions} | {outside} | {sqnr_db([expected], [given]):.1f} | {same:.0%} |"
+    )
 
 
 @click.command()
@@ -50,8 +61,10 @@ def row_of(model: str, folder: Path) -> str:
 def main(out: Path) -> None:
     """Convert, compare, write the table."""
     with tempfile.TemporaryDirectory() as folder:
-        lines = [f"int8 beside fp32: logits over {PHOTOS} photographs, seeded weights, calibrated.", "",
-                 "| model | SQNR, dB | same class | size | partitions | ops outside |", "| --- | ---: | ---: | ---: | ---: | ---: |",
+        lines = [f"int8 beside fp32, one thread, litert, on {machine_name()};",
+                 f"logits over {PHOTOS} photographs, seeded weights, calibrated.", "",
+                 "| model | fp32, ms | int8, ms | times as fast | size | partitions | ops outside | SQNR, dB | same class |",
+                 f"| --- | ---: | ---: | --- |{' ---: |' * 5}",
                  *(row_of(model, Path(folder)) for model in MODELS)]  # fmt: skip
     out.write_text("\n".join(lines) + "\n")
     click.echo(out.read_text())
