@@ -1,4 +1,4 @@
-"""LayerNorm over channels in delegated ops, its scale and shift taken up by the convolutions that read it.
+"""LayerNorm over channels in delegated ops, its scale and shift taken up by the convolutions and linear layers that read it.
 
 Given: Transpose (NCHW to NHWC) → LayerNormalization(x; γ, β, ε) → Transpose back → convolutions y = W z + b, or products z W.
 Result: x̂ = (x − μ) / √(σ² + ε) by mean, difference, square, mean, root and product, and convolutions with W' = W diag(γ),
@@ -16,13 +16,14 @@ stay finite up to |x − μ| = 1023 instead of 255, and the lower bound, σ = 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from converters.float16 import SMALLEST
 from converters.passes.base import PassResult
 from converters.passes.graph import Array, Emitter, constant_of, replace_value, shape_of, where
+from converters.passes.linear_layer import Linear, layer_of
 from evit_mobile.specs import Precision, Target
 
 if TYPE_CHECKING:
@@ -33,14 +34,52 @@ if TYPE_CHECKING:
 HALF_GAIN = 1 / 16
 
 
+class _Reader(Protocol):
+    """What can take up a scale and a shift of its input's channels."""
+
+    def fold(self, graph: ir.Graph, scale: Array, shift: Array) -> None:
+        """Take them up."""
+
+
 @dataclass(frozen=True)
-class _Reader:
-    """A node whose weights can take up a scale and a shift of its input's channels; ``axis`` is theirs in ``weight``."""
+class _Weighted:
+    """A convolution or Gemm; ``axis`` is the input channels' in ``weight``."""
 
     node: ir.Node
     weight: Array
     bias: Array
     axis: int
+
+    def fold(self, graph: ir.Graph, scale: Array, shift: Array) -> None:
+        emit = Emitter(graph, self.node, f"{where(self.node)}/normalised")
+        along = [1] * self.weight.ndim
+        along[self.axis] = -1
+        others = tuple(axis for axis in range(self.weight.ndim) if axis != 1 - self.axis)
+        moved = (self.weight.astype(np.float64) * shift.reshape(along)).sum(axis=others)
+        self.node.replace_input_with(1, emit.constant("weight", (self.weight * scale.reshape(along)).astype(np.float32)))
+        bias = emit.constant("bias", (self.bias + moved).astype(np.float32))
+        if len(self.node.inputs) < 3:
+            self.node.resize_inputs(3)
+        self.node.replace_input_with(2, bias)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """A linear layer written as MatMul, with an Add behind it or without; ``end`` is its result, of static ``shape``."""
+
+    layer: Linear
+    end: ir.Value
+    shape: tuple[int, ...]
+
+    def fold(self, graph: ir.Graph, scale: Array, shift: Array) -> None:
+        last = self.end.producer()
+        assert last is not None
+        emit = Emitter(graph, last, f"{where(last)}/normalised")
+        weight = self.layer.weight.astype(np.float64)
+        bias = shift @ weight + (0 if self.layer.bias is None else self.layer.bias)
+        scaled = emit.constant("weight", (weight * scale[:, np.newaxis]).astype(np.float32))
+        product = emit.op("MatMul", "product", [self.layer.source, scaled], self.shape)
+        replace_value(self.end, emit.op("Add", "sum", [product, emit.constant("bias", bias.astype(np.float32))], self.shape))
 
 
 class _CannotFold(Exception):
@@ -72,7 +111,7 @@ class LayerNorm:
                 _expand(model.graph, node, shape, scale, shift, target)
             else:
                 for reader in readers:
-                    _fold(model.graph, reader, scale, shift)
+                    reader.fold(model.graph, scale, shift)
                 _expand(model.graph, node, shape, None, None, target)
             result.fired += 1
         return result
@@ -98,7 +137,7 @@ def _readers(value: ir.Value, channels: int) -> list[_Reader]:
 def _image_readers(value: ir.Value) -> list[_Reader]:
     if value.is_graph_output():
         raise _CannotFold("it is an output of the graph")
-    readers = []
+    readers: list[_Reader] = []
     for node in dict.fromkeys(value.consumers()):
         weight = constant_of(node.inputs[1]) if node.op_type == "Conv" else None
         if weight is None or node.attributes.get_int("group", 1) != 1:
@@ -106,18 +145,23 @@ def _image_readers(value: ir.Value) -> list[_Reader]:
         pads = node.attributes.get("pads")
         if (pads is not None and any(pads.as_ints())) or node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
             raise _CannotFold(f"{where(node)} pads it")
-        readers.append(_Reader(node, weight, _bias(node, weight.shape[0]), 1))
+        readers.append(_Weighted(node, weight, _bias(node, weight.shape[0]), 1))
     return readers
 
 
 def _product_reader(node: ir.Node, value: ir.Value, channels: int) -> _Reader:
+    if node.op_type == "MatMul" and (found := layer_of(node)) is not None:
+        end, layer = found
+        shape = shape_of(end)
+        if layer.source is value and shape is not None:
+            return _Product(layer, end, shape)
     weight = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
     plain = node.op_type == "Gemm" and node.inputs[0] is value and node.attributes.get_int("transA", 0) == 0
     scales = [node.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]
     if weight is None or weight.ndim != 2 or not plain or scales != [1.0, 1.0]:
         raise _CannotFold(f"{where(node)} ({node.op_type}) reads it")
     axis = 1 if node.attributes.get_int("transB", 0) else 0
-    return _Reader(node, weight, _bias(node, weight.shape[1 - axis]), axis)
+    return _Weighted(node, weight, _bias(node, weight.shape[1 - axis]), axis)
 
 
 def _bias(node: ir.Node, outputs: int) -> Array:
@@ -127,19 +171,6 @@ def _bias(node: ir.Node, outputs: int) -> Array:
     if bias is None or bias.shape != (outputs,):
         raise _CannotFold(f"the bias of {where(node)} is computed")
     return bias
-
-
-def _fold(graph: ir.Graph, reader: _Reader, scale: Array, shift: Array) -> None:
-    emit = Emitter(graph, reader.node, f"{where(reader.node)}/normalised")
-    along = [1] * reader.weight.ndim
-    along[reader.axis] = -1
-    others = tuple(axis for axis in range(reader.weight.ndim) if axis != 1 - reader.axis)
-    moved = (reader.weight.astype(np.float64) * shift.reshape(along)).sum(axis=others)
-    reader.node.replace_input_with(1, emit.constant("weight", (reader.weight * scale.reshape(along)).astype(np.float32)))
-    bias = emit.constant("bias", (reader.bias + moved).astype(np.float32))
-    if len(reader.node.inputs) < 3:
-        reader.node.resize_inputs(3)
-    reader.node.replace_input_with(2, bias)
 
 
 def _expand(graph: ir.Graph, node: ir.Node, shape: tuple[int, ...], scale: Array | None, shift: Array | None, target: Target) -> None:

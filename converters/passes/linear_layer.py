@@ -61,6 +61,13 @@ def linear_of(value: ir.Value) -> Linear | None:
     return None
 
 
+def layer_of(node: ir.Node) -> tuple[ir.Value, Linear] | None:
+    """The linear layer that MatMul ``node`` begins, and its result: the sum with its bias, or the product itself; None as ``linear_of``."""
+    follower = sole_consumer(node.outputs[0])
+    ends = [node.outputs[0]] if follower is None else [follower.outputs[0], node.outputs[0]]
+    return next(((end, layer) for end in ends if (layer := linear_of(end)) is not None), None)
+
+
 def _product(node: ir.Node, bias: Array | None) -> Linear | None:
     source, weight = node.inputs[0], constant_of(node.inputs[1])
     if source is None or weight is None or weight.ndim != 2 or not shape_of(source) or constant_of(source) is not None:
@@ -77,9 +84,7 @@ class LinearLayer:
     def __call__(self, model: ir.Model, target: Target) -> PassResult:
         result = PassResult()
         for node in [node for node in model.graph if node.op_type == "MatMul" and node.domain == ""]:
-            follower = sole_consumer(node.outputs[0])
-            ends = [node.outputs[0]] if follower is None else [follower.outputs[0], node.outputs[0]]
-            found = next(((end, layer) for end in ends if (layer := linear_of(end)) is not None), None)
+            found = layer_of(node)
             if found is None:
                 continue
             end, layer = found

@@ -62,11 +62,28 @@ def test_scale_and_shift_go_into_every_convolution() -> None:
     assert relative_error(expected(module, x), run_onnx(rewritten, x)) <= 2e-6
 
 
-def test_linear_layer_takes_them_too() -> None:
-    module = seeded(Tokens())
-    rewritten, reports = rewrite(export(module, (1, 6)))
+class SharedTokens(nn.Module):
+    """LayerNorm before two linear layers, one of them without a bias, the other's product read without it too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.linear = nn.LayerNorm(6), nn.Linear(6, 6, bias=False)
+        self.weight, self.bias = nn.Parameter(torch.zeros(6, 3)), nn.Parameter(torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        product = y @ self.weight
+        return torch.cat([self.linear(y), torch.relu(product + self.bias), torch.tanh(product)], dim=-1)
+
+
+# A vector, tokens, as many tokens as channels, an image of tokens.
+@pytest.mark.parametrize("shape", [(1, 6), (1, 5, 6), (1, 6, 6), (1, 3, 4, 6)])
+@pytest.mark.parametrize("network", [Tokens, SharedTokens])
+def test_linear_layers_take_them_too(network: type[nn.Module], shape: tuple[int, ...]) -> None:
+    module = seeded(network())
+    rewritten, reports = rewrite(export(module, shape))
     assert not reports["layer-norm"].declined and ops(rewritten)["Mul"] == 2
-    x = noise((1, 6))
+    x = noise(shape)
     assert relative_error(expected(module, x), run_onnx(rewritten, x)) <= 2e-6
 
 

@@ -39,8 +39,8 @@ MODELS = [
     ("timm:efficientvit_b2", "288", 456),
     ("timm:mobilenetv3_large_100", None, 166),
     ("timm:efficientnet_b0", None, 250),
-    ("timm:vit_tiny_patch16_224", "64", 665),
-    ("timm:mobilevit_xxs", "128", 661),
+    ("timm:vit_tiny_patch16_224", "64", 617),
+    ("timm:mobilevit_xxs", "128", 625),
     ("timm:resnet18", "64", 37),
 ]
 
