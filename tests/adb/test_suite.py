@@ -54,7 +54,7 @@ def test_two_devices_at_once_have_a_file_each(
     phone: VirtualPhone, evit: Callable[..., Ended], system: EmulatorRoot, tmp_path: Path
 ) -> None:
     devices = ["--device", f"adb:{phone.serial}", "--device", "host", "--benchmark-binary", system.runner]
-    limits = ["--up-to", 196, "--threads", 1, "--rounds", 1, "--runs", 1, "--budget", 60]
+    limits = ["--up-to", 196, "--threads", 1, "--rounds", 1, "--runs", 1, "--budget", 30]
     ended = evit("bench", "--suite", "smoke", *devices, *limits, "--out", tmp_path / "both")
     assert ended.code == 0, ended.err
     kinds = {load(path).device.kind: load(path) for path in sorted((tmp_path / "both").glob("smoke-*.json"))}
