@@ -17,16 +17,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.accuracy import shapes
-from evit_mobile.images import normalise
 from evit_mobile.models.heads import STRIDES, decode_boxes
-from evit_mobile.specs import Preprocessing, Resolution
+from evit_mobile.specs import Resolution
 
 
 def batch(seeds: list[int]) -> tuple[Tensor, list[shapes.Drawing]]:
     """Images [B, 3, SIDE, SIDE], normalised, and their drawings."""
     drawings = [shapes.draw(seed) for seed in seeds]
-    pixels = np.stack([np.asarray(drawing.image, np.float32) / np.float32(255) for drawing in drawings])
-    return torch.from_numpy(normalise(pixels, Preprocessing())).permute(0, 3, 1, 2).contiguous(), drawings
+    images = np.concatenate([shapes.inputs(drawing) for drawing in drawings])
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), drawings
 
 
 def segmentation_loss(module: nn.Module, images: Tensor, drawings: list[shapes.Drawing]) -> Tensor:

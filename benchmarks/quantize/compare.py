@@ -83,6 +83,12 @@ def logits(path: Path, images: list[Array]) -> Array | None:
         return None
 
 
+def times_as_fast(reference: list[list[float]], samples: list[list[float]]) -> str:
+    """How many times as fast ``samples`` are as ``reference``, with the interval; both are of ``measure``."""
+    ratio = paired_ratio(reference, samples)
+    return f"{ratio.value:.2f}" + (f" ({ratio.interval.low:.2f}–{ratio.interval.high:.2f})" if ratio.interval else "")
+
+
 def rows_of(models: dict[str, Path], resolution: int, runtime: str, rounds: int) -> list[Row]:
     """All models beside the fastest float one."""
     images = list(crops(resolution, TEST_PHOTOS, held_out=True))
@@ -100,11 +106,10 @@ def rows_of(models: dict[str, Path], resolution: int, runtime: str, rounds: int)
             rows.append(Row(name, path.stat().st_size / 1e6, 0, 0, None, None, "fails at its first inference"))
             continue
         counted = inspect_model(path, RUNTIMES[runtime], explain=False)
-        ratio, quality = paired_ratio(samples[fastest], samples[name]), sqnr_db([expected], [given])
-        interval = f" ({ratio.interval.low:.2f}–{ratio.interval.high:.2f})" if ratio.interval else ""
+        quality = sqnr_db([expected], [given])
         rows.append(
             Row(name, path.stat().st_size / 1e6, counted.partitions, len(counted.undelegated), quality if np.isfinite(quality) else None,
-                summarise(samples[name]).median / 1000, f"{ratio.value:.2f}{interval}")
+                summarise(samples[name]).median / 1000, times_as_fast(samples[fastest], samples[name]))
         )  # fmt: skip
     return rows
 

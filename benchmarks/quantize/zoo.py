@@ -16,10 +16,11 @@ from benchmarks.accuracy.outputs import answers, sqnr_db
 from benchmarks.peers.compare import machine_name, measure
 from benchmarks.photos import crops
 from benchmarks.quantize.calibrated import calibrated_weights
+from benchmarks.quantize.compare import times_as_fast
 from converters.pipeline import ConvertOptions, convert
 from converters.source import load_source
 from converters.survey import survey
-from evit_mobile.results.stats import paired_ratio, summarise
+from evit_mobile.results.stats import summarise
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Precision
 
@@ -48,10 +49,9 @@ def row_of(model: str, folder: Path) -> str:
     outside = sum(place.undelegated.values())
     samples = measure({str(precision): path for precision, path in paths.items()}, "litert", ROUNDS)
     latency = {precision: summarise(samples[str(precision)]).median / 1000 for precision in paths}
-    ratio = paired_ratio(samples[str(Precision.FP32)], samples[str(Precision.INT8)])
-    interval = f" ({ratio.interval.low:.2f}–{ratio.interval.high:.2f})" if ratio.interval else ""
+    faster = times_as_fast(samples[str(Precision.FP32)], samples[str(Precision.INT8)])
     return (
-        f"| {model} | {latency[Precision.FP32]:.1f} | {latency[Precision.INT8]:.1f} | {ratio.value:.2f}{interval} | {size:.2f} "
+        f"| {model} | {latency[Precision.FP32]:.1f} | {latency[Precision.INT8]:.1f} | {faster} | {size:.2f} "
         f"| {place.partitions} | {outside} | {sqnr_db([expected], [given]):.1f} | {same:.0%} |"
     )
 

@@ -111,6 +111,14 @@ class Emitter:
         assert shape is not None
         return self.op("Transpose", name, [value], [shape[axis] for axis in permutation], perm=list(permutation))
 
+    def slice(self, name: str, value: ir.Value, axis: int, start: int, end: int) -> ir.Value:
+        """The places ``start`` up to before ``end`` along ``axis``, none of them negative; the value's shape must be static."""
+        shape = shape_of(value)
+        assert shape is not None
+        bounds = [self.ints("starts", [start]), self.ints("ends", [end]), self.ints("axes", [axis])]
+        kept = [end - start if place == axis else size for place, size in enumerate(shape)]
+        return self.op("Slice", name, [value, *bounds], kept)
+
     def reduce(self, op_type: str, name: str, value: ir.Value, axis: int) -> ir.Value:
         """A Reduce* over one axis that is kept with size 1; axes stand as the graph's opset wants them."""
         shape = shape_of(value)

@@ -65,11 +65,10 @@ class _Weighted:
 
 @dataclass(frozen=True)
 class _Product:
-    """A linear layer written as MatMul, with an Add behind it or without; ``end`` is its result, of static ``shape``."""
+    """A linear layer written as MatMul, with an Add behind it or without; ``end`` is its result."""
 
     layer: Linear
     end: ir.Value
-    shape: tuple[int, ...]
 
     def fold(self, graph: ir.Graph, scale: Array, shift: Array) -> None:
         last = self.end.producer()
@@ -78,8 +77,8 @@ class _Product:
         weight = self.layer.weight.astype(np.float64)
         bias = shift @ weight + (0 if self.layer.bias is None else self.layer.bias)
         scaled = emit.constant("weight", (weight * scale[:, np.newaxis]).astype(np.float32))
-        product = emit.op("MatMul", "product", [self.layer.source, scaled], self.shape)
-        replace_value(self.end, emit.op("Add", "sum", [product, emit.constant("bias", bias.astype(np.float32))], self.shape))
+        product = emit.op("MatMul", "product", [self.layer.source, scaled], self.layer.shape)
+        replace_value(self.end, emit.op("Add", "sum", [product, emit.constant("bias", bias.astype(np.float32))], self.layer.shape))
 
 
 class _CannotFold(Exception):
@@ -152,9 +151,8 @@ def _image_readers(value: ir.Value) -> list[_Reader]:
 def _product_reader(node: ir.Node, value: ir.Value, channels: int) -> _Reader:
     if node.op_type == "MatMul" and (found := layer_of(node)) is not None:
         end, layer = found
-        shape = shape_of(end)
-        if layer.source is value and shape is not None:
-            return _Product(layer, end, shape)
+        if layer.source is value:
+            return _Product(layer, end)
     weight = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
     plain = node.op_type == "Gemm" and node.inputs[0] is value and node.attributes.get_int("transA", 0) == 0
     scales = [node.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]

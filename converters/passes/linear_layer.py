@@ -21,16 +21,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Linear:
-    """``source`` [..., K] by ``weight`` [K, N], plus ``bias`` [N] where there is one."""
+    """``source`` [..., K], of static shape, by ``weight`` [K, N], plus ``bias`` [N] where there is one."""
 
     source: ir.Value
     weight: Array
     bias: Array | None
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """[..., N], of the result."""
+        given = shape_of(self.source)
+        assert given is not None
+        return (*given[:-1], self.weight.shape[1])
+
+    @property
     def rows(self) -> int:
         """M, the number of vectors that it is applied to."""
-        return math.prod((shape_of(self.source) or ())[:-1])
+        return math.prod(self.shape[:-1])
 
     def emit(self, emitter: Emitter) -> ir.Value:
         """The layer's result as [M, N]."""
@@ -88,11 +95,9 @@ class LinearLayer:
             if found is None:
                 continue
             end, layer = found
-            producer, shape = end.producer(), shape_of(end)
-            if producer is None or shape is None:
-                result.decline(where(node), "its shape is not static")
-                continue
-            emit = Emitter(model.graph, producer, where(node))
-            replace_value(end, emit.reshape("unflattened", layer.emit(emit), shape))
+            last = end.producer()
+            assert last is not None
+            emit = Emitter(model.graph, last, where(node))
+            replace_value(end, emit.reshape("unflattened", layer.emit(emit), layer.shape))
             result.fired += 1
         return result

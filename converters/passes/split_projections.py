@@ -145,16 +145,13 @@ def _part_of_convolution(found: Trace) -> _OfConvolution | None:
 def _part_of_linear(found: Trace, layer: Linear) -> _OfLinear | None:
     width = layer.weight.shape[1]
     index = found.index.squeeze()
-    rows, columns = np.divmod(index, width)
     # Every axis must either go through the rows, in their order, or through the chosen channels.
-    over_rows = [axis for axis in range(index.ndim) if np.diff(rows, axis=axis).any()]
-    over_channels = [axis for axis in range(index.ndim) if axis not in over_rows]
-    first = rows[tuple(slice(None) if axis in over_rows else 0 for axis in range(index.ndim))]
-    table = columns[tuple(slice(None) if axis in over_channels else 0 for axis in range(index.ndim))].reshape(-1)
-    order = over_rows + over_channels
-    arranged = index.transpose(order).reshape(-1)
-    expected = (np.arange(layer.rows)[:, None] * width + table).reshape(-1)
-    if not np.array_equal(first.reshape(-1), np.arange(layer.rows)) or not np.array_equal(arranged, expected) or len(table) == width:
+    over_rows = [axis for axis in range(index.ndim) if np.diff(index // width, axis=axis).any()]
+    order = over_rows + [axis for axis in range(index.ndim) if axis not in over_rows]
+    flat = index.transpose(order).reshape(-1)
+    table = flat[: flat.size // layer.rows] % width
+    whole = (np.arange(layer.rows)[:, None] * width + table).reshape(-1)
+    if not np.array_equal(flat, whole) or len(table) == width:
         return None
     sizes = tuple(index.shape[axis] for axis in order)
     return _OfLinear(found.root, layer, table, sizes, tuple(int(place) for place in np.argsort(order)))

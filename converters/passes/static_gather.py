@@ -40,8 +40,6 @@ class StaticGather:
             axis = node.attributes.get_int("axis", 0) % len(given)
             place = int(index.reshape(())) % given[axis]
             emit = Emitter(model.graph, node, where(node))
-            bounds = [emit.ints("starts", [place]), emit.ints("ends", [place + 1]), emit.ints("axes", [axis])]
-            kept = [1 if number == axis else size for number, size in enumerate(given)]
-            replace_value(node.outputs[0], emit.reshape("place", emit.op("Slice", "place", [source, *bounds], kept), shape))
+            replace_value(node.outputs[0], emit.reshape("place", emit.slice("place", source, axis, place, place + 1), shape))
             result.fired += 1
         return result

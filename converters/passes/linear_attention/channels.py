@@ -61,9 +61,7 @@ class ChannelSelector:
             inner = self.select(node.inputs[0], table)
             return self._emitter.op(node.op_type, "picked", [inner], shape, **dict(node.attributes))
         if np.array_equal(table, np.arange(table[0], table[0] + len(table))):
-            ints = self._emitter.ints
-            bounds = [ints("starts", [table[0]]), ints("ends", [table[0] + len(table)]), ints("axes", [1])]
-            return self._emitter.op("Slice", "picked", [value, *bounds], shape)
+            return self._emitter.slice("picked", value, 1, int(table[0]), int(table[0]) + len(table))
         raise CannotSelect(f"the channels of {value.name} ({'an input' if node is None else node.op_type}) cannot be reordered")
 
     def _convolution(self, node: ir.Node, table: Array, shape: tuple[int, ...]) -> ir.Value | None:
