@@ -65,7 +65,8 @@ def load_budget(path: Path = BUDGET) -> dict[str, Any]:
 def count(budget: dict[str, Any]) -> dict[str, int]:
     """Instructions an inference of every model of the budget, by its key."""
     from android_bench.device import DeviceOptions, open_device
-    from converters.pipeline import ConvertOptions, convert_cached
+    from converters.options import ConvertOptions
+    from converters.pipeline import convert_cached
     from evit_mobile.specs import Precision, Resolution
 
     paths = {}

@@ -15,9 +15,10 @@ import numpy as np
 from android_bench.emulator.device import open_qemu
 from android_bench.emulator.runtime import EmulatedRuntime
 from benchmarks.results_files import write_results
-from converters.differences import CRITERIA, Difference, compare
-from converters.pipeline import ConvertOptions, convert_cached
-from converters.stimuli import Stimulus, verification_stimuli
+from converters.options import ConvertOptions
+from converters.parity.differences import CRITERIA, Difference, compare
+from converters.parity.stimuli import Stimulus, verification_stimuli
+from converters.pipeline import convert_cached
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Precision, Preprocessing, Resolution
 

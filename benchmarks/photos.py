@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.stimuli import bundled_photograph
-from evit_mobile.images import normalise
+from converters.parity.stimuli import bundled_photograph
 from evit_mobile.specs import Preprocessing
+from evit_mobile.vision.images import normalise
 
 #: Share of a photograph's shorter side that a crop takes, and by how much its light is changed.
 SIZES, LIGHT = (0.35, 1.0), (0.7, 1.3)

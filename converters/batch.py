@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.pipeline import ConvertOptions, convert_cached, keep_cached, read_cached
+from converters.cache import keep_cached, read_cached
+from converters.options import ConvertOptions
+from converters.pipeline import convert_cached
 from evit_mobile.errors import EvitMobileError, MachineError, RequestError, first_line
-from evit_mobile.models.zoo import PREFIX, PRETRAINED
-from evit_mobile.specs import Resolution
+from evit_mobile.specs import ModelName, Resolution
 
 #: What one conversion takes beside the model itself: torch, onnx2tf and the graph in several forms.
 CONVERSION_BYTES = 1_500_000_000
@@ -137,11 +138,12 @@ def _count(task: Task, limit_bytes: int, traced_bytes: int) -> Made:
     from evit_mobile.models.counting import count_needs
     from evit_mobile.models.paper import shapes
 
-    if task.model.endswith(".onnx") or (":" in task.model and not task.model.startswith(PREFIX)):
+    name = ModelName.parse(task.model)
+    if not name.is_counted:
         if task.count_only:
             raise RequestError(f"{task.model} cannot be counted", hint="name a registered or timm: model")
         return Made()
-    module, channels = shapes(task.model.removesuffix(PRETRAINED), task.resolution)
+    module, channels = shapes(task.model, task.resolution)
     needs = count_needs(module, task.resolution, channels)
     made = Made(macs=needs.macs, memory_bytes=needs.memory_bytes)
     if task.count_only or needs.memory_bytes <= min(limit_bytes, traced_bytes):
@@ -152,10 +154,10 @@ def _count(task: Task, limit_bytes: int, traced_bytes: int) -> Made:
 
 
 def _convert_counted(task: Task, made: Made, limit_bytes: int) -> tuple[Made, _File]:
-    from converters import costs
-    from converters.inspect import inspect_model
-    from converters.tflite_graph import read_graph
+    from converters.tflite import costs
+    from converters.tflite.inspection import inspect_model
     from evit_mobile.runtimes import RUNTIMES
+    from evit_mobile.tflite.graph import read_graph
 
     path = convert_cached(task.model, ConvertOptions(resolution=task.resolution))
     graph = read_graph(path)

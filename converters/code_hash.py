@@ -11,9 +11,9 @@ from typing import Iterator
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("converters", "evit_mobile", "android_bench")
 #: Where a conversion starts: in our process, and in the one that runs onnx2tf.
-ENTRIES = ("converters.pipeline", "converters.onnx2tf_worker")
+ENTRIES = ("converters.pipeline", "converters.lowering.worker")
 #: Files that are read and not imported: class names, and the runtime versions of ops.
-DATA = ("evit_mobile/models/labels/*.txt", "evit_mobile/runtimes/op_versions.json")
+DATA = ("evit_mobile/models/labels/*.txt", "evit_mobile/tflite/op_versions.json")
 
 
 @functools.cache

@@ -12,6 +12,10 @@ from typing import Literal
 
 from evit_mobile.errors import RequestError
 
+#: Before a variant's name: ``base-r224+softmax``.
+VARIANT = "+"
+ZOO_PREFIX = "timm:"
+PRETRAINED = VARIANT + "pretrained"
 #: Above this many pixels a side a request is taken for a slip of the finger (the paper's largest is 2048).
 MAX_SIDE = 8192
 
@@ -67,6 +71,47 @@ class Resolution:
 
     def __str__(self) -> str:
         return str(self.height) if self.height == self.width else f"{self.height}x{self.width}"
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """What ``--model`` names, parsed once.
+
+    Attributes:
+        text: the name as it was given.
+        kind: ``registered`` (one of ours, perhaps with variants: ``base-r224+softmax``), ``zoo`` (``timm:NAME``), ``onnx``
+            (a path that ends in .onnx) or ``factory`` (``package.module:function``).
+    """
+
+    text: str
+    kind: Literal["registered", "zoo", "onnx", "factory"]
+
+    @classmethod
+    def parse(cls, text: str) -> ModelName:
+        """Read a name; whether the model exists, its kind's own loader says."""
+        if text.endswith(".onnx"):
+            return cls(text, "onnx")
+        if text.startswith(ZOO_PREFIX):
+            return cls(text, "zoo")
+        return cls(text, "factory" if ":" in text else "registered")
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the zoo's own trained weights are asked for: ``timm:NAME+pretrained``."""
+        return self.kind == "zoo" and self.text.endswith(PRETRAINED)
+
+    @property
+    def architecture(self) -> str:
+        """The name without ``timm:`` and ``+pretrained``: what the zoo itself calls the model."""
+        return self.text.removeprefix(ZOO_PREFIX).removesuffix(PRETRAINED) if self.kind == "zoo" else self.text
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether its multiply-accumulates can be counted before it is built: not so for an ONNX file or a factory."""
+        return self.kind in ("registered", "zoo")
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)

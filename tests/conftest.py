@@ -50,7 +50,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def converted(cache: Path) -> Callable[..., Path]:
     """``converted(model, **options)`` is the path of that conversion; each is made once, whichever worker asks first."""
-    from converters.pipeline import ConvertOptions, convert_cached
+    from converters.options import ConvertOptions
+    from converters.pipeline import convert_cached
 
     def convert(model: str, **options: object) -> Path:
         # One conversion at a time: two at once would need twice the memory and do the same work twice.

@@ -6,10 +6,10 @@ import tempfile
 from pathlib import Path
 from typing import Protocol, Sequence
 
-from android_bench.benchmark_model import BenchmarkError, Request, parse
+from android_bench.benchmark_model.output import BenchmarkError, Request, parse
 from android_bench.emulator.qemu import TIMEOUT_S, Qemu
 from evit_mobile.errors import DeviceError
-from evit_mobile.runtimes.modelfile import read_model
+from evit_mobile.tflite.flatbuffer import read_whole
 
 #: Two counts agree when they differ by no more than this part of the smaller.
 AGREEMENT = 0.001
@@ -42,7 +42,7 @@ class BenchmarkBinary:
 
     def check(self, model: Path) -> None:
         """Raise RequestError where ``model`` is no whole .tflite; whether the program can load it is seen when it runs."""
-        read_model(model)
+        read_whole(model)
 
     def count(self, model: Path, inferences: int) -> tuple[int, ...]:
         """As ``Counter.count``: ``inferences`` differences, of one process more."""

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Iterator, Sequence
 
-from android_bench.binaries import Program
-from android_bench.binaries import find as find_binary
+from android_bench.benchmark_model.binaries import Program
+from android_bench.benchmark_model.binaries import find as find_binary
 from android_bench.device import Device, DeviceOptions
 from android_bench.emulator import parts
 from android_bench.emulator.counting import BenchmarkBinary, Counter, agree, settled

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Sequence
 
 from android_bench.emulator.qemu import Qemu
-from evit_mobile.runtimes.modelfile import check_whole
+from evit_mobile.tflite.flatbuffer import pack, read_bytes, unpack
 
 
 @dataclass(frozen=True)
@@ -43,21 +43,17 @@ def find_cuts(content: bytes) -> list[Cut]:
     Raises:
         RequestError: the bytes are no whole .tflite.
     """
-    return _cuts(_unpack(content))
+    return _cuts(unpack(content))
 
 
 def beginning(content: bytes, cut: Cut) -> bytes:
     """The model up to ``cut``, as a .tflite whose one output is the tensor that crosses."""
-    import flatbuffers
-
-    model = _unpack(content)
+    model = unpack(content)
     graph = model.subgraphs[0]
     graph.operators = graph.operators[: cut.last + 1]
     graph.outputs = [cut.tensor]
     model.signatureDefs = None  # it names the old output
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return pack(model, len(content))
 
 
 def profile(qemu: Qemu, path: Path) -> list[Layer]:
@@ -67,9 +63,8 @@ def profile(qemu: Qemu, path: Path) -> list[Layer]:
         RequestError: the file is no whole .tflite.
         DeviceError: a run did not end as it should.
     """
-    content = path.read_bytes()
-    check_whole(content, str(path))
-    model = _unpack(content)
+    content = read_bytes(path)
+    model = unpack(content, str(path))
     cuts = _cuts(model)
 
     def count(cut: Cut) -> int:
@@ -90,12 +85,6 @@ def profile(qemu: Qemu, path: Path) -> list[Layer]:
         layers.append(Layer(_name(model, start, cut.last), start, cut.last, counted - before))
         start, before = cut.last + 1, counted
     return layers
-
-
-def _unpack(content: bytes) -> Any:
-    from ai_edge_litert import schema_py_generated as schema
-
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
 
 
 def _cuts(model: Any) -> list[Cut]:

@@ -16,8 +16,8 @@ import numpy as np
 from android_bench.emulator.cpus import Cpu, make_prefix
 from android_bench.emulator.root import EmulatorRoot
 from evit_mobile.errors import DeviceError, MachineError, RequestError
-from evit_mobile.runtimes.modelfile import read_model
 from evit_mobile.runtimes.session import Array, TensorInfo
+from evit_mobile.tflite.flatbuffer import read_whole
 
 #: Longest run of one emulated program, seconds: the largest models take minutes.
 TIMEOUT_S = 1800.0
@@ -72,7 +72,7 @@ class Qemu:
         try:
             printed = self._run(model, ["--describe=true", "--num_runs=0", "--warmup_runs=0"])
         except _LoadError as error:
-            read_model(model)  # says it better where the file itself is at fault
+            read_whole(model)  # says it better where the file itself is at fault
             raise RequestError(f"{model} cannot be loaded by ai-edge-litert {self.release} (arm64): {error.message}") from error
         return Signature(_tensors("input", printed), _tensors("output", printed))
 

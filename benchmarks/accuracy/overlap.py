@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.accuracy import shapes
-from evit_mobile.boxes import overlap, select_boxes
 from evit_mobile.runtimes import RUNTIMES
+from evit_mobile.vision.boxes import overlap, select_boxes
 
 #: The training drawings are 0 to 999,999.
 FIRST_HELD_OUT = 2_000_000

@@ -20,15 +20,16 @@ from numpy.typing import NDArray
 from benchmarks.accuracy import digits
 from benchmarks.accuracy.outputs import answers, sqnr_db
 from benchmarks.accuracy.overlap import box_overlap, mask_overlap
-from converters.activations import tflite_values
-from converters.pipeline import ConvertOptions, convert
-from converters.stimuli import Stimulus, verification_stimuli
-from converters.survey import survey
-from converters.tflite_graph import read_graph
+from converters.options import ConvertOptions
+from converters.parity.activations import tflite_values
+from converters.parity.stimuli import Stimulus, verification_stimuli
+from converters.pipeline import convert
+from converters.tflite.survey import survey
 from evit_mobile.models.registry import WHOLE_IMAGE
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.runtimes.session import Array
 from evit_mobile.specs import Precision, Resolution
+from evit_mobile.tflite.graph import read_graph
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = ROOT / "tests" / "data"

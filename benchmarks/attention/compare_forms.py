@@ -136,7 +136,7 @@ def _lowered(module: object, shapes: list[tuple[int, ...]], path: Path, form: st
     import onnx_ir as ir
     import torch
 
-    from converters.lower import Lowering
+    from converters.lowering.lower import Lowering
     from converters.passes import run_passes
     from evit_mobile.specs import Target
 
@@ -154,7 +154,7 @@ def _lowered(module: object, shapes: list[tuple[int, ...]], path: Path, form: st
 
 def measure(runtime: str, size: Size, models: dict[str, Path], rounds: int) -> Iterator[Row]:
     """Load all models at once, time them in turn."""
-    from converters.partitions import read_partitioning
+    from converters.tflite.partitions import read_partitioning
     from evit_mobile.runtimes import RUNTIMES
     from evit_mobile.runtimes.base import Session
 

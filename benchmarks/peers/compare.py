@@ -27,8 +27,9 @@ from android_bench.host import open_device
 from benchmarks.peers.networks import ROWS, Row
 from benchmarks.readme import update_readme
 from benchmarks.results_files import write_results
-from converters.inspect import inspect_model
-from converters.pipeline import ConvertOptions, convert
+from converters.options import ConvertOptions
+from converters.pipeline import convert
+from converters.tflite.inspection import inspect_model
 from evit_mobile.results.stats import paired_ratio, summarise
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Resolution

@@ -15,7 +15,7 @@ def main() -> None:
     import litert_torch
     import torch
 
-    from converters.source import load_source
+    from converters.source.load import load_source
     from evit_mobile.specs import Resolution
 
     model, resolution, out = sys.argv[1:]

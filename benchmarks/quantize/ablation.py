@@ -20,17 +20,18 @@ from benchmarks.photos import crops
 from benchmarks.quantize.calibrated import calibrated_weights
 from benchmarks.quantize.compare import logits
 from benchmarks.quantize.equalisation import equalised
-from converters.export import export_onnx
-from converters.lower import Lowering
-from converters.metadata import read_model
-from converters.pipeline import ConvertOptions, rewritten
+from converters.lowering.lower import Lowering
+from converters.options import ConvertOptions
+from converters.pipeline import rewritten
 from converters.quantize import RangeChoice, parameters, plan, quantise_int8, ranges
 from converters.quantize.observe import Observation, observe
-from converters.source import load_source
-from converters.tflite_graph import graph_of
+from converters.source.export import export_onnx
+from converters.source.load import load_source
 from evit_mobile.files import cache_folder
 from evit_mobile.runtimes.session import Array
 from evit_mobile.specs import Precision
+from evit_mobile.tflite.flatbuffer import unpack
+from evit_mobile.tflite.graph import graph_of
 
 MODEL, SIDE, PHOTOS = "base-r224", 224, 32
 #: The choices of the product, which are the defaults of ``quantise_int8``.
@@ -49,7 +50,7 @@ def float_model(seed: int, weights: Path | None) -> bytes:
 def variants(content: bytes) -> dict[str, bytes]:
     """The int8 models to compare, by name."""
     images = list(crops(SIDE, PHOTOS, held_out=False))
-    observed = observe(content, graph_of(read_model(content)), images)
+    observed = observe(content, graph_of(unpack(content)), images)
     with mock.patch("converters.quantize.observe", lambda *_: observed):  # what the float model holds is the same for all
         made = _from_observed(content)
     scaled, maps = equalised(content, images)

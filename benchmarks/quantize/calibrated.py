@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.photos import crops
-from converters.source import load_source
+from converters.source.load import load_source
 
 #: Photographs whose statistics the normalisations get, all from the halves that nothing is tested on.
 PHOTOS = 16

@@ -17,8 +17,9 @@ import numpy as np
 from benchmarks.accuracy.outputs import answers, sqnr_db
 from benchmarks.peers.compare import machine_name, measure
 from benchmarks.photos import crops
-from converters.inspect import inspect_model
-from converters.pipeline import ConvertOptions, convert, convert_cached
+from converters.options import ConvertOptions
+from converters.pipeline import convert, convert_cached
+from converters.tflite.inspection import inspect_model
 from evit_mobile.errors import EvitMobileError
 from evit_mobile.files import cache_folder
 from evit_mobile.results.stats import paired_ratio, summarise

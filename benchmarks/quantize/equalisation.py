@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import DisjointSet
 
-from converters.activations import tflite_values
-from converters.metadata import read_model, write_model
+from converters.parity.activations import tflite_values
 from converters.quantize.delegated import WEIGHTED
-from converters.quantize.flatbuffer import FlatbufferEditor
 from converters.quantize.weights import CHANNEL_AXIS, along
-from converters.tflite_graph import Graph, Op, graph_of
+from converters.tflite.editor import FlatbufferEditor
+from evit_mobile.tflite.flatbuffer import pack, unpack
+from evit_mobile.tflite.graph import Graph, Op, graph_of
 
 #: Axis of the input channels in each op's weights.
 _READ = {"CONV_2D": 3, "FULLY_CONNECTED": 1, "DEPTHWISE_CONV_2D": 3}
@@ -28,7 +28,7 @@ LARGEST_FACTOR = 16.0
 
 def equalised(content: bytes, images: Iterable[NDArray[np.float32]]) -> tuple[bytes, int]:
     """The same function with maps' channels of one largest magnitude over ``images``, and how many maps that are."""
-    model = read_model(content)
+    model = unpack(content)
     graph, editor = graph_of(model), FlatbufferEditor(model)
     streams = scalable(graph)
     largest: dict[int, NDArray[np.float32]] = {}
@@ -46,7 +46,7 @@ def equalised(content: bytes, images: Iterable[NDArray[np.float32]]) -> tuple[by
         if op.type in WEIGHTED and not factors.keys().isdisjoint((op.inputs[0], op.outputs[0])):
             operator.inputs = np.array(_scaled(op, graph, editor, factors), np.int32)
     editor.drop_unused_data()
-    return write_model(model), sum(map(len, streams))
+    return pack(model), sum(map(len, streams))
 
 
 def scalable(graph: Graph) -> list[set[int]]:

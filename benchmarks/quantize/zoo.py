@@ -17,9 +17,10 @@ from benchmarks.peers.compare import machine_name, measure
 from benchmarks.photos import crops
 from benchmarks.quantize.calibrated import calibrated_weights
 from benchmarks.quantize.compare import times_as_fast
-from converters.pipeline import ConvertOptions, convert
-from converters.source import load_source
-from converters.survey import survey
+from converters.options import ConvertOptions
+from converters.pipeline import convert
+from converters.source.load import load_source
+from converters.tflite.survey import survey
 from evit_mobile.results.stats import summarise
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Precision

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from converters.passes.base import Declined, Pass, PassReport, PassResult
 from converters.passes.fold_constants import FoldConstants
-from converters.passes.graph import tidy
 from converters.passes.hard_sigmoid import HardSigmoid
 from converters.passes.layer_norm import LayerNorm
 from converters.passes.linear_attention import ATTENTION_FORMS, LinearAttention
@@ -23,6 +22,7 @@ from converters.passes.softmax import NoSoftmax
 from converters.passes.spatial_mean import SpatialMean
 from converters.passes.split_projections import SplitProjections
 from converters.passes.static_gather import StaticGather
+from converters.passes.tools.graph import tidy
 from evit_mobile.errors import EvitMobileError, MachineError
 from evit_mobile.specs import Target
 

@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING
 
 from converters.passes.base import PassResult
-from converters.passes.graph import shape_of
+from converters.passes.tools.graph import shape_of
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.passes.base import PassResult
-from converters.passes.graph import Emitter, replace_value, scalar_of, shape_of, where
+from converters.passes.tools.graph import Emitter, replace_value, scalar_of, shape_of, where
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ import numpy as np
 
 from converters.float16 import SMALLEST
 from converters.passes.base import PassResult
-from converters.passes.graph import Array, Emitter, constant_of, replace_value, shape_of, where
 from converters.passes.linear_layer import Linear, layer_of
+from converters.passes.tools.graph import Array, Emitter, constant_of, replace_value, shape_of, where
 from evit_mobile.specs import Precision, Target
 
 if TYPE_CHECKING:

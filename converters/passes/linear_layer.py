@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from converters.passes.base import PassResult
-from converters.passes.graph import Array, Emitter, constant_of, replace_value, shape_of, sole_consumer, where
+from converters.passes.tools.graph import Array, Emitter, constant_of, replace_value, shape_of, sole_consumer, where
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.passes.base import PassResult
-from converters.passes.graph import Emitter, replace_value, scalar_of, shape_of, where
+from converters.passes.tools.graph import Emitter, replace_value, scalar_of, shape_of, where
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:

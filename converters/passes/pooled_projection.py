@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.passes.base import PassResult
-from converters.passes.graph import Emitter, constant_of, replace_value, shape_of, sole_consumer, where
+from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of, sole_consumer, where
 from evit_mobile.specs import Precision, Target
 
 if TYPE_CHECKING:

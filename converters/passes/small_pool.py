@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.passes.base import PassResult
-from converters.passes.graph import Emitter, replace_value, shape_of, where
+from converters.passes.tools.graph import Emitter, replace_value, shape_of, where
 from evit_mobile.specs import Precision, Target
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.passes.base import PassResult
-from converters.passes.graph import Emitter, axes_of, shape_of, where
+from converters.passes.tools.graph import Emitter, axes_of, shape_of, where
 from evit_mobile.specs import Precision, Target
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from converters.passes.base import PassResult
-from converters.passes.graph import Array, Emitter, replace_value, shape_of, where
-from converters.passes.linear_attention.channels import CannotSelect, ChannelSelector
-from converters.passes.linear_attention.trace import Trace, Untraceable, trace
 from converters.passes.linear_layer import Linear, linear_of
+from converters.passes.tools.channels import CannotSelect, ChannelSelector
+from converters.passes.tools.graph import Array, Emitter, replace_value, shape_of, where
+from converters.passes.tools.trace import Trace, Untraceable, trace
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.passes.base import PassResult
-from converters.passes.graph import Emitter, constant_of, replace_value, shape_of, where
+from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of, where
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:

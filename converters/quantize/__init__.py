@@ -8,14 +8,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from converters.metadata import read_model
 from converters.quantize.observe import observe
 from converters.quantize.parameters import assign_parameters, refused_scales
 from converters.quantize.plan import OpPlan, make_plan
 from converters.quantize.ranges import RangeChoice
 from converters.quantize.rewrite import Rewriter
-from converters.tflite_graph import graph_of
 from evit_mobile.specs import IoType
+from evit_mobile.tflite.flatbuffer import unpack
+from evit_mobile.tflite.graph import graph_of
 
 __all__ = ["OpPlan", "QuantisedModel", "RangeChoice", "quantise_int8"]
 
@@ -45,7 +45,7 @@ def quantise_int8(
     Raises:
         RequestError: see ``observe``.
     """
-    graph = graph_of(read_model(content))
+    graph = graph_of(unpack(content))
     observed = observe(content, graph, images)
     ends = io_type is not IoType.FLOAT32
     refused: dict[int, str] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from converters.tflite_graph import Graph, Op
+from evit_mobile.tflite.graph import Graph, Op
 
 #: Ops that move or choose values: their operands and results must share one scale and zero point.
 SHARED = frozenset(

@@ -18,8 +18,8 @@ from converters.float16 import LARGEST, SMALLEST
 from evit_mobile.errors import RequestError
 
 if TYPE_CHECKING:
-    from converters.stimuli import Stimulus
-    from converters.tflite_graph import Graph, Op
+    from converters.parity.stimuli import Stimulus
+    from evit_mobile.tflite.graph import Graph, Op
 
 Array = NDArray[Any]
 
@@ -35,10 +35,10 @@ def to_half(content: bytes) -> bytes:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    from converters.metadata import read_model, write_model
-    from converters.quantize.flatbuffer import FlatbufferEditor
+    from converters.tflite.editor import FlatbufferEditor
+    from evit_mobile.tflite.flatbuffer import pack, unpack
 
-    model = read_model(content)
+    model = unpack(content)
     graph = model.subgraphs[0]
     code = FlatbufferEditor(model).opcode("DEQUANTIZE", 3)  # the first version that takes float16
     constants = [(index, _float_constant(model, tensor)) for index, tensor in enumerate(graph.tensors)]
@@ -61,7 +61,7 @@ def to_half(content: bytes) -> bytes:
         op.builtinOptionsType, op.builtinOptions = schema.BuiltinOptions.DequantizeOptions, schema.DequantizeOptionsT()
         ops.append(op)
     graph.operators = ops + list(graph.operators)
-    return write_model(model, len(content))
+    return pack(model, len(content))
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,11 @@ def measure_range(content: bytes, stimuli: Iterable[Stimulus]) -> HalfRange:
     Raises:
         RequestError: one is larger than float16 can hold.
     """
-    from converters.activations import tflite_values
-    from converters.metadata import read_model
-    from converters.tflite_graph import graph_of
+    from converters.parity.activations import tflite_values
+    from evit_mobile.tflite.flatbuffer import unpack
+    from evit_mobile.tflite.graph import graph_of
 
-    graph = graph_of(read_model(content))
+    graph = graph_of(unpack(content))
     largest: tuple[float, str, str] = (0.0, "", "")
     denominators: list[tuple[float, str]] = []
     sums: list[tuple[float, str]] = []

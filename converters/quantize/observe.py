@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.tflite_graph import Graph
 from evit_mobile.errors import RequestError
+from evit_mobile.tflite.graph import Graph
 
 Array = NDArray[Any]
 

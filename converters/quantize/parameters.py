@@ -10,8 +10,8 @@ from converters.quantize.observe import Observation
 from converters.quantize.plan import OpPlan
 from converters.quantize.ranges import Parameters, RangeChoice, choose_range, parameters_of
 from converters.quantize.weights import quantise_weights
-from converters.tflite_graph import Graph, Op
 from evit_mobile.specs import Precision
+from evit_mobile.tflite.graph import Graph, Op
 
 
 def assign_parameters(

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.costs import macs_of
 from converters.quantize.delegated import CLAMPS, TABLE, WEIGHTED, hybrid_refusal, int8_refusal
-from converters.tflite_graph import Graph, Op
+from converters.tflite.costs import macs_of
 from evit_mobile.specs import Precision
+from evit_mobile.tflite.graph import Graph, Op
 
 #: (float32, int8) instructions a multiplication.
 _PER_MAC = {"CONV_2D": (0.33, 0.1), "FULLY_CONNECTED": (0.33, 0.1), "DEPTHWISE_CONV_2D": (0.6, 0.6)}

@@ -8,16 +8,16 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from converters.metadata import read_model, write_model
 from converters.quantize.delegated import CLAMPS, ELEMENTWISE, TABLE, WEIGHTED
 from converters.quantize.dynamic import make_hybrid
-from converters.quantize.flatbuffer import FlatbufferEditor
 from converters.quantize.observe import Observation
 from converters.quantize.plan import OpPlan
 from converters.quantize.ranges import Parameters
 from converters.quantize.weights import corrected_bias, quantise_bias, quantise_weights
-from converters.tflite_graph import Op, graph_of
+from converters.tflite.editor import FlatbufferEditor
 from evit_mobile.specs import IoType, Precision
+from evit_mobile.tflite.flatbuffer import pack, unpack
+from evit_mobile.tflite.graph import Op, graph_of
 
 #: The version of each op that brought its int8 form; FULLY_CONNECTED's is the one with scales a channel.
 INT8_VERSIONS = {
@@ -37,7 +37,7 @@ class Rewriter:
     """
 
     def __init__(self, content: bytes, parameters: Mapping[int, Parameters], means: Mapping[int, Observation] | None) -> None:
-        self._model = read_model(content)
+        self._model = unpack(content)
         self._graph = graph_of(self._model)
         self._editor = FlatbufferEditor(self._model)
         self._tensors = self._editor.subgraph.tensors
@@ -61,7 +61,7 @@ class Rewriter:
         self._settle_outputs(io_type)
         subgraph.operators = [operator for operator, _ in self._written]
         self._editor.drop_unused_data()
-        return write_model(self._model), [dataclasses.replace(item, op=index) for index, (_, item) in enumerate(self._written)]
+        return pack(self._model), [dataclasses.replace(item, op=index) for index, (_, item) in enumerate(self._written)]
 
     def _write_op(self, item: OpPlan, operator: Any) -> None:
         op = self._graph.ops[item.op]

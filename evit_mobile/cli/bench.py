@@ -17,7 +17,7 @@ from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
     from android_bench.device import Device
-    from android_bench.measure import Candidate
+    from android_bench.suites.rounds import Candidate
     from evit_mobile.results.record import ResultSet, RunSettings
     from evit_mobile.results.summary import Row
 
@@ -92,7 +92,7 @@ def _bench_models(
     force: bool, **phone: Any,
 ) -> None:  # fmt: skip
     from android_bench.device import DeviceOptions, default_settings, open_device
-    from android_bench.sweep import begin
+    from android_bench.suites.resume import begin
     from evit_mobile.cli.profile import reasons_of
     from evit_mobile.files import check_output
     from evit_mobile.results.record import RunSettings, file_name
@@ -125,7 +125,8 @@ def _bench_models(
 
 def _candidates(names: tuple[str, ...], files: tuple[Path, ...], resolution: Resolution | None, runtime: str) -> list[Candidate]:
     """The models to measure, converted where they are named, under names that differ."""
-    from converters.pipeline import ConvertOptions, convert_cached
+    from converters.options import ConvertOptions
+    from converters.pipeline import convert_cached
 
     named: list[tuple[str, Path]] = []
     for name in names:
@@ -142,8 +143,8 @@ def _candidates(names: tuple[str, ...], files: tuple[Path, ...], resolution: Res
 
 
 def _candidate(name: str, path: Path, runtime: str) -> Candidate:
-    from android_bench.measure import Candidate
-    from converters.inspect import inspect_model
+    from android_bench.suites.rounds import Candidate
+    from converters.tflite.inspection import inspect_model
     from evit_mobile.runtimes import RUNTIMES
 
     found = inspect_model(path, RUNTIMES[runtime], explain=False)
@@ -166,7 +167,7 @@ def _measure(
     from rich.progress import Progress
 
     from android_bench.device import UnusableDeviceError
-    from android_bench.sweep import sweep
+    from android_bench.suites.resume import sweep
     from evit_mobile.results.record import save
 
     console = Console(stderr=True)

@@ -14,7 +14,7 @@ from evit_mobile.errors import ClaimError
 from evit_mobile.text import visible
 
 if TYPE_CHECKING:
-    from evit_mobile.results.compare import Comparison, Difference
+    from evit_mobile.results.judge.compare import Comparison, Difference
     from evit_mobile.results.record import Point
 
 ABOUT = (
@@ -52,7 +52,7 @@ def command(before: Path, after: Path, limit: float | None, allow_unlike: bool, 
     evit-mobile compare before.json after.json
     evit-mobile compare before.json after.json --fail-if-slower 5% --markdown
     """
-    from evit_mobile.results.compare import compare
+    from evit_mobile.results.judge.compare import compare
     from evit_mobile.results.record import load
 
     if markdown and as_json:
@@ -71,7 +71,7 @@ def command(before: Path, after: Path, limit: float | None, allow_unlike: bool, 
 
 
 def _regression(each: Difference, limit: float) -> str:
-    from evit_mobile.results.compare import Status
+    from evit_mobile.results.judge.compare import Status
 
     if each.status in (Status.FAILED_AFTER, Status.ONLY_BEFORE):
         return f"{each.label} {'failed' if each.status is Status.FAILED_AFTER else 'is gone'}"
@@ -81,7 +81,7 @@ def _regression(each: Difference, limit: float) -> str:
 
 def _cells(each: Difference) -> tuple[str, str, str, str, str, str]:
     """Before, after, ratio, its interval, p, and what follows."""
-    from evit_mobile.results.compare import Status
+    from evit_mobile.results.judge.compare import Status
     from evit_mobile.results.summary import significant, significant_interval
 
     ratio = interval = p_value = ""

@@ -19,7 +19,7 @@ from evit_mobile.cli.options import (
 from evit_mobile.specs import IoType, Precision, Resolution
 
 if TYPE_CHECKING:
-    from converters.pipeline import ConversionReport
+    from converters.options import ConversionReport
 
 
 @click.command("convert")
@@ -60,7 +60,8 @@ def command(
     evit-mobile convert --model timm:mobilenetv3_large_100 --out mobilenet.tflite
     evit-mobile convert --model mypackage.nets:make_net --out net.tflite
     """
-    from converters.pipeline import ConvertOptions, convert
+    from converters.options import ConvertOptions
+    from converters.pipeline import convert
     from evit_mobile.files import check_output
     from evit_mobile.models.registry import with_variants
 

@@ -10,14 +10,14 @@ from evit_mobile.cli.options import json_option, print_json, progress
 from evit_mobile.errors import DeviceError
 
 if TYPE_CHECKING:
-    from android_bench.adb import Attached, Server
+    from android_bench.phone.adb import Attached, Server
 
 
 @click.command("devices")
 @json_option
 def command(as_json: bool) -> None:
     """List the Android devices that adb sees, and what to do about those that cannot be used."""
-    from android_bench.adb import Server, find_binary
+    from android_bench.phone.adb import Server, find_binary
 
     server = Server(find_binary())
     with progress("asking adb"):
@@ -33,9 +33,9 @@ def command(as_json: bool) -> None:
 
 def _look(server: Server, device: Attached) -> dict[str, Any]:
     """What there is to say of one device; ``todo`` is None and everything else known where it can be used."""
-    from android_bench.adb import Adb
-    from android_bench.android import clusters, mask_of, read_facts
-    from android_bench.conditions import hottest, sample
+    from android_bench.phone.adb import Adb
+    from android_bench.phone.conditions import hottest, sample
+    from android_bench.phone.facts import clusters, mask_of, read_facts
 
     row: dict[str, Any] = {"serial": device.serial, "state": device.state, "todo": device.todo}
     if device.todo is not None:

@@ -36,7 +36,7 @@ def profile(file: Path, cpu: str, runtime: str, plot: Path | None, force: bool, 
     """
     from android_bench.emulator.device import open_qemu
     from android_bench.emulator.profile import profile as profile_model
-    from evit_mobile.results.stacked import stacked_bar
+    from evit_mobile.results.draw.stacked import stacked_bar
 
     if not file.is_file():
         raise RequestError(f"there is no file {file}")

@@ -14,7 +14,7 @@ from evit_mobile.cli.options import json_option, print_json, read_labels, table_
 from evit_mobile.errors import RequestError
 
 if TYPE_CHECKING:
-    from evit_mobile.evaluation import Progress
+    from evit_mobile.evaluation.base import Progress
 
 #: In a log, which has no bar that moves: seconds between two lines.
 LOG_EVERY_S = 15.0
@@ -38,10 +38,11 @@ def command(
     Detectors     COCO's instances JSON in DIR or DIR/annotations, pictures beside: average precision
     Segmenters    Cityscapes' leftImg8bit and gtFine, or DIR/images and DIR/masks: mean IoU
     """
-    from converters.metadata import read_description
-    from evit_mobile.evaluation import Options, evaluator_of
-    from evit_mobile.inference import open_model
+    from evit_mobile.evaluation import evaluator_of
+    from evit_mobile.evaluation.base import Options
     from evit_mobile.specs import Resolution
+    from evit_mobile.tflite.description import read_description
+    from evit_mobile.vision.inference import open_model
 
     description = read_description(file)
     evaluate = evaluator_of(description.task) if description is not None and description.task is not None else None

@@ -15,8 +15,8 @@ from evit_mobile.errors import EvitMobileError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from converters.inspect import Inspection, TensorSummary
-    from converters.survey import SurveyRow
+    from converters.tflite.inspection import Inspection, TensorSummary
+    from converters.tflite.survey import SurveyRow
     from evit_mobile.runtimes import Runtime
 
 
@@ -33,7 +33,7 @@ def command(file: Path, runtimes: Sequence[str], list_ops: bool, as_json: bool) 
     evit-mobile inspect model.tflite --runtime litert-latest --ops
     evit-mobile inspect model.tflite --runtime all --json
     """
-    from converters.inspect import inspect_model
+    from converters.tflite.inspection import inspect_model
 
     chosen = chosen_runtimes(runtimes)
     if len(chosen) == 1:
@@ -44,7 +44,7 @@ def command(file: Path, runtimes: Sequence[str], list_ops: bool, as_json: bool) 
         else:
             _print_one(found, list_ops)
         return
-    from converters.survey import survey
+    from converters.tflite.survey import survey
 
     with progress(f"inspecting {file}"):
         results = {runtime.name: _try(file, runtime) for runtime in chosen}
@@ -58,8 +58,8 @@ def command(file: Path, runtimes: Sequence[str], list_ops: bool, as_json: bool) 
 
 def _try(file: Path, runtime: Runtime) -> Inspection | str:
     """What ``runtime`` makes of the file, or why it makes nothing of it."""
-    from converters.inspect import inspect_model
-    from converters.tflite_graph import read_graph
+    from converters.tflite.inspection import inspect_model
+    from evit_mobile.tflite.graph import read_graph
 
     read_graph(file)  # a file that is no model is a wrong request, whatever the runtime
     if runtime.version() is None:

@@ -39,7 +39,7 @@ def by_type(profile: Sequence[OpTime], reasons: Mapping[str, str]) -> list[dict[
 
 def reasons_of(path: Path) -> dict[str, str]:
     """Why ops of the model stay outside XNNPACK, by type, as this machine's runtime sees it."""
-    from converters.inspect import inspect_model
+    from converters.tflite.inspection import inspect_model
 
     return {op.type: op.reason for op in inspect_model(path).undelegated}
 

@@ -20,9 +20,9 @@ from evit_mobile.cli.options import force_option, progress
 def command(files: tuple[Path, ...], out: Path | None, folder: Path | None, force: bool) -> None:
     """Make one self-contained HTML page from result files, or their charts as files."""
     from evit_mobile.files import check_output, whole_file
-    from evit_mobile.results.export import export
+    from evit_mobile.results.draw.export import export
+    from evit_mobile.results.page.report import render
     from evit_mobile.results.record import load
-    from evit_mobile.results.report import render
 
     if out is None and folder is None:
         out = files[0].with_name("report.html")

@@ -14,8 +14,8 @@ from evit_mobile.errors import RequestError
 if TYPE_CHECKING:
     from PIL import Image
 
-    from converters.metadata import ModelDescription
-    from evit_mobile.inference import ImageModel
+    from evit_mobile.tflite.description import ModelDescription
+    from evit_mobile.vision.inference import ImageModel
 
 TOP = 5
 CITYSCAPES_CLASSES = 19
@@ -36,11 +36,11 @@ def command(file: Path, image_path: Path, out: Path | None, threshold: float, la
     evit-mobile run model.tflite --image dog.jpg
     evit-mobile run detector.tflite --image street.jpg --out boxes.png
     """
-    from converters.metadata import read_description
     from evit_mobile.files import check_output, whole_file
-    from evit_mobile.images import open_image
-    from evit_mobile.inference import open_model
     from evit_mobile.specs import Resolution
+    from evit_mobile.tflite.description import read_description
+    from evit_mobile.vision.images import open_image
+    from evit_mobile.vision.inference import open_model
 
     description = read_description(file)
     if description is None or description.task not in READERS:
@@ -80,8 +80,8 @@ def _classes(model: ImageModel, photo: Image.Image, names: list[str] | None, thr
 
 
 def _boxes(model: ImageModel, photo: Image.Image, names: list[str] | None, threshold: float) -> tuple[Any, Image.Image]:
-    from evit_mobile.drawing import draw_boxes
-    from evit_mobile.inference import boxes_in
+    from evit_mobile.vision.drawing import draw_boxes
+    from evit_mobile.vision.inference import boxes_in
 
     found = boxes_in(*model.run(photo), threshold=threshold)
     named = _named(names, "detection", model.classes("scores"))
@@ -93,8 +93,8 @@ def _boxes(model: ImageModel, photo: Image.Image, names: list[str] | None, thres
 
 
 def _mask(model: ImageModel, photo: Image.Image, names: list[str] | None, threshold: float) -> tuple[Any, Image.Image]:
-    from evit_mobile.drawing import draw_mask
-    from evit_mobile.inference import mask_in
+    from evit_mobile.vision.drawing import draw_mask
+    from evit_mobile.vision.inference import mask_in
 
     outputs, placement = model.run(photo)
     ((name, values),) = outputs.items()

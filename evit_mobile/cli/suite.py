@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from android_bench.device import Device
-    from android_bench.measure import Candidate
-    from android_bench.suites import SuiteFile, SuitePoint
+    from android_bench.suites.rounds import Candidate
+    from android_bench.suites.schema import SuiteFile, SuitePoint
     from converters.batch import Made
     from evit_mobile.results.record import Point, ResultSet, RunSettings
     from evit_mobile.specs import Resolution
@@ -75,8 +75,8 @@ def bench_suite(
     force: bool, **phone: Any,
 ) -> None:  # fmt: skip
     """``evit-mobile bench --suite``: measure, print, and raise what the exit code is of."""
-    from android_bench.suites import load_suite
-    from android_bench.suites import names as all_names
+    from android_bench.suites.schema import load_suite
+    from android_bench.suites.schema import names as all_names
     from evit_mobile.cli.suite_table import print_suite
 
     if files or names or resolution is not None or profile:
@@ -110,7 +110,7 @@ def run_suite(request: SuiteRequest) -> list[tuple[Path, ResultSet]]:
 
 def check_points(measured: Sequence[tuple[Path, ResultSet]]) -> None:
     """Raise the error that the exit code is of: a point that failed (one that met a limit did not), or a claim that was not reproduced."""
-    from evit_mobile.results.verdicts import Outcome, verdicts
+    from evit_mobile.results.judge.verdicts import Outcome, verdicts
 
     for out, results in measured:
         for point in results.points:
@@ -184,7 +184,7 @@ def _begin(request: SuiteRequest, device: Device, out: Path, started: datetime, 
     Raises:
         RequestError: the file is of another suite, device or program.
     """
-    from android_bench.sweep import begin
+    from android_bench.suites.resume import begin
     from evit_mobile.results.record import ResultSet, Suite
 
     suite = request.suite
@@ -265,7 +265,7 @@ def _measure(
     lane: Lane, request: SuiteRequest, points: Sequence[SuitePoint], made: dict[str, Made], tell: Tell, stop: threading.Event
 ) -> None:
     """Measure one lane under one setting after the other, with all that there is on disk after each round."""
-    from android_bench.suite import measure_suite
+    from android_bench.suites.adaptive import measure_suite
     from evit_mobile.results.record import save
 
     plan = request.suite.measure
@@ -290,7 +290,7 @@ def _sorted_out(
     points: Sequence[SuitePoint], made: dict[str, Made], limit_bytes: int, settings: RunSettings
 ) -> tuple[list[Candidate], list[Point]]:
     """What is to be measured, and the points that are not: counted only, too large, or not converted."""
-    from android_bench.measure import Candidate
+    from android_bench.suites.rounds import Candidate
     from evit_mobile.results.record import Point
 
     candidates, others = [], []
@@ -312,7 +312,7 @@ def _sorted_out(
 
 
 def _reference(suite: SuiteFile, made: dict[str, Made]) -> Candidate | None:
-    from android_bench.measure import Candidate
+    from android_bench.suites.rounds import Candidate
 
     if suite.reference is None:
         return None

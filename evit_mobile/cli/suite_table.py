@@ -11,16 +11,16 @@ import click
 from evit_mobile.cli.options import print_json, table_console
 
 if TYPE_CHECKING:
-    from evit_mobile.results.curves import Curve, CurvePoint, Series
+    from evit_mobile.results.judge.curves import Curve, CurvePoint, Series
+    from evit_mobile.results.judge.verdicts import Verdict
     from evit_mobile.results.record import ResultSet
-    from evit_mobile.results.verdicts import Verdict
 
 
 def print_suite(measured: Sequence[tuple[Path, ResultSet]], as_json: bool) -> None:
     """Tables and verdicts of each device, or one JSON document of all."""
-    from evit_mobile.results.curves import curves, distrust
+    from evit_mobile.results.judge.curves import curves, distrust
+    from evit_mobile.results.judge.verdicts import verdicts
     from evit_mobile.results.summary import caveats, rows, warnings
-    from evit_mobile.results.verdicts import verdicts
     from evit_mobile.text import visible
 
     documents = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Mapping, Sequence
 from evit_mobile.cli.options import table_console
 
 if TYPE_CHECKING:
-    from converters.survey import SurveyRow
+    from converters.tflite.survey import SurveyRow
 
 
 def print_survey(rows: Sequence[SurveyRow], parity: Mapping[str, str] | None = None) -> None:

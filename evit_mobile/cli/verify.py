@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING, Sequence
 import click
 
 from evit_mobile.cli.options import (
-    chosen_runtimes, json_option, print_json, progress, resolution_option, runtime_option, table_console, weights_option,
+    chosen_runtimes,
+    json_option,
+    print_json,
+    progress,
+    resolution_option,
+    runtime_option,
+    table_console,
+    weights_option,
 )  # fmt: skip
 from evit_mobile.cli.survey_table import print_survey
 from evit_mobile.errors import ClaimError, RequestError
 from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
-    from converters.layers import LayerReport
-    from converters.parity import ParityReport, ParityRow
-    from converters.survey import SurveyRow
+    from converters.parity.layers import LayerReport
+    from converters.parity.verify import ParityReport, ParityRow
+    from converters.tflite.survey import SurveyRow
     from evit_mobile.runtimes import Runtime
 
 
@@ -43,9 +50,9 @@ def command(
     evit-mobile verify model.tflite --runtime all --layers
     evit-mobile verify model.tflite --device qemu:cortex-a76
     """
-    from converters.parity import verify_model
-    from converters.reference import Request
-    from converters.survey import survey
+    from converters.parity.reference import Request
+    from converters.parity.verify import verify_model
+    from converters.tflite.survey import survey
 
     chosen = chosen_runtimes(runtimes) if device is None else [_emulated(device, runtimes)]
     with progress(f"verifying {file}"):

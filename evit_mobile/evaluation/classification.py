@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from evit_mobile.errors import RequestError
-from evit_mobile.evaluation import Options, Progress, counted, pictures_in, spread
-from evit_mobile.images import open_image
-from evit_mobile.inference import ImageModel
+from evit_mobile.evaluation.base import Options, Progress, counted, pictures_in, spread
 from evit_mobile.models.labels import IMAGENET_CLASSES, class_names, wordnet_ids
+from evit_mobile.vision.images import open_image
+from evit_mobile.vision.inference import ImageModel
 
 TOP = 5
 HINT = "expected DIR/CLASS/picture.jpg: one folder a class"

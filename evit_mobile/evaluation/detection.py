@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from evit_mobile.errors import RequestError, first_line
-from evit_mobile.evaluation import Options, Progress, counted, spread
-from evit_mobile.images import open_image
-from evit_mobile.inference import ImageModel, boxes_in
+from evit_mobile.evaluation.base import Options, Progress, counted, spread
 from evit_mobile.models.labels import class_names
+from evit_mobile.vision.images import open_image
+from evit_mobile.vision.inference import ImageModel, boxes_in
 
 #: What COCO counts: boxes of almost any score, at most 100 a picture.
 THRESHOLD, MOST = 0.001, 100

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evit_mobile.errors import RequestError
-from evit_mobile.evaluation import Options, Progress, counted, pictures_in, spread
-from evit_mobile.images import open_image
-from evit_mobile.inference import ImageModel, mask_in
+from evit_mobile.evaluation.base import Options, Progress, counted, pictures_in, spread
 from evit_mobile.models.labels import class_names
+from evit_mobile.vision.images import open_image
+from evit_mobile.vision.inference import ImageModel, mask_in
 
 Array = NDArray[Any]
 #: In a mask: this pixel is not judged.

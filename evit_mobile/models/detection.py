@@ -1,7 +1,7 @@
 """The paper's COCO detectors (Table 1): EfficientViT-Base, a YOLOX neck and head.
 
 Their outputs are ``boxes`` [1, M, 4] (x0, y0, x1, y1 in pixels of the input) and ``scores`` [1, M, 80]; overlapping boxes are left to
-``evit_mobile.boxes``. ``+raw-heads`` leaves the decoding out, ``+softmax`` is as in ``classification``.
+``evit_mobile.vision.boxes``. ``+raw-heads`` leaves the decoding out, ``+softmax`` is as in ``classification``.
 
 Parameters: a convolution's weight costs at least one multiply-accumulate for each place of the coarsest map, H/32 x W/32. The paper's
 10.6 M leave 8.3 M to neck and head, which is 1.4 G multiply-accumulates at 416x416 where the paper's figure leaves 0.75 G: no head

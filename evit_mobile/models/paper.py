@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from evit_mobile.models import zoo
 from evit_mobile.models.counting import count_macs, count_parameters
 from evit_mobile.models.registry import find_model
-from evit_mobile.specs import Resolution
+from evit_mobile.specs import ModelName, Resolution
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,7 +63,7 @@ def shapes(model: str, resolution: Resolution) -> tuple[nn.Module, int]:
     Raises:
         RequestError: there is no such model, it does not take this resolution, or timm is not installed.
     """
-    if model.startswith(zoo.PREFIX):
+    if ModelName.parse(model).kind == "zoo":
         return zoo.build_shapes(model, resolution), 3
     spec = find_model(model)
     resolution.check_multiple_of(spec.divisor)

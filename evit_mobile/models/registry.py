@@ -10,15 +10,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Callable, Mapping
 
 from evit_mobile.errors import RequestError
-from evit_mobile.specs import Preprocessing, Resolution
+from evit_mobile.specs import VARIANT, ModelName, Preprocessing, Resolution
 
 if TYPE_CHECKING:
     from torch import nn
 
 #: Of detectors and segmenters: nothing is cut off.
 WHOLE_IMAGE = Preprocessing(crop_fraction=1.0, interpolation="bilinear", fit="pad")
-#: Between a model's name and each of its variants.
-VARIANT = "+"
 #: From the resolution that is asked for and the variants to a module.
 Builder = Callable[[Resolution, frozenset[str]], "nn.Module"]
 
@@ -94,7 +92,7 @@ def with_variants(model: str, variants: list[str]) -> str:
     Raises:
         RequestError: ``model`` is an ONNX file or a factory, which has no variants.
     """
-    if variants and (model.endswith(".onnx") or (":" in model and not model.startswith("timm:"))):
+    if variants and not ModelName.parse(model).is_counted:
         raise RequestError(f"{model} has no variant {variants[0]!r}", hint=f"--{variants[0]} is for the models that evit-mobile lists")
     return VARIANT.join([model, *variants])
 

@@ -12,14 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from evit_mobile.errors import RequestError, first_line
 from evit_mobile.models.labels import IMAGENET_CLASSES
-from evit_mobile.models.registry import VARIANT
-from evit_mobile.specs import Preprocessing, Resolution
+from evit_mobile.specs import PRETRAINED, VARIANT, ZOO_PREFIX, ModelName, Preprocessing, Resolution
 
 if TYPE_CHECKING:
     from torch import nn
 
-PREFIX = "timm:"
-PRETRAINED = VARIANT + "pretrained"
 INTERPOLATIONS = ("bilinear", "bicubic")
 
 
@@ -41,9 +38,8 @@ def load_zoo_model(name: str, resolution: Resolution | None = None, seed: int = 
         RequestError: timm is not installed, knows no such model, cannot build it at this resolution, or cannot get its weights.
     """
     timm = _timm(name)
-    wanted = name.removeprefix(PREFIX)
-    pretrained = wanted.endswith(PRETRAINED)
-    wanted = wanted.removesuffix(PRETRAINED)
+    parsed = ModelName.parse(name)
+    wanted, pretrained = parsed.architecture, parsed.pretrained
     config = _config(timm, wanted)
     own = Resolution(*config.input_size[1:])
     # Models with position tables of a fixed size (vision transformers) are built for a resolution; the others take any.
@@ -67,7 +63,7 @@ def build_shapes(name: str, resolution: Resolution) -> nn.Module:
     import torch
 
     timm = _timm(name)
-    wanted = name.removeprefix(PREFIX)
+    wanted = ModelName.parse(name).architecture
     config = _config(timm, wanted)
     arguments = {"img_size": (resolution.height, resolution.width)} if config.fixed_input_size else {}
     with torch.device("meta"):
@@ -85,10 +81,10 @@ def _timm(name: str) -> Any:
 def _config(timm: Any, name: str) -> Any:
     """timm's pretrained configuration of ``name``."""
     if VARIANT in name:
-        raise RequestError(f"{PREFIX}{name} has a variant that timm's models do not have", hint=f"they have one: {PRETRAINED}")
+        raise RequestError(f"{ZOO_PREFIX}{name} has a variant that timm's models do not have", hint=f"they have one: {PRETRAINED}")
     if not name or not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.6)
-        hint = f"did you mean {' or '.join(PREFIX + other for other in near)}?" if near else "timm.list_models() lists the names"
+        hint = f"did you mean {' or '.join(ZOO_PREFIX + other for other in near)}?" if near else "timm.list_models() lists the names"
         raise RequestError(f"timm {timm.__version__} has no model {name!r}", hint=hint)
     try:
         config = timm.get_pretrained_cfg(name)
@@ -96,7 +92,7 @@ def _config(timm: Any, name: str) -> Any:
         tags = ", ".join(other.partition(".")[2] for other in timm.list_pretrained(f"{name.partition('.')[0]}.*"))
         raise RequestError(f"timm {timm.__version__} has no {name!r}: {first_line(error)}", hint=f"tags of this model: {tags}") from error
     if config is None or config.input_size[0] != 3:
-        raise RequestError(f"{PREFIX}{name} is not described by timm as a model of RGB images")
+        raise RequestError(f"{ZOO_PREFIX}{name} is not described by timm as a model of RGB images")
     return config
 
 

@@ -14,8 +14,8 @@ from evit_mobile.errors import MachineError
 from evit_mobile.runtimes.base import CONFIGURATIONS, Runtime, RuntimeStatus, Session
 from evit_mobile.runtimes.client import TIMEOUT_S, CallError, Worker, WorkerSession
 from evit_mobile.runtimes.environments import Environment
-from evit_mobile.runtimes.modelfile import read_model
-from evit_mobile.runtimes.versions import load_error
+from evit_mobile.tflite.flatbuffer import read_whole
+from evit_mobile.tflite.versions import load_error
 
 
 class ForeignRuntime:
@@ -63,7 +63,7 @@ class ForeignRuntime:
     @contextmanager
     def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> Iterator[Session]:
         self.environment.check()
-        read_model(model)
+        read_whole(model)
         worker = self._worker()
         try:
             try:

@@ -12,9 +12,9 @@ from typing import Callable, Iterator
 
 from evit_mobile.errors import MachineError
 from evit_mobile.runtimes.base import CONFIGURATIONS, Runtime, RuntimeStatus, Session
-from evit_mobile.runtimes.modelfile import read_model
 from evit_mobile.runtimes.session import InterpreterSession
-from evit_mobile.runtimes.versions import load_error
+from evit_mobile.tflite.flatbuffer import read_whole
+from evit_mobile.tflite.versions import load_error
 
 _PACKAGE = "ai-edge-litert"
 
@@ -54,7 +54,7 @@ class LiteRt:
             with _silent():
                 session = InterpreterSession(interpreter, str(model), threads=threads, xnnpack=xnnpack)
         except (OSError, ValueError, RuntimeError) as error:
-            read_model(model)  # says it better where the file itself is at fault
+            read_whole(model)  # says it better where the file itself is at fault
             raise load_error(model, self.version() or self.name, str(error) or type(error).__name__, None) from error
         yield session
 

@@ -19,8 +19,8 @@ import pytest
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from android_bench.adb import Server
 from android_bench.emulator.root import EmulatorRoot, prepare
+from android_bench.phone.adb import Server
 from evit_mobile.cli.main import main
 from tests.virtual_device import android, lane
 from tests.virtual_device.android import Profile

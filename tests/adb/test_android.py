@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from android_bench.adb import Adb, AdbError, Server, TransientAdbError, error_of
-from android_bench.android import Facts, Processor, clusters, parse_cores
-from android_bench.snapdragon import soc_name
+from android_bench.phone.adb import Adb, AdbError, Server, TransientAdbError, error_of
+from android_bench.phone.facts import Facts, Processor, clusters, parse_cores
+from android_bench.phone.snapdragon import soc_name
 from evit_mobile.errors import RequestError
 from tests.virtual_device.android import load_profile
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from android_bench.binaries import RELEASE
+from android_bench.benchmark_model.binaries import RELEASE
 from android_bench.emulator.root import EmulatorRoot
-from android_bench.store import remote
+from android_bench.phone.store import remote
 from evit_mobile.results.record import load
 from evit_mobile.weights import sha256_of
 from tests.adb.conftest import Ended

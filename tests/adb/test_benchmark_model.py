@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from android_bench import result_file
-from android_bench.benchmark_model import BenchmarkError, Output, Request, parse
-from android_bench.op_profile import parse_csv, parse_log
+from android_bench.benchmark_model import result_file
+from android_bench.benchmark_model.op_profile import parse_csv, parse_log
+from android_bench.benchmark_model.output import BenchmarkError, Output, Request, parse
 
 DATA = Path(__file__).parent.parent / "data" / "benchmark_model"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from android_bench import binaries
-from android_bench.benchmark_model import BenchmarkError
+from android_bench.benchmark_model import binaries
+from android_bench.benchmark_model.output import BenchmarkError
 from evit_mobile.errors import MachineError, RequestError
 
 #: The first bytes of an ELF file: 64 bit, little endian, an executable for AArch64.

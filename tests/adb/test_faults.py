@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from android_bench.adb import Adb
 from android_bench.device import DeviceOptions, open_device
 from android_bench.emulator.root import EmulatorRoot
-from android_bench.measure import Candidate, measure
-from android_bench.store import FOLDER, remote
+from android_bench.phone.adb import Adb
+from android_bench.phone.store import FOLDER, remote
+from android_bench.suites.rounds import Candidate, measure
 from evit_mobile.results.record import RunSettings, load
 from evit_mobile.weights import sha256_of
 from tests.adb.conftest import AdbLane, Ended

@@ -14,10 +14,10 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
-from evit_mobile.results.charts import charts
+from evit_mobile.results.draw.charts import charts
+from evit_mobile.results.page.report import render
 from evit_mobile.results.record import DeviceInfo, Point, ResultSet, Round, RunSettings
-from evit_mobile.results.report import render
-from tests.results.suite_results import device, layer, place, point, results
+from tests.kits.results import device, layer, place, point, results
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
 HOSTILE = "<script>document.title = 'taken'</script>\"'><img src=http://evil.example/x onerror=\"document.title = 'taken'\">"

@@ -15,10 +15,11 @@ import psutil
 import pytest
 import torch
 
-from converters.metadata import read_description
-from converters.pipeline import ConvertOptions, convert
+from converters.options import ConvertOptions
+from converters.pipeline import convert
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Resolution
+from evit_mobile.tflite.description import read_description
 
 COMMAND = [sys.executable, "-m", "evit_mobile.cli.main"]
 SMALL = ["convert", "--model", "base-r192", "--resolution", "96"]

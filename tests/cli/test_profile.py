@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from android_bench.op_profile import parse_csv
+from android_bench.benchmark_model.op_profile import parse_csv
 from evit_mobile.cli.profile import by_type
 from evit_mobile.results.record import OpTime
 

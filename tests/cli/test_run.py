@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from PIL import Image
 
 from benchmarks.accuracy import shapes
-from evit_mobile.boxes import overlap
 from evit_mobile.cli.run import command
-from evit_mobile.drawing import colour
 from evit_mobile.errors import RequestError
+from evit_mobile.vision.boxes import overlap
+from evit_mobile.vision.drawing import colour
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 #: The training drawings are 0 to 999,999.

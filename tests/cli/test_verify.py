@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from converters.metadata import read_model, write_model
-from converters.tflite_graph import read_graph
 from evit_mobile.cli.main import main
+from evit_mobile.tflite.flatbuffer import pack, unpack
+from evit_mobile.tflite.graph import read_graph
 
 
 def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -23,13 +23,13 @@ def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 @pytest.fixture
 def broken(small_tflite: Path, tmp_path: Path) -> Path:
     """One class of a thousand has a wrong bias."""
-    graph, model = read_graph(small_tflite), read_model(small_tflite.read_bytes())
+    graph, model = read_graph(small_tflite), unpack(small_tflite.read_bytes())
     (bias,) = [tensor for tensor in graph.tensors if tensor.name.endswith("head/classify/Gemm_fc_bias")]
     values = np.array(bias.values())
     values[3] += 1000
     model.buffers[model.subgraphs[0].tensors[bias.index].buffer].data = np.frombuffer(values.tobytes(), np.uint8)
     path = tmp_path / "broken.tflite"
-    path.write_bytes(write_model(model))
+    path.write_bytes(pack(model))
     return path
 
 

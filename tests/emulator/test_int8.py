@@ -12,7 +12,7 @@ from android_bench.emulator.cpus import CPUS
 from android_bench.emulator.qemu import Qemu
 from android_bench.emulator.root import LITERT_RELEASES, EmulatorRoot
 from android_bench.emulator.runtime import EmulatedRuntime
-from converters.stimuli import Stimulus, verification_stimuli
+from converters.parity.stimuli import Stimulus, verification_stimuli
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Precision, Preprocessing, Resolution
 

@@ -13,7 +13,7 @@ from android_bench.emulator.profile import beginning, find_cuts, profile
 from android_bench.emulator.qemu import Qemu
 from evit_mobile.cli.emulator import command
 from evit_mobile.errors import RequestError
-from evit_mobile.results.stacked import stacked_bar
+from evit_mobile.results.draw.stacked import stacked_bar
 from evit_mobile.runtimes import RUNTIMES
 
 

@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 from torch.nn import functional as F
 
-from converters.source import load_source
+from converters.source.load import load_source
 from evit_mobile.cli.models import command as models_command
 from evit_mobile.errors import RequestError
 from evit_mobile.models import all_models, find_model

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from converters.source import load_source
+from converters.source.load import load_source
 from evit_mobile.errors import RequestError
 
 pytest.importorskip("timm")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from converters.pipeline import ConvertOptions, convert_cached, versions
+from converters.options import ConvertOptions, versions
+from converters.pipeline import convert_cached
 from evit_mobile.errors import RequestError
 from evit_mobile.models.zoo import load_zoo_model
 from evit_mobile.specs import Resolution

@@ -16,12 +16,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from converters.pipeline import ConvertOptions, convert
+from converters.options import ConvertOptions
+from converters.pipeline import convert
 from evit_mobile.models.efficientvit import EfficientViTClassifier, EfficientViTConfig, initialise
 from evit_mobile.runtimes import RUNTIMES, Runtime
 from evit_mobile.runtimes.foreign import ForeignRuntime
-from evit_mobile.runtimes.versions import minimum_runtime_version
 from evit_mobile.specs import Resolution
+from evit_mobile.tflite.versions import minimum_runtime_version
 
 pytestmark = pytest.mark.timeout(900)  # the first use of a runtime downloads and installs it
 

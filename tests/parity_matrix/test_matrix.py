@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from converters.inspect import inspect_model
-from converters.parity import verify_model
-from converters.reference import Request
-from converters.source import load_source
-from converters.stimuli import verification_stimuli
+from converters.parity.reference import Request
+from converters.parity.stimuli import verification_stimuli
+from converters.parity.verify import verify_model
+from converters.source.load import load_source
+from converters.tflite.inspection import inspect_model
 from evit_mobile.cli.convert import command as convert_command
 from evit_mobile.errors import EvitMobileError
 from evit_mobile.models import ModelSpec, all_models

@@ -14,13 +14,13 @@ import pytest
 
 from evit_mobile.cli.compare import _document, _markdown
 from evit_mobile.errors import RequestError
-from evit_mobile.results.charts import charts
-from evit_mobile.results.compare import compare
-from evit_mobile.results.export import to_csv
-from evit_mobile.results.plot import LIGHT
+from evit_mobile.results.draw.charts import charts
+from evit_mobile.results.draw.export import to_csv
+from evit_mobile.results.draw.interval_plot import LIGHT
+from evit_mobile.results.judge.compare import compare
+from evit_mobile.results.page.report import render
 from evit_mobile.results.record import Conditions, Point, ResultSet, Round, load, save
-from evit_mobile.results.report import render
-from tests.results.suite_results import device, layer
+from tests.kits.results import device, layer
 
 NASTY: list[Any] = [
     None, True, 0, -1, 5e-324, 1e308, 10**18, 10**400, "", "x", "_x", "<script>", "\x1b[2J\n\u202e", "9" * 5000, [], {}, 1e-6, "NaN",
@@ -69,7 +69,7 @@ def _with(document: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 def test_one_nasty_value_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evit_mobile.results.report.charts", lambda results: [])  # drawn apart, once: it takes most of the time
+    monkeypatch.setattr("evit_mobile.results.page.report.charts", lambda results: [])  # drawn apart, once: it takes most of the time
     path = tmp_path / "r.json"
     sound = _sound()
     save(sound, path)

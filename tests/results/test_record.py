@@ -12,7 +12,19 @@ from pydantic import ValidationError
 
 from evit_mobile.errors import RequestError
 from evit_mobile.results.record import (
-    SCHEMA_VERSION, Component, Conditions, Core, DeviceInfo, Point, PrintedLatency, ResultSet, Round, RunSettings, file_name, load, save,
+    SCHEMA_VERSION,
+    Component,
+    Conditions,
+    Core,
+    DeviceInfo,
+    Point,
+    PrintedLatency,
+    ResultSet,
+    Round,
+    RunSettings,
+    file_name,
+    load,
+    save,
 )  # fmt: skip
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -13,7 +13,16 @@ import pytest
 from scipy import stats as scipy_stats
 
 from evit_mobile.results.stats import (
-    DRIFT_P_VALUE, MIN_ROUNDS, Change, Interval, Ratio, change, growth, instability, paired_ratio, summarise,
+    DRIFT_P_VALUE,
+    MIN_ROUNDS,
+    Change,
+    Interval,
+    Ratio,
+    change,
+    growth,
+    instability,
+    paired_ratio,
+    summarise,
 )  # fmt: skip
 
 EXPERIMENTS = 300

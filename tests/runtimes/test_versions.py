@@ -13,11 +13,11 @@ import pytest
 from evit_mobile.errors import RequestError
 from evit_mobile.runtimes import Runtime
 from evit_mobile.runtimes.foreign import ForeignRuntime
-from evit_mobile.runtimes.versions import OpVersion, minimum_runtime_version, newest_known, op_versions
+from evit_mobile.tflite.versions import OpVersion, minimum_runtime_version, newest_known, op_versions
 
 pytestmark = pytest.mark.timeout(900)  # the first use of a runtime downloads and installs it
 
-TABLE = json.loads((Path(__file__).parents[2] / "evit_mobile" / "runtimes" / "op_versions.json").read_text())
+TABLE = json.loads((Path(__file__).parents[2] / "evit_mobile" / "tflite" / "op_versions.json").read_text())
 
 
 def test_table_is_what_tensorflow_says(installed: Callable[[str], Runtime]) -> None:

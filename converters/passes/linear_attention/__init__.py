@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.passes.base import PassResult
-from converters.passes.graph import Array, Emitter, constant_of, replace_value, shape_of, sole_consumer, where
-from converters.passes.linear_attention.channels import CannotSelect, ChannelSelector
 from converters.passes.linear_attention.forms import Form, Linear, Operands, build
 from converters.passes.linear_attention.half import fit_half
 from converters.passes.linear_attention.match import Attention, match
 from converters.passes.linear_attention.products import Factor, NoMatch
-from converters.passes.linear_attention.trace import layout_step
+from converters.passes.tools.channels import CannotSelect, ChannelSelector
+from converters.passes.tools.graph import Array, Emitter, constant_of, replace_value, shape_of, sole_consumer, where
+from converters.passes.tools.trace import layout_step
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Precision, Target
 

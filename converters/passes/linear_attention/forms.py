@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.passes.graph import Array, Emitter, shape_of
+from converters.passes.tools.graph import Array, Emitter, shape_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

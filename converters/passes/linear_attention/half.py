@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.float16 import SMALLEST
-from converters.passes.graph import Emitter, constant_of, shape_of
 from converters.passes.linear_attention.forms import Linear, Operands
+from converters.passes.tools.graph import Emitter, constant_of, shape_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir

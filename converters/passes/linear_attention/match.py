@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.passes.graph import Array, scalar_of, shape_of
 from converters.passes.linear_attention.denominator import Numerator, read_denominator
 from converters.passes.linear_attention.products import Factor, NoMatch, Product, channels_and_tokens, product
-from converters.passes.linear_attention.trace import Trace, Untraceable, trace
+from converters.passes.tools.graph import Array, scalar_of, shape_of
+from converters.passes.tools.trace import Trace, Untraceable, trace
 
 if TYPE_CHECKING:
     import onnx_ir as ir

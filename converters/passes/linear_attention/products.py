@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.passes.graph import Array, shape_of
-from converters.passes.linear_attention.trace import Trace, trace
+from converters.passes.tools.graph import Array, shape_of
+from converters.passes.tools.trace import Trace, trace
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -13,9 +13,9 @@ from torch import nn
 
 from converters.passes.linear_attention.half import SMALLEST
 from evit_mobile.specs import Precision
-from tests.converters.passes.attention_graphs import Attention, Shape, export, noise, ops, relative_error, rewrite, run_onnx, seeded
 from tests.converters.passes.test_layer_norm import IMAGE, Norm
 from tests.converters.passes.test_linear_attention import FORMS
+from tests.kits.graphs import Attention, Shape, export, noise, ops, relative_error, rewrite, run_onnx, seeded
 
 TOLERANCE = 1e-5
 

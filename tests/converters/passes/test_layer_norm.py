@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evit_mobile.specs import Precision
-from tests.converters.passes.attention_graphs import export, noise, ops, relative_error, rewrite, run_onnx, seeded
+from tests.kits.graphs import export, noise, ops, relative_error, rewrite, run_onnx, seeded
 
 IMAGE = (1, 6, 4, 5)
 

@@ -24,7 +24,7 @@ from converters.passes.linear_attention import ATTENTION_FORMS
 from converters.passes.linear_attention.forms import Form
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Precision, Target
-from tests.converters.passes.attention_graphs import (
+from tests.kits.graphs import (
     Attention,
     Shape,
     attentions,

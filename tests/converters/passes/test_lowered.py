@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from converters.lower import Lowering
-from converters.parity import as_nchw
-from converters.partitions import read_partitioning
+from converters.lowering.lower import Lowering
+from converters.parity.verify import as_nchw
 from converters.passes import ATTENTION_FORMS
+from converters.tflite.partitions import read_partitioning
 from evit_mobile.runtimes import RUNTIMES, Runtime
 from evit_mobile.specs import Resolution
-from tests.converters.passes.attention_graphs import Attention, attentions, export, noise, relative_error, rewrite, seeded
+from tests.kits.graphs import Attention, attentions, export, noise, relative_error, rewrite, seeded
 
 LITERT = RUNTIMES["litert"]
 #: name, resolution, TFLite ops. All of them are one partition with no op outside.

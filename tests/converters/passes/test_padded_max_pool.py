@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.converters.passes.attention_graphs import export, noise, ops, rewrite, run_onnx
+from tests.kits.graphs import export, noise, ops, rewrite, run_onnx
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 3, 7, 10), (1, 1, 3, 3)])

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from evit_mobile.specs import Precision
-from tests.converters.passes.attention_graphs import export, noise, ops, relative_error, rewrite, run_onnx
+from tests.kits.graphs import export, noise, ops, relative_error, rewrite, run_onnx
 
 SHAPE = (1, 4, 4, 4)
 

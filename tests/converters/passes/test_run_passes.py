@@ -13,7 +13,7 @@ from converters.passes import PASSES, run_passes
 from converters.passes.base import PassResult
 from evit_mobile.errors import MachineError
 from evit_mobile.specs import Target
-from tests.converters.passes.attention_graphs import Attention, Shape, export, noise, ops, relative_error, rewrite, run_onnx, seeded
+from tests.kits.graphs import Attention, Shape, export, noise, ops, relative_error, rewrite, run_onnx, seeded
 
 
 def test_every_pass_says_what_it_is_for() -> None:

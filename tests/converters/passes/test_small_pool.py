@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.converters.passes.attention_graphs import export, noise, ops, rewrite, run_onnx
+from tests.kits.graphs import export, noise, ops, rewrite, run_onnx
 
 SHAPE = (1, 3, 7, 6)
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from converters.lower import Lowering
+from converters.lowering.lower import Lowering
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Precision
-from tests.converters.passes.attention_graphs import export, noise, ops, rewrite, run_onnx
+from tests.kits.graphs import export, noise, ops, rewrite, run_onnx
 
 LARGE, SMALL = (1, 3, 40, 24), (1, 3, 16, 32)
 

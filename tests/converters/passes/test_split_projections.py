@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.converters.passes.attention_graphs import export, noise, ops, relative_error, rewrite, run_onnx, seeded
+from tests.kits.graphs import export, noise, ops, relative_error, rewrite, run_onnx, seeded
 
 IMAGE = (1, 8, 5, 6)
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.accuracy.outputs import answers, sqnr_db
-from converters.inspect import inspect_model
-from converters.pipeline import ConvertOptions, convert
-from converters.stimuli import verification_stimuli
+from converters.options import ConvertOptions
+from converters.parity.stimuli import verification_stimuli
+from converters.pipeline import convert
+from converters.tflite.inspection import inspect_model
 from evit_mobile.runtimes.litert import LITERT
 from evit_mobile.specs import Precision, Preprocessing, Resolution
 

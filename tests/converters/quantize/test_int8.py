@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from benchmarks.accuracy.outputs import answers, sqnr_db
 from benchmarks.photos import crops
 from benchmarks.quantize.calibrated import calibrated_weights
-from converters.inspect import inspect_model
-from converters.metadata import read_description
-from converters.parity import verify_model
-from converters.stimuli import verification_stimuli
+from converters.parity.stimuli import verification_stimuli
+from converters.parity.verify import verify_model
+from converters.tflite.inspection import inspect_model
 from evit_mobile.runtimes import Runtime
 from evit_mobile.runtimes.litert import LITERT
 from evit_mobile.specs import IoType, Precision, Preprocessing, Resolution
+from evit_mobile.tflite.description import read_description
 
 Array = NDArray[np.float32]
 SIDE = 224

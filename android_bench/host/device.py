@@ -1,0 +1,240 @@
+"""This machine's CPU, with the runtime in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import importlib.metadata
+import math
+import os
+import platform
+import re
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Iterator, Sequence
+
+import numpy as np
+
+from evit_mobile.errors import DeviceError, RequestError
+from evit_mobile.results.record import Component, Conditions, Core, DeviceInfo, Round, RunSettings
+from evit_mobile.runtimes import Runtime, Session
+from evit_mobile.runtimes.session import Array
+
+#: Instruction sets that decide which kernels XNNPACK picks, as /proc/cpuinfo spells them.
+INSTRUCTION_SETS = (
+    "sse4_1", "avx", "f16c", "fma", "avx2", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx_vnni",
+    "amx_int8", "amx_tile", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme",
+)  # fmt: skip
+
+#: Bound on the samples of one round, so that a model of a few microseconds does not fill the result file.
+MAX_RUNS_PER_ROUND = 1000
+
+
+class Host:
+    """The device ``host``.
+
+    Args:
+        runtime: the runtime that runs the models; it must be installed.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self.runtime = runtime
+        self._home = Path(runtime.status().path)
+        # A runtime in a process of its own: ours says nothing of its memory, and starting it is no part of loading a model.
+        self._in_process = self._home == Path(sys.prefix)
+
+    def describe(self) -> DeviceInfo:
+        import psutil
+
+        facts = _cpuinfo()
+        flags = facts.get("flags", facts.get("Features", "")).split()
+        return DeviceInfo(
+            kind="host",
+            name="host",
+            soc=facts.get("model name") or platform.processor() or platform.machine(),
+            abi=platform.machine(),
+            instruction_sets=tuple(name for name in INSTRUCTION_SETS if name in flags),
+            cores=tuple(Core(index=index, max_clock_khz=_max_clock_khz(index)) for index in range(os.cpu_count() or 1)),
+            memory_bytes=int(psutil.virtual_memory().total),
+            os_build=_os_build() + (" (virtual machine)" if "hypervisor" in flags else ""),
+            emulated=False,
+        )
+
+    def components(self) -> tuple[Component, ...]:
+        name, _, version = (self.runtime.version() or self.runtime.name).partition(" ")
+        return (Component(name=name, version=version, sha256=_native_sha256(name, self._home)),)
+
+    def conditions(self) -> Conditions:
+        import psutil
+
+        clocks = psutil.cpu_freq(percpu=True) or []
+        sensors = psutil.sensors_temperatures()
+        return Conditions(
+            at=datetime.now(UTC),
+            load_average_1min=psutil.getloadavg()[0],
+            clocks_khz={str(index): round(clock.current * 1000) for index, clock in enumerate(clocks) if clock.current},
+            temperatures_celsius={
+                f"{chip}.{index}" + (f" {entry.label}" if entry.label else ""): entry.current
+                for chip, entries in sensors.items()
+                for index, entry in enumerate(entries)
+            },
+        )
+
+    @contextlib.contextmanager
+    def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[None]:
+        """Set the affinity of this thread, and so of those that the runtime starts; load each model once to see that it can be."""
+        with affinity(parse_cores(settings.cores)):
+            for model in models:
+                with self.runtime.open(model, threads=settings.threads):
+                    pass
+            yield
+
+    def run(self, model: Path, settings: RunSettings) -> Round:
+        # Loaded anew in each round, as a process on a phone would: where the memory lands is part of what varies between rounds.
+        with _peak_memory() as peak:
+            start = time.perf_counter_ns()
+            with self.runtime.open(model, threads=settings.threads) as session:
+                init_us = (time.perf_counter_ns() - start) / 1000
+                first_us, warmup_us, latency_us = _measure(model, session, settings)
+                del session
+        return Round(
+            latency_us=tuple(latency_us),
+            init_us=init_us if self._in_process else None,
+            first_inference_us=first_us,
+            warmup_us=tuple(warmup_us),
+            peak_memory_bytes=peak.get("bytes") if self._in_process else None,
+            cores_mask=hex(sum(1 << core for core in os.sched_getaffinity(0))),
+        )
+
+
+def parse_cores(text: str) -> set[int] | None:
+    """The core numbers of a hexadecimal mask as taskset takes it, e.g. ``3`` or ``0xf0``; None for ``all``: as they are.
+
+    Raises:
+        RequestError: the text is neither, or the mask has a core that this process may not use.
+    """
+    if text == "all":
+        return None
+    if not re.fullmatch(r"(0x)?[0-9a-fA-F]{1,256}", text) or not int(text, 16):
+        raise RequestError(f"cores {text!r} is no set of cores", hint="write all, or a hexadecimal mask: 0x3 is cores 0 and 1")
+    mask = int(text, 16)
+    wanted = {core for core in range(mask.bit_length()) if mask >> core & 1}
+    allowed = os.sched_getaffinity(0)
+    if not wanted <= allowed:
+        raise RequestError(
+            f"cores {text} asks for core {min(wanted - allowed)}, which this process may not use",
+            hint=f"all of them are {sum(1 << core for core in allowed):#x}",
+        )
+    return wanted
+
+
+@contextlib.contextmanager
+def affinity(cores: set[int] | None) -> Iterator[None]:
+    """Bind this thread to ``cores`` (None leaves it as it is) and put its affinity back afterwards."""
+    if cores is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _measure(model: Path, session: Session, settings: RunSettings) -> tuple[float, list[float], list[float]]:
+    """First inference, warm-up and measured samples, all in microseconds."""
+    inputs = [random_input(info.shape, info.dtype) for info in session.inputs]
+    try:
+        [first_us] = session.time_us(inputs, 1)
+        warmup_us = session.time_us(inputs, settings.warmup_runs)
+        latency_us = session.time_us(inputs, runs_per_round(settings, min([first_us, *warmup_us])))
+    except (RuntimeError, ValueError) as error:
+        raise DeviceError(f"{model} was loaded but does not run: {str(error).strip()}") from error
+    return first_us, warmup_us, latency_us
+
+
+def runs_per_round(settings: RunSettings, expected_us: float) -> int:
+    """How many inferences of ``expected_us`` each a round needs for its share of ``runs`` and of ``min_time_s``.
+
+    The share of the time asks for MAX_RUNS_PER_ROUND at most.
+    """
+    share_us = settings.min_time_s * 1e6 / settings.rounds
+    return max(math.ceil(settings.runs / settings.rounds), min(math.ceil(share_us / expected_us), MAX_RUNS_PER_ROUND))
+
+
+def random_input(shape: tuple[int, ...], dtype: str) -> Array:
+    """Seeded noise: normal for floats, the whole range for 8-bit integers; zeros for others, which may be indices."""
+    rng = np.random.default_rng(0)
+    kind = np.dtype(dtype)
+    if kind.kind == "f":
+        return rng.standard_normal(shape).astype(kind)
+    if kind in (np.int8, np.uint8):
+        limits = np.iinfo(kind)
+        return rng.integers(limits.min, limits.max, shape, kind, endpoint=True)
+    return np.zeros(shape, kind)
+
+
+@contextlib.contextmanager
+def _peak_memory() -> Iterator[dict[str, int]]:
+    """Give ``bytes``: how far this process's greatest resident set in the body was above its resident set before.
+
+    Linux keeps the maximum (VmHWM) and lets a process reset it. Free memory is returned to the system first, else a model that is
+    loaded again would be seen to need none. ``bytes`` is left out where the system allows neither.
+    """
+    import psutil
+
+    result: dict[str, int] = {}
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        yield result
+        return
+    before = int(psutil.Process().memory_info().rss)
+    yield result
+    match = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    if match is not None:
+        result["bytes"] = max(int(match[1]) * 1024 - before, 0)
+
+
+def _cpuinfo() -> dict[str, str]:
+    """The fields of the first processor in /proc/cpuinfo; empty where there is no such file."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").split("\n\n")[0].splitlines()
+    except OSError:
+        return {}
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def _max_clock_khz(core: int) -> int | None:
+    try:
+        return int(Path(f"/sys/devices/system/cpu/cpu{core}/cpufreq/cpuinfo_max_freq").read_text()) or None
+    except (OSError, ValueError):
+        return None
+
+
+def _os_build() -> str:
+    try:
+        name = platform.freedesktop_os_release()["PRETTY_NAME"]
+    except (OSError, KeyError):
+        name = platform.system()
+    return f"{name}, {platform.system()} {platform.release()}"
+
+
+def _native_sha256(package: str, environment: Path) -> str | None:
+    """SHA-256 of a package's native libraries one after the other, in order of their paths; None where it has none there."""
+    sites = [str(path) for path in environment.glob("lib/python*/site-packages")]
+    found = next(iter(importlib.metadata.distributions(name=package, path=sites)), None)
+    libraries = sorted((file for file in (found.files if found else None) or [] if ".so" in file.suffixes), key=str)
+    if not libraries:
+        return None
+    digest = hashlib.sha256()
+    for library in libraries:
+        with open(str(library.locate()), "rb") as content:
+            hashlib.file_digest(content, lambda: digest)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Whether a .tflite computes what its source computes."""

@@ -1,0 +1,169 @@
+"""What a .tflite is compared with: the network that it was made from, built again."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.source.load import Source, load_source
+from evit_mobile.errors import RequestError
+from evit_mobile.specs import Preprocessing, Resolution
+from evit_mobile.tflite.description import ModelDescription
+
+if TYPE_CHECKING:
+    import onnx
+    from torch import nn
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user says of a model that the file does not say, or says again.
+
+    ``model`` is as for ``convert``; it is needed where the file has no entry of ours, and for an ONNX source, whose path the file does
+    not know.
+    """
+
+    model: str | None = None
+    resolution: Resolution | None = None
+    weights: Path | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The source and its stock ONNX graph, before any pass. ``name`` is the framework that gives the reference values."""
+
+    source: Source
+    stock: onnx.ModelProto
+    resolution: Resolution
+    channels: int
+    preprocessing: Preprocessing
+
+    @property
+    def name(self) -> str:
+        return "onnxruntime" if self.source.module is None else "pytorch"
+
+    def run(self, image: Array) -> dict[str, Array]:
+        """Outputs by name for a [1, C, H, W] float32 image."""
+        if self.source.module is None:
+            return run_onnx(self.stock, image)
+        return self._computed(self.source.module, image)
+
+    def scores(self, image: Array) -> Array | None:
+        """[…, classes]: what the single output, if it is classes, was chosen by; None where the network has no ``scores`` to tell."""
+        scores = getattr(self.source.module, "scores", None)
+        if scores is None:
+            return None
+        import torch
+
+        with torch.no_grad():
+            found: Array = scores(torch.from_numpy(image)).numpy()
+        return found
+
+    def double(self, image: Array) -> dict[str, Array] | None:
+        """``run`` in float64; None where the source is an ONNX graph, which says float32."""
+        return None if self._exact is None else self._computed(self._exact, image.astype(np.float64))
+
+    @functools.cached_property
+    def _exact(self) -> nn.Module | None:
+        """The module in float64."""
+        return None if self.source.module is None else copy.deepcopy(self.source.module).double()
+
+    def _computed(self, module: nn.Module, image: Array) -> dict[str, Array]:
+        import torch
+
+        from converters.source.export import flatten_outputs
+
+        with torch.no_grad():
+            outputs = flatten_outputs(module(torch.from_numpy(image)), self.source.outputs)
+        return {name: value.numpy() for name, value in outputs.items()}
+
+
+def build_reference(file: Path, description: ModelDescription | None, request: Request) -> Reference:
+    """The network that ``file`` says it was made from, with the same weights, seed and resolution.
+
+    Raises:
+        RequestError: the file does not say what it is and neither does ``request``; they contradict each other; the weights or the ONNX
+            file are missing or are others than it was made from.
+    """
+    from converters.source.export import export_onnx
+
+    source = _described_source(file, description, request) if description else _named_source(file, request)
+    stock = export_onnx(source)
+    _, channels, height, width = (dim.dim_value for dim in stock.graph.input[0].type.tensor_type.shape.dim)
+    preprocessing = description.preprocessing if description else source.preprocessing
+    return Reference(source, stock, Resolution(height, width), channels, preprocessing)
+
+
+def _named_source(file: Path, request: Request) -> Source:
+    if request.model is None:
+        raise RequestError(f"{file} does not say what it was made from", hint="it is no file of evit-mobile's: name its source by --model")
+    return load_source(request.model, request.resolution, request.weights)
+
+
+def _described_source(file: Path, description: ModelDescription, request: Request) -> Source:
+    resolution = Resolution.parse(description.resolution)
+    if request.resolution not in (None, resolution):
+        raise RequestError(f"{file} takes {resolution} images, not {request.resolution}", hint="leave out --resolution")
+    if description.onnx_sha256 is not None:
+        return _onnx_source(file, description, request)
+    if request.model not in (None, description.model):
+        raise RequestError(f"{file} was made from {description.model}, not from {request.model}", hint="leave out --model")
+    _check_weights(file, description, request.weights)
+    return load_source(description.model, resolution, request.weights, description.seed)
+
+
+def _onnx_source(file: Path, description: ModelDescription, request: Request) -> Source:
+    from evit_mobile.weights import sha256_of
+
+    if request.model is None:
+        raise RequestError(f"{file} was made from an ONNX file", hint=f"give it: --model path/to/{description.model}")
+    source = load_source(request.model, None, request.weights)
+    if source.onnx_path is None or sha256_of(source.onnx_path) != description.onnx_sha256:
+        hint = f"its source is {description.model}, SHA-256 {description.onnx_sha256}"
+        raise RequestError(f"{file} was not made from {request.model}", hint=hint)
+    return source
+
+
+def _check_weights(file: Path, description: ModelDescription, weights: Path | None) -> None:
+    from evit_mobile.weights import sha256_of
+
+    if description.weights_sha256 is None:
+        if weights is not None:
+            raise RequestError(f"{file} was made with weights from seed {description.seed}, not from a file", hint="leave out --weights")
+        return
+    if weights is None:
+        hint = f"give it: --weights FILE, SHA-256 {description.weights_sha256}"
+        raise RequestError(f"{file} was made with weights from a file", hint=hint)
+    if not weights.is_file():
+        raise RequestError(f"weights {weights} do not exist")
+    if (given := sha256_of(weights)) != description.weights_sha256:
+        raise RequestError(f"{file} was not made with {weights}", hint=f"expected SHA-256 {description.weights_sha256}, found {given}")
+
+
+def run_onnx(model: onnx.ModelProto, image: Array) -> dict[str, Array]:
+    """Outputs by name of ``model`` in ONNX Runtime on the CPU for one [1, C, H, W] float32 image."""
+    return open_onnx(model)(image)
+
+
+def open_onnx(model: onnx.ModelProto) -> Callable[[Array], dict[str, Array]]:
+    """``model`` loaded by ONNX Runtime on the CPU: a function from an image to outputs by name."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    outputs = [output.name for output in session.get_outputs()]
+
+    def run(image: Array) -> dict[str, Array]:
+        return dict(zip(outputs, session.run(outputs, {name: image})))
+
+    return run

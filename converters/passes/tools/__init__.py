@@ -1,0 +1,1 @@
+"""Tools that the passes share: reading, tracing and rewriting an ONNX graph."""

@@ -1,0 +1,114 @@
+"""From a float32 .tflite to the precision that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from evit_mobile.errors import RequestError
+from evit_mobile.specs import IoType, Precision, Resolution
+
+if TYPE_CHECKING:
+    from converters.options import ConvertOptions
+    from converters.quantize import OpPlan
+    from converters.source.load import Source
+    from evit_mobile.tflite.description import Quantisation
+
+
+#: Where a precision is faster than fp32, and where not: benchmarks/results/precision.md, int8.md and int8_avx2.md.
+WHERE_FAST = {
+    Precision.FP16: "fp16 is faster where the processor computes in it (from Armv8.2 on); others, x86 among them, unpack it to fp32",
+    Precision.DYNAMIC: "dynamic makes the file small; int8 is what makes it fast, where the processor has 8-bit dot products",
+    Precision.INT8: "int8 is faster where the processor has 8-bit dot products (Arm asimddp, x86 VNNI), elsewhere as fast as fp32",
+}
+
+
+@dataclass(frozen=True)
+class InPrecision:
+    """The model in its precision; ``quantisation`` is what its metadata says of that, ``warnings`` what the user should know."""
+
+    content: bytes
+    plan: list[OpPlan] = field(default_factory=list)
+    quantisation: Quantisation | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def check_precision(options: ConvertOptions) -> None:
+    """Refuse what does not fit together, before any work is done.
+
+    Raises:
+        RequestError: int8 without calibration data, or calibration or an input type for another precision.
+    """
+    if options.precision is Precision.INT8:
+        if options.calibration is None:
+            raise RequestError(
+                "int8 needs calibration data: value ranges are measured on it",
+                hint="--calibration FOLDER of some 32 to 128 typical pictures",
+            )
+    elif options.calibration is not None:
+        raise RequestError(f"{options.precision} takes no calibration data", hint="it is for --precision int8")
+    elif options.io_type is not IoType.FLOAT32:
+        raise RequestError(f"{options.precision} models take and give float32", hint="--io-type is for --precision int8")
+
+
+def in_precision(content: bytes, source: Source, options: ConvertOptions) -> InPrecision:
+    """The float32 .tflite ``content`` of ``source`` as ``options`` want it.
+
+    Raises:
+        RequestError: calibration data that cannot be used, or values that fp16 cannot hold.
+    """
+    if options.precision is Precision.INT8:
+        return _int8(content, source, options)
+    if options.precision is Precision.DYNAMIC:
+        from converters.quantize.dynamic import quantise_dynamic
+
+        content, plan = quantise_dynamic(content)
+        described = quantisation_of(plan, io_type=IoType.FLOAT32, images=0, calibration_sha256=None)
+        return InPrecision(content, plan, described, [WHERE_FAST[Precision.DYNAMIC]])
+    if options.precision is Precision.FP16:
+        return _fp16(content, source)
+    return InPrecision(content)
+
+
+def _fp16(content: bytes, source: Source) -> InPrecision:
+    from converters.parity.stimuli import verification_stimuli
+    from converters.quantize.half import measure_range, to_half
+    from evit_mobile.tflite.flatbuffer import unpack
+    from evit_mobile.tflite.graph import graph_of
+
+    graph = graph_of(unpack(content))
+    _, height, width, channels = graph.tensors[graph.inputs[0]].shape
+    found = measure_range(content, verification_stimuli(Resolution(height, width), channels, source.preprocessing))
+    return InPrecision(to_half(content), warnings=[WHERE_FAST[Precision.FP16], *found.warnings()])
+
+
+def _int8(content: bytes, source: Source, options: ConvertOptions) -> InPrecision:
+    from converters.quantize import quantise_int8
+    from converters.quantize.calibration import InputFormat, open_calibration
+    from evit_mobile.tflite.flatbuffer import unpack
+    from evit_mobile.tflite.graph import graph_of
+
+    graph = graph_of(unpack(content))
+    _, height, width, channels = graph.tensors[graph.inputs[0]].shape
+    assert options.calibration is not None
+    data = open_calibration(options.calibration, InputFormat(Resolution(height, width), source.preprocessing, channels))
+    made = quantise_int8(content, data, io_type=options.io_type)
+    described = quantisation_of(made.plan, io_type=options.io_type, images=len(data), calibration_sha256=data.sha256)
+    return InPrecision(made.content, made.plan, described, [WHERE_FAST[Precision.INT8], *data.notes])
+
+
+def quantisation_of(plan: Sequence[OpPlan], *, io_type: str, images: int, calibration_sha256: str | None) -> Quantisation:
+    """The description of a model whose ops are ``plan``'s, in order."""
+    from evit_mobile.tflite.description import Quantisation
+
+    reasons = list(dict.fromkeys(item.reason for item in plan))
+    numbers = {reason: number for number, reason in enumerate(reasons)}
+    op_reasons = [numbers[item.reason] for item in plan]
+    return Quantisation(
+        io_type=io_type,
+        calibration_images=images,
+        calibration_sha256=calibration_sha256,
+        reasons=reasons,
+        op_reasons=op_reasons,
+    )

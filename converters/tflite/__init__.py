@@ -1,0 +1,1 @@
+"""The .tflite that a conversion writes: metadata, costs, delegate partitions and their reasons."""

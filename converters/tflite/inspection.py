@@ -1,0 +1,176 @@
+"""What is in a .tflite: ops with their costs, delegate partitions as one runtime makes them, and who stayed outside and why."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from converters.tflite.costs import activation_bytes, macs_of, weight_bytes
+from converters.tflite.partitions import Partitioning, read_partitioning
+from converters.tflite.reasons import Experimenter
+from evit_mobile.runtimes import RUNTIMES, Runtime
+from evit_mobile.tflite.description import ModelDescription, read_description
+from evit_mobile.tflite.flatbuffer import unpack
+from evit_mobile.tflite.graph import Graph, Op, Tensor, read_graph
+
+
+@dataclass(frozen=True)
+class TensorSummary:
+    """An input or output by its signature name. ``scale`` and ``zero_point`` are empty where it is not quantised."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class OpSummary:
+    """One op of the file. ``name`` is its first output's; shapes are of run-time operands, constants left out.
+
+    ``partition`` is None for an op that no partition runs: ``undelegated`` ops are run by TFLite's own kernels, others by nothing.
+    ``precision`` is the type of its run-time operands, with that of its weights where they differ; ``reason`` is the quantisation
+    plan's, None where the file has none.
+    """
+
+    index: int
+    type: str
+    version: int
+    name: str
+    input_shapes: list[tuple[int, ...]]
+    output_shapes: list[tuple[int, ...]]
+    macs: int
+    weight_bytes: int
+    activation_bytes: int
+    partition: int | None
+    precision: str
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class UndelegatedOp:
+    """An op that TFLite's own kernels run, and why as far as the runtime could be asked."""
+
+    index: int
+    type: str
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A file under one runtime. Sizes in bytes; ``macs`` are multiply-accumulates of one inference."""
+
+    file: str
+    size_bytes: int
+    runtime: str
+    runtime_version: str | None
+    minimum_runtime: str | None
+    description: ModelDescription | None
+    signatures: list[str]
+    inputs: list[TensorSummary]
+    outputs: list[TensorSummary]
+    op_counts: dict[str, int]
+    op_total: int
+    macs: int
+    parameter_bytes: int
+    subgraphs: int
+    partitions: int
+    undelegated: list[UndelegatedOp]
+    idle: list[int]
+    ops: list[OpSummary]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        description = self.description.model_dump(mode="json") if self.description else None
+        plain = dataclasses.replace(self, description=None)
+        counts = {"undelegated_count": len(self.undelegated)}
+        return {**dataclasses.asdict(plain), **counts, "description": description}
+
+
+def inspect_model(path: Path, runtime: Runtime = RUNTIMES["litert"], *, explain: bool = True) -> Inspection:
+    """Read the .tflite at ``path`` and ask ``runtime`` how it divides it.
+
+    Args:
+        explain: find out why ops stayed outside, by loading models of them alone: some milliseconds a kind of op in process, some
+            hundred where the runtime has a process of its own. False leaves the reasons empty.
+
+    Raises:
+        RequestError: the file is absent, no .tflite, damaged, or has what the runtime does not know.
+        MachineError: the runtime is not installed, or crashed.
+    """
+    from evit_mobile.tflite.versions import minimum_runtime_version
+
+    graph, description = read_graph(path), read_description(path)
+    content = path.read_bytes()
+    with runtime.open(path) as session:
+        parts = read_partitioning(session.ops(), [info.index for info in session.outputs])
+    experimenter = Experimenter(content, runtime) if explain and parts.undelegated else None
+    reasons = _reasons(description, len(graph.ops))
+    summaries = [_summary(op, graph, parts, reason) for op, reason in zip(graph.ops, reasons)]
+    names, signatures = _signature_names(content)
+    return Inspection(
+        file=str(path), size_bytes=len(content), runtime=runtime.name, runtime_version=runtime.version(),
+        minimum_runtime=minimum_runtime_version(content), description=description, signatures=signatures,
+        inputs=[_tensor(graph.tensors[index], names) for index in graph.inputs],
+        outputs=[_tensor(graph.tensors[index], names) for index in graph.outputs],
+        op_counts=dict(Counter(op.type for op in graph.ops).most_common()), op_total=len(graph.ops),
+        macs=sum(summary.macs for summary in summaries), parameter_bytes=_parameter_bytes(graph), subgraphs=graph.subgraphs,
+        partitions=parts.count,
+        undelegated=[
+            UndelegatedOp(op.index, op.type, _name(op, graph), experimenter.reason(op) if experimenter else "")
+            for op in (graph.ops[index] for index in parts.undelegated)
+        ],
+        idle=list(parts.idle), ops=summaries,
+    )  # fmt: skip
+
+
+def _summary(op: Op, graph: Graph, parts: Partitioning, reason: str | None) -> OpSummary:
+    return OpSummary(
+        index=op.index, type=op.type, version=op.version, name=_name(op, graph),
+        input_shapes=[graph.tensors[index].shape for index in op.inputs if not graph.tensors[index].constant],
+        output_shapes=[graph.tensors[index].shape for index in op.outputs],
+        macs=macs_of(op, graph), weight_bytes=weight_bytes(op, graph), activation_bytes=activation_bytes(op, graph),
+        partition=parts.partition_of.get(op.index), precision=_precision(op, graph), reason=reason,
+    )  # fmt: skip
+
+
+def _reasons(description: ModelDescription | None, ops: int) -> list[str | None]:
+    """The quantisation plan's reason for each op."""
+    told = description.quantisation if description else None
+    if told is None or len(told.op_reasons) != ops:
+        return [None] * ops
+    return [told.reasons[number] for number in told.op_reasons]
+
+
+def _precision(op: Op, graph: Graph) -> str:
+    """``int8``, ``float32``, ``float32, int8 weights``; of a conversion what it makes."""
+    computed = [graph.tensors[index].dtype for index in op.outputs]
+    weights = [tensor.dtype for index in op.inputs[1:2] if (tensor := graph.tensors[index]).constant and tensor.dtype == "int8"]
+    kind = computed[0] if computed else ""
+    return f"{kind}, int8 weights" if weights and kind == "float32" else kind
+
+
+def _name(op: Op, graph: Graph) -> str:
+    return graph.tensors[op.outputs[0]].name if op.outputs else ""
+
+
+def _tensor(tensor: Tensor, names: dict[int, str]) -> TensorSummary:
+    return TensorSummary(names.get(tensor.index, tensor.name), tensor.shape, tensor.dtype, tensor.scale, tensor.zero_point)
+
+
+def _parameter_bytes(graph: Graph) -> int:
+    """Constants that ops read, each counted once."""
+    used = {index for op in graph.ops for index in op.inputs}
+    return sum(tensor.size_bytes for tensor in graph.tensors if tensor.constant and tensor.index in used)
+
+
+def _signature_names(content: bytes) -> tuple[dict[int, str], list[str]]:
+    """Tensor index -> name, of the primary subgraph's signatures; and the signatures' own names."""
+    signatures = [signature for signature in unpack(content).signatureDefs or [] if signature.subgraphIndex == 0]
+    maps = [item for signature in signatures for item in [*(signature.inputs or []), *(signature.outputs or [])]]
+    return {item.tensorIndex: item.name.decode() for item in maps}, [signature.signatureKey.decode() for signature in signatures]

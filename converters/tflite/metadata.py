@@ -1,0 +1,120 @@
+"""What a .tflite says of itself: the signature, the standard TFLite metadata, and our own entry.
+
+The standard metadata (``TFLITE_METADATA``: normalisation, labels; ``min_runtime_version``) is what Android tooling reads; its schema is
+TensorFlow Lite Support's ``metadata_schema.fbs``, file identifier M001. Our own entry (``EVIT_MOBILE``) is a JSON document that lets
+``verify`` and ``bench`` know what the file is.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from evit_mobile.specs import Precision, Preprocessing
+from evit_mobile.tflite.description import OWN_ENTRY, ModelDescription
+from evit_mobile.tflite.flatbuffer import pack, unpack
+
+STANDARD_ENTRY = "TFLITE_METADATA"
+LABELS_FILE = "labels.txt"
+#: Leave for XNNPACK to compute in half precision where the processor can.
+HALF_ENTRY = "reduced_precision_support"
+
+
+def describe(content: bytes, description: ModelDescription, labels: list[str] | None, minimum_runtime: str | None) -> bytes:
+    """The model ``content`` with ``description``, standard metadata and, where given, ``labels`` of its output's last axis."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = unpack(content)
+    model.description = f"evit-mobile {description.versions.get('evit-mobile', '')}: {description.model}".encode()
+    entries = {
+        OWN_ENTRY: description.model_dump_json().encode(),
+        STANDARD_ENTRY: _standard_metadata(model, description, labels is not None),
+    }
+    if minimum_runtime is not None:
+        entries["min_runtime_version"] = minimum_runtime.encode().ljust(16, b"\0")
+    if description.precision == Precision.FP16:
+        entries[HALF_ENTRY] = b"fp16accfp16"  # XNNPACK wants leave to accumulate in half precision too, or it stays with fp32
+    # onnx2tf writes this entry into every model: a model that was asked for in fp32 must not say so.
+    kept = [entry for entry in model.metadata or [] if entry.name.decode() not in {*entries, HALF_ENTRY}]
+    for name, data in entries.items():
+        entry, buffer = schema.MetadataT(), schema.BufferT()
+        buffer.data = np.frombuffer(data, np.uint8)
+        model.buffers.append(buffer)
+        entry.name, entry.buffer = name.encode(), len(model.buffers) - 1
+        kept.append(entry)
+    model.metadata = kept
+    return _with_labels(pack(model, len(content)), labels)
+
+
+def _with_labels(content: bytes, labels: list[str] | None) -> bytes:
+    """Labels travel as a zip archive behind the flatbuffer: the form that the metadata library reads."""
+    if labels is None:
+        return content
+    archive = io.BytesIO(content)
+    with zipfile.ZipFile(archive, "a", zipfile.ZIP_STORED) as file:
+        # A fixed date, so that the same model gives the same bytes.
+        file.writestr(zipfile.ZipInfo(LABELS_FILE, (1980, 1, 1, 0, 0, 0)), "\n".join(labels) + "\n")
+    return archive.getvalue()
+
+
+def _standard_metadata(model: Any, description: ModelDescription, labelled: bool) -> bytes:
+    """ModelMetadata with one SubGraphMetadata: an image input with its normalisation, outputs with their names and labels."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1024)
+    graph = model.subgraphs[0]
+    signature = (model.signatureDefs or [None])[0]
+    names = {item.tensorIndex: item.name.decode() for item in [*signature.inputs, *signature.outputs]} if signature else {}
+
+    def name_of(index: int) -> str:
+        return names.get(index) or str(graph.tensors[index].name.decode())
+
+    inputs = [_image_tensor(builder, name_of(index), description.preprocessing) for index in graph.inputs]
+    outputs = [_output_tensor(builder, name_of(index), labelled and position == 0) for position, index in enumerate(graph.outputs)]
+    subgraph = _table(builder, 10, {2: _vector(builder, inputs), 3: _vector(builder, outputs)})
+    root = _table(
+        builder, 8,
+        {0: builder.CreateString(description.model), 1: builder.CreateString(f"{description.model}, {description.precision}"),
+         3: _vector(builder, [subgraph]), 7: builder.CreateString("1.0.0")},
+    )  # fmt: skip
+    builder.Finish(root, b"M001")
+    return bytes(builder.Output())
+
+
+def _image_tensor(builder: Any, name: str, preprocessing: Preprocessing) -> int:
+    """TensorMetadata of an RGB image; the schema's normalisation is (value - mean) / std on values of 0 to 255."""
+    mean = builder.CreateNumpyVector((np.array(preprocessing.mean) * 255).astype(np.float32))
+    std = builder.CreateNumpyVector((np.array(preprocessing.std) * 255).astype(np.float32))
+    options = _table(builder, 2, {0: mean, 1: std})
+    unit = _table(builder, 2, {1: options}, {0: 1})  # 1: NormalizationOptions
+    image = _table(builder, 2, {}, {0: 1})  # 1: ColorSpaceType.RGB
+    content = _table(builder, 3, {1: image}, {0: 2})  # 2: ImageProperties
+    return _table(builder, 7, {0: builder.CreateString(name), 3: content, 4: _vector(builder, [unit])})
+
+
+def _output_tensor(builder: Any, name: str, labelled: bool) -> int:
+    slots = {0: builder.CreateString(name)}
+    if labelled:
+        file = _table(builder, 5, {0: builder.CreateString(LABELS_FILE)}, {2: 2})  # 2: TENSOR_AXIS_LABELS
+        slots[6] = _vector(builder, [file])
+    return _table(builder, 7, slots)
+
+
+def _vector(builder: Any, offsets: list[int]) -> int:
+    builder.StartVector(4, len(offsets), 4)
+    for offset in reversed(offsets):
+        builder.PrependUOffsetTRelative(offset)
+    return int(builder.EndVector())
+
+
+def _table(builder: Any, slots: int, offsets: dict[int, int], bytes_: dict[int, int] | None = None) -> int:
+    """A table with ``slots`` fields: ``offsets`` to other objects, and one-byte enumerations."""
+    builder.StartObject(slots)
+    for slot, offset in offsets.items():
+        builder.PrependUOffsetTRelativeSlot(slot, offset, 0)
+    for slot, value in (bytes_ or {}).items():
+        builder.PrependUint8Slot(slot, value, 0)
+    return int(builder.EndObject())

@@ -1,0 +1,135 @@
+"""Every chart of a result file, in one form: what it is called, what it says in words and in a table, and how it is drawn."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from evit_mobile.results.draw.curve_plot import curve_plot
+from evit_mobile.results.draw.interval_plot import Form, Theme, interval_plot
+from evit_mobile.results.judge.curves import Curve, CurvePoint, Series, curves
+from evit_mobile.results.record import ResultSet
+from evit_mobile.results.stats import Interval
+from evit_mobile.results.summary import Row, axis_title, caveats, measured, rows, scale, show, show_interval, significant, unit
+
+INTERVALS_CAPTION = (
+    "Large dot: median. Thick bar: its 95% interval. Thin line: p10 to p90 of all samples. Small dots: the medians of the rounds, the "
+    "first on top."
+)
+CURVE_CAPTION = "Medians with 95% intervals over rounds, on logarithmic axes. A cross: no value there, for the reason beside it."
+COUNTS_CAPTION = "Counted, not measured; logarithmic axes."
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart.
+
+    Attributes:
+        key: tells it apart within its result file, and is fit for a file name.
+        alt: what it shows, in words.
+        notes: what must be read with it.
+        header, cells: its figures as a table, as many cells a row as there are in the header; numbers are numbers.
+        draw: the picture, in a theme and a form; with heading lines where it stands alone.
+    """
+
+    key: str
+    title: str
+    caption: str
+    alt: str
+    notes: tuple[str, ...]
+    header: tuple[str, ...]
+    cells: tuple[tuple[str | float | int | None, ...], ...]
+    draw: Callable[[Theme, Form, bool], bytes]
+
+
+def charts(results: ResultSet) -> list[Chart]:
+    """The curves of a suite; of any other result its medians with their intervals, if anything was measured."""
+    found = [_curve_chart(curve, results) for curve in curves(results)]
+    return found or _interval_charts(results)
+
+
+def _curve_chart(curve: Curve, results: ResultSet) -> Chart:
+    axes = [_heading(axis.label, axis.unit) for axis in (curve.x, curve.y)]
+    header = ("series", *axes, "95% low", "95% high", "rounds", "mark", "note")
+    cells = tuple(
+        (series.name, point.x, point.value, *_bounds(point.interval), point.rounds or None, point.mark, point.note)
+        for series in curve.series
+        for point in series.points
+    )
+    counted = not any(point.rounds or point.mark for series in curve.series for point in series.points)
+    said = f"{curve.y.label} against {curve.x.label.lower()}. " + " ".join(_in_words(series, curve) for series in curve.series)
+    if curve.band is not None:
+        said += f" {curve.band.label}: {curve.band.low:g} to {curve.band.high:g}."
+
+    def draw(theme: Theme, form: Form, alone: bool) -> bytes:
+        return curve_plot(curve, theme, form, (curve.title, *([] if counted else _where(results))) if alone else ())
+
+    notes = (*curve.notes, *(text for series in curve.series for text in _exponent(series, curve)))
+    return Chart(curve.key, curve.title, COUNTS_CAPTION if counted else CURVE_CAPTION, said, notes, header, cells, draw)
+
+
+def _exponent(series: Series, curve: Curve) -> Iterator[str]:
+    found = series.growth
+    if found is not None:
+        sure = f" (95% interval {found.interval.low:.2f} to {found.interval.high:.2f})" if found.interval is not None else ""
+        yield f"{series.name}: grows with {curve.x.label.lower()} to the power {found.exponent:.2f}{sure}, from {found.points} points."
+
+
+def _in_words(series: Series, curve: Curve) -> str:
+    ends = [f"{_place(point)}: {_value(point, curve.y.unit)}" for point in series.points]
+    grown = f", exponent {series.growth.exponent:.2f}" if series.growth is not None else ""
+    return f"{series.name}{grown}: {', '.join(ends)}."
+
+
+def _place(point: CurvePoint) -> str:
+    return f"{point.x:g}"
+
+
+def _value(point: CurvePoint, unit: str) -> str:
+    return f"{significant(point.value)} {unit}".rstrip() if point.value is not None else str(point.mark)
+
+
+def _interval_charts(results: ResultSet) -> list[Chart]:
+    shown = [row for row in rows(results.points) if row.summary is not None]
+    quantity = next((point.quantity for point in results.points if point.quantity), None)
+    if quantity is None:
+        return []
+    name, heading = unit(quantity), measured(results)
+    figures = ("95% low", "95% high", "p10", "p90", "rounds", "samples", "ratio to the first", "ratio 95% low", "ratio 95% high")
+    said = "; ".join(
+        f"{row.label} {show(quantity, row.summary.median)} {name}, interval {show_interval(quantity, row.summary.interval)}"
+        for row in shown
+        if row.summary is not None
+    )
+
+    def draw(theme: Theme, form: Form, alone: bool) -> bytes:
+        return interval_plot(shown, quantity, theme, form, axis_title(results, quantity), heading if alone else None)
+
+    cells = tuple(_interval_cells(row, functools.partial(scale, quantity)) for row in shown)
+    alt = f"{heading}, median with 95% interval: {said}"
+    return [Chart("medians", heading, INTERVALS_CAPTION, alt, (), ("model", f"median, {name}", *figures), cells, draw)]
+
+
+def _interval_cells(row: Row, scaled: Callable[[float], float]) -> tuple[str | float | int | None, ...]:
+    found, ratio = row.summary, row.ratio
+    assert found is not None
+    low, high = _bounds(found.interval)
+    return (
+        row.label, scaled(found.median), scaled(low) if low is not None else None, scaled(high) if high is not None else None,
+        scaled(found.p10), scaled(found.p90), found.rounds, found.samples,
+        ratio.value if ratio else None, *_bounds(ratio.interval if ratio else None),
+    )  # fmt: skip
+
+
+def _bounds(interval: Interval | None) -> tuple[float | None, float | None]:
+    return (interval.low, interval.high) if interval is not None else (None, None)
+
+
+def _heading(label: str, unit: str) -> str:
+    return f"{label}, {unit}" if unit else label
+
+
+def _where(results: ResultSet) -> Sequence[str]:
+    """What kind of figures a chart shows that stands alone: no page around it tells."""
+    return caveats(results) or [measured(results)]

@@ -1,0 +1,1 @@
+"""What results say: curves, the paper's claims and their verdicts, comparisons."""

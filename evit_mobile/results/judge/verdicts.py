@@ -1,0 +1,312 @@
+"""What a result file says of the paper's claims.
+
+A latency claim is reproduced or not on the paper's own SoC, measured and not emulated, and nowhere else. Another phone is not
+comparable with the figure; a host CPU, an Android emulator and QEMU tell whether the same quantity goes in the same direction there.
+What is counted (MACs) is the same everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Sequence
+
+from evit_mobile.results.judge.claims import Claim, GrowthCheck, MacsCheck, RatioCheck, RivalCheck, claims_of
+from evit_mobile.results.judge.curves import along, distrust, lines, setting_of, shared
+from evit_mobile.results.record import DeviceInfo, Point, ResultSet, RunSettings
+from evit_mobile.results.stats import Interval, growth, paired_ratio, summarise
+from evit_mobile.results.summary import caveats, significant
+
+#: Tables of clocks differ by their last step.
+CLOCK_TOLERANCE = 1.01
+
+
+class Outcome(StrEnum):
+    """Of a claim on a device; the last two where a result neither supports nor refutes it."""
+
+    REPRODUCED = "reproduced"
+    NOT_REPRODUCED = "not reproduced"
+    NOT_COMPARABLE = "not comparable"
+    SAME_DIRECTION = "same direction"
+    OPPOSITE = "opposite"
+
+
+@dataclass(frozen=True)
+class Number:
+    """A figure behind a verdict: ``interval`` is its 95 % interval, ``n`` the rounds (or points) behind it, 0 for a count."""
+
+    name: str
+    value: float
+    unit: str
+    interval: Interval | None = None
+    n: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One claim under one setting.
+
+    Attributes:
+        claim: the claim's id; text and source are the claim's own.
+        setting: threads and cores in words; empty for what is counted.
+        reason: one sentence.
+        caveats: what must be known with the outcome, beginning with what kind of device this is.
+    """
+
+    claim: str
+    text: str
+    source: str
+    setting: str
+    outcome: Outcome
+    reason: str
+    numbers: tuple[Number, ...] = ()
+    caveats: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found, whatever the device: ``holds`` and ``direction`` are None where the figures do not decide.
+
+    ``direction`` is True where they point where the claim points.
+    """
+
+    holds: bool | None
+    direction: bool | None
+    reason: str
+    numbers: tuple[Number, ...] = ()
+    caveats: tuple[str, ...] = ()
+
+
+Groups = dict[str, list[Point]]
+
+
+def verdicts(results: ResultSet) -> list[Verdict]:
+    """One verdict for each claim that the suite of ``results`` can check, under each setting; none where there is no suite."""
+    if results.suite is None:
+        return []
+    found = []
+    for claim in claims_of(results.suite.figure):
+        settings: Sequence[RunSettings | None] = list(dict.fromkeys(point.settings for point in results.points))
+        for setting in [None] if claim.measured_on is None else settings:
+            groups = _groups(results, setting)
+            if groups:
+                found.append(_verdict(claim, results, setting, groups))
+    return found
+
+
+def _groups(results: ResultSet, setting: RunSettings | None) -> Groups:
+    """Points by series, of one setting; of the first where it does not matter."""
+    chosen = setting or next((point.settings for point in results.points), None)
+    found: Groups = {}
+    for points in lines(results).values():
+        for point in points:
+            if point.settings == chosen and point.place is not None:
+                found.setdefault(point.place.series, []).append(point)
+    return found
+
+
+def _verdict(claim: Claim, results: ResultSet, setting: RunSettings | None, groups: Groups) -> Verdict:
+    finding = _CHECKS[type(claim.check)](claim, results, groups)
+    outcome, reason = _outcome(claim, results, finding)
+    told = [*(caveats(results) if claim.measured_on else []), *finding.caveats]
+    told += [claim.reading] if claim.reading else []
+    told += claim.unstated
+    told += [f"Here: {setting_of(setting)}, {_runtimes(results)}."] if setting and claim.unstated else []
+    return Verdict(
+        claim.id, claim.text, claim.source, setting_of(setting) if setting else "", outcome, reason, finding.numbers, tuple(told)
+    )
+
+
+def _runtimes(results: ResultSet) -> str:
+    names = [f"{part.name} {part.version}" for part in results.components if part.name != "evit-mobile"]
+    return names[0] if names else "an unknown runtime"
+
+
+def _outcome(claim: Claim, results: ResultSet, finding: Finding) -> tuple[Outcome, str]:
+    if claim.measured_on is None:
+        if finding.holds is None:
+            return Outcome.NOT_COMPARABLE, finding.reason
+        return (Outcome.REPRODUCED if finding.holds else Outcome.NOT_REPRODUCED), finding.reason
+    device = results.device
+    reason = distrust(results)
+    if reason is not None:
+        return Outcome.NOT_COMPARABLE, f"{reason} {finding.reason}"
+    if device.kind == "adb" and not device.emulated:
+        if not is_soc(device, claim):
+            other = f"The claim is of a {claim.measured_on} ({claim.soc_part}), this is {_named(device)}."
+            return Outcome.NOT_COMPARABLE, f"{other} {finding.reason}"
+        if finding.holds is None:
+            return Outcome.NOT_COMPARABLE, finding.reason
+        return (Outcome.REPRODUCED if finding.holds else Outcome.NOT_REPRODUCED), finding.reason
+    if finding.direction is None:
+        return Outcome.NOT_COMPARABLE, finding.reason
+    return (Outcome.SAME_DIRECTION if finding.direction else Outcome.OPPOSITE), finding.reason
+
+
+def _named(device: DeviceInfo) -> str:
+    clocks = [core.max_clock_khz for core in device.cores if core.max_clock_khz]
+    return device.soc + (f" of at most {max(clocks) / 1e6:.2f} GHz" if clocks else "")
+
+
+def is_soc(device: DeviceInfo, claim: Claim) -> bool:
+    """Whether the device has the very part that the claim is of.
+
+    An 855+ is no 855: it reports SM8150-AC, or on older systems the same SM8150, and then has a higher clock.
+    """
+    clocks = [core.max_clock_khz for core in device.cores if core.max_clock_khz]
+    faster = claim.max_clock_khz is not None and bool(clocks) and max(clocks) > CLOCK_TOLERANCE * claim.max_clock_khz
+    return device.soc == f"{claim.measured_on} ({claim.soc_part})" and not faster
+
+
+def _ratio(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
+    check = claim.check
+    assert isinstance(check, RatioCheck) and results.suite is not None
+    pairs = shared(groups.get(check.of, []), groups.get(check.to, []), results.suite.along)
+    numbers, unlike, absent = [], [], []
+    for x, point, other in pairs:
+        if not point.rounds or not other.rounds:
+            absent.append(f"{x:g}: {_why(point if not point.rounds else other)}")
+            continue
+        if check.macs_within and _macs_differ(point, other, check.macs_within):
+            unlike.append(f"{x:g}")
+            continue
+        numbers.append(_ratio_number(f"{check.of} / {check.to} at {x:g} {results.suite.along}", point, other))
+    notes = [f"Without a ratio at {'; '.join(absent)}."] if absent else []
+    notes += [f"Left out, because their MACs differ by more than {check.macs_within:.0%}: {', '.join(unlike)}."] if unlike else []
+    return _judge(numbers, check.low, check.high, tuple(notes))
+
+
+def _rival(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
+    check = claim.check
+    assert isinstance(check, RivalCheck)
+    numbers, alone = [], []
+    for point in groups.get(check.of, []):
+        known = [other for other in groups.get(check.to, []) if other.rounds and point.rounds and _gain(other, point) >= check.by_top1]
+        better = [other for other in known if _gain(other, point) > 0]
+        if not better:
+            alone.append(point.name)
+            continue
+        best = min(better, key=lambda other: summarise(other.values).median)
+        numbers.append(_ratio_number(f"{point.name} / {best.name} ({_gain(best, point):+.1f} top-1)", point, best))
+    notes = (f"Nothing in {check.to} is enough better than {', '.join(alone)} and measured.",) if alone else ()
+    return _judge(numbers, check.low, check.high, notes)
+
+
+def _judge(numbers: list[Number], low: float, high: float | None, notes: tuple[str, ...]) -> Finding:
+    """Ratios against a range: below it is not reproduced, above it is; they point where it points above 1, or above ``low`` if less."""
+    if not numbers:
+        return Finding(None, None, "No two points that the claim compares were measured.", (), notes)
+    least, most = min(numbers, key=lambda number: number.value), max(numbers, key=lambda number: number.value)
+    stated = f"{low:g}–{high:g}" if high is not None else f"at least {low:g}"
+    reason = f"{_said(least)}" + (f" to {_said(most)}" if most is not least else "") + f"; claimed: {stated}."
+    if high is not None and most.value > high:
+        notes = (f"Above the paper's range at {sum(number.value > high for number in numbers)} of {len(numbers)} points.", *notes)
+    holds = all(_high(number) >= low for number in numbers)
+    line = min(low, 1.0)
+    below, above = (
+        sum(_high(number) < line for number in numbers),
+        sum(_low(number) > line for number in numbers),
+    )
+    direction = None if bool(below) == bool(above) else above > 0
+    if direction is None:
+        reason += " The points do not agree on a direction." if below else " No interval lies clear of equality."
+    return Finding(holds, direction, reason, tuple(numbers), notes)
+
+
+def _growth(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
+    check = claim.check
+    assert isinstance(check, GrowthCheck) and results.suite is not None
+    pairs = shared(groups.get(check.of, []), groups.get(check.to, []), results.suite.along)
+    if check.counts:
+        return _outgrows(check, pairs)
+    measured = [(x, paired_ratio(point.values, other.values)) for x, point, other in pairs if point.rounds and other.rounds]
+    found = growth([x for x, _ in measured], [ratio.value for _, ratio in measured]) if measured else None
+    absent = [f"{x:g}: {_why(point if not point.rounds else other)}" for x, point, other in pairs if not point.rounds or not other.rounds]
+    notes = (f"Without a ratio at {'; '.join(absent)}.",) if absent else ()
+    if found is None or found.interval is None:
+        return Finding(None, None, "Fewer than three points of both series were measured.", (), notes)
+    kind = results.suite.along
+    numbers = [Number(f"{check.of} / {check.to} at {x:g}", ratio.value, "×", ratio.interval, ratio.rounds) for x, ratio in measured]
+    exponent = Number(f"exponent of {check.of} / {check.to} against {kind}", found.exponent, "", found.interval, found.points)
+    holds = None if 0.0 in found.interval else found.exponent > 0
+    sure = f"{found.interval.low:.2f} to {found.interval.high:.2f}"
+    reason = f"{check.of} over {check.to} grows with {kind} to the power {found.exponent:.2f} ({sure})."
+    if holds is None:
+        reason += " The interval contains 0."
+    return Finding(holds, holds, reason, (exponent, *numbers), notes)
+
+
+def _outgrows(check: GrowthCheck, pairs: list[tuple[float, Point, Point]]) -> Finding:
+    """By counted MACs: ``of`` begins below ``to`` and ends above it."""
+    ratios = [
+        (x, point.place.macs / other.place.macs)
+        for x, point, other in pairs
+        if point.place and other.place and point.place.macs and other.place.macs
+    ]
+    if len(ratios) < 2:
+        return Finding(None, None, "Fewer than two points of both series were counted.")
+    numbers = tuple(Number(f"MACs of {check.of} / {check.to} at {x:g}", ratio, "×") for x, ratio in ratios)
+    passed = next((x for x, ratio in ratios if ratio > 1), None)
+    holds = ratios[0][1] < 1 < ratios[-1][1]
+    where = f"more from {passed:g} on" if passed is not None else "never more"
+    reason = (
+        f"{check.of} needs {significant(ratios[0][1], 3)} times {check.to}'s MACs at {ratios[0][0]:g}, "
+        f"{significant(ratios[-1][1], 3)} times at {ratios[-1][0]:g}, {where}."
+    )
+    return Finding(holds, holds, reason, numbers)
+
+
+def _macs(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
+    check = claim.check
+    assert isinstance(check, MacsCheck)
+    for point in (point for points in groups.values() for point in points):
+        place = point.place
+        if place is not None and place.model == check.model and math.isclose(place.side, check.side) and place.macs:
+            millions = place.macs / 1e6
+            number = Number(f"MACs of {check.model} at {check.side:g}", millions, "M")
+            holds = check.low <= millions <= check.high
+            return Finding(holds, holds, f"{check.model} has {millions:.1f}M MACs; claimed: {check.low:g}M to {check.high:g}M.", (number,))
+    return Finding(None, None, f"{check.model} at {check.side:g} was not counted.")
+
+
+_CHECKS: dict[type, Callable[[Claim, ResultSet, Groups], Finding]] = {
+    RatioCheck: _ratio,
+    GrowthCheck: _growth,
+    RivalCheck: _rival,
+    MacsCheck: _macs,
+}
+
+
+def _ratio_number(name: str, point: Point, other: Point) -> Number:
+    ratio = paired_ratio(point.values, other.values)
+    return Number(name, ratio.value, "×", ratio.interval, ratio.rounds)
+
+
+def _gain(point: Point, other: Point) -> float:
+    """By how many points of published top-1 ``point`` is better, rounded as published."""
+    ours, theirs = along(point, "top1"), along(other, "top1")
+    return round(ours - theirs, 3) if ours is not None and theirs is not None else -math.inf
+
+
+def _macs_differ(point: Point, other: Point, within: float) -> bool:
+    counts = [each.place.macs for each in (point, other) if each.place is not None and each.place.macs]
+    return len(counts) < 2 or max(counts) > min(counts) * (1 + within)
+
+
+def _low(number: Number) -> float:
+    return number.interval.low if number.interval is not None else number.value
+
+
+def _high(number: Number) -> float:
+    return number.interval.high if number.interval is not None else number.value
+
+
+def _said(number: Number) -> str:
+    shown = f"{significant(number.value, 3)}×"
+    return f"{shown} ({significant(_low(number), 3)} to {significant(_high(number), 3)})" if number.interval is not None else shown
+
+
+def _why(point: Point) -> str:
+    return f"{point.name} {point.limit or ('failed' if point.error else 'was not measured')}"

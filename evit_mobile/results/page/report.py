@@ -1,0 +1,251 @@
+"""One self-contained HTML page from result files: no network, no script, everything from outside escaped."""
+
+from __future__ import annotations
+
+import base64
+import importlib.resources
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from evit_mobile.results.draw.charts import Chart, charts
+from evit_mobile.results.draw.interval_plot import DARK, LIGHT
+from evit_mobile.results.judge.verdicts import Number, Verdict, verdicts
+from evit_mobile.results.record import Conditions, Point, ResultSet, RunSettings
+from evit_mobile.results.stats import Interval
+from evit_mobile.results.summary import (
+    Row,
+    axis_title,
+    caveats,
+    measured,
+    rows,
+    show,
+    show_interval,
+    significant,
+    significant_interval,
+    unit,
+    warnings,
+)  # fmt: skip
+from evit_mobile.text import visible
+
+TEMPLATE = "report.html.j2"
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A chart on the page: its two pictures as data URIs, and its figures ready to be printed."""
+
+    chart: Chart
+    light: str
+    dark: str
+    table: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number behind a verdict, ready to be printed."""
+
+    name: str
+    setting: str
+    value: str
+    interval: str
+    n: str
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim with its verdicts, one for each setting; ``caveats`` hold for all of them."""
+
+    text: str
+    source: str
+    verdicts: list[Verdict]
+    figures: list[Figure]
+    caveats: list[str]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A point's row in the report's tables, ready to be printed."""
+
+    point: Point
+    label: str
+    median: str
+    interval: str
+    spread: str
+    ratio: str
+    ratio_interval: str
+    verdict: str
+    init_ms: str
+    first_ms: str
+    peak_mb: str
+    load: str
+    clocks_mhz: str
+    temperatures: str
+    period: str
+    size_mb: str
+    macs_m: str
+    delegated: str
+    runs: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A result file on the page; ``has_ratios`` is False for a suite, whose curves say more than ratios to its first point."""
+
+    name: str
+    results: ResultSet
+    heading: str
+    measured: str
+    caveats: list[str]
+    warnings: list[str]
+    title: str
+    unit: str
+    has_ratios: bool
+    settings: list[RunSettings]
+    cells: list[Cells]
+    pictures: list[Picture]
+    claims: list[Claim]
+
+    @property
+    def files(self) -> list[tuple[str, int | None, str]]:
+        """Name, bytes and hash of each model once, whatever the settings under which it was measured."""
+        made = [(point.name, point.model_bytes, point.model_sha256) for point in self.results.points if point.model_sha256 is not None]
+        return list(dict.fromkeys(made))
+
+    @property
+    def has_macs(self) -> bool:
+        return any(cells.macs_m != NONE for cells in self.cells)
+
+    @property
+    def timed(self) -> list[Cells]:
+        """The rows of what was measured."""
+        return [cells for cells in self.cells if cells.point.rounds]
+
+
+def render(named: Sequence[tuple[str, ResultSet]]) -> str:
+    """The page for results with the names (of files) under which they are shown; at least one."""
+    import jinja2
+
+    # autoescape is on for whatever the template prints: names of devices, models and files are not ours.
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        finalize=lambda value: visible(value) if isinstance(value, str) else value,
+    )  # fmt: skip
+    source = importlib.resources.files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8")
+    return environment.from_string(source).render(sections=[_section(name, results) for name, results in named])
+
+
+def _section(name: str, results: ResultSet) -> Section:
+    table = rows(results.points)
+    quantity = next((point.quantity for point in results.points if point.quantity), None) or "latency_us"
+    told = measured(results)
+    return Section(
+        name=name,
+        results=results,
+        heading=results.suite.title if results.suite is not None else told,
+        measured=told,
+        caveats=caveats(results),
+        warnings=warnings(table),
+        title=axis_title(results, quantity),
+        unit=unit(quantity),
+        has_ratios=results.suite is None,
+        settings=list(dict.fromkeys(point.settings for point in results.points if point.rounds)),
+        cells=[_cells(row) for row in table],
+        pictures=[_picture(chart) for chart in charts(results)],
+        claims=_claims(verdicts(results)),
+    )
+
+
+def _picture(chart: Chart) -> Picture:
+    light, dark = (_data_uri(chart.draw(theme, "svg", False)) for theme in (LIGHT, DARK))
+    return Picture(chart, light, dark, [[_printed(value) for value in row] for row in chart.cells])
+
+
+def _data_uri(svg: bytes) -> str:
+    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
+
+
+def _printed(value: str | float | int | None) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() else significant(value)
+    return NONE if value is None else str(value)
+
+
+def _claims(found: Sequence[Verdict]) -> list[Claim]:
+    """Verdicts by claim, with the caveats that they share told once."""
+    groups: dict[str, list[Verdict]] = {}
+    for verdict in found:
+        groups.setdefault(verdict.claim, []).append(verdict)
+    return [
+        Claim(
+            group[0].text,
+            group[0].source,
+            group,
+            [_figure(number, verdict.setting) for verdict in group for number in verdict.numbers],
+            list(dict.fromkeys(text for verdict in group for text in verdict.caveats)),
+        )
+        for group in groups.values()
+    ]
+
+
+def _figure(number: Number, setting: str) -> Figure:
+    unit = "" if number.unit == "×" else f" {number.unit}"
+    interval = f"{_signed(number.interval.low)} to {_signed(number.interval.high)}" if number.interval is not None else NONE
+    return Figure(number.name, setting, f"{_signed(number.value)}{unit}".rstrip(), interval, str(number.n) if number.n else NONE)
+
+
+def _signed(value: float) -> str:
+    """``value`` with three significant digits; exponents may be negative."""
+    return "0" if value == 0 else ("−" if value < 0 else "") + significant(abs(value), 3)
+
+
+def _cells(row: Row) -> Cells:
+    point, summary, ratio, quantity = row.point, row.summary, row.ratio, row.point.quantity
+    states = [state for entry in point.rounds for state in (entry.before, entry.after) if state is not None]
+    peaks = [entry.peak_memory_bytes for entry in point.rounds if entry.peak_memory_bytes is not None]
+    return Cells(
+        point=point,
+        label=row.label,
+        median=show(quantity, summary.median) if summary and quantity else point.limit or NONE,
+        interval=show_interval(quantity, summary.interval) if summary and quantity else "",
+        spread=show_interval(quantity, Interval(summary.p10, summary.p90)) if summary and quantity else NONE,
+        ratio=significant(ratio.value) if ratio else "1" if summary else NONE,
+        ratio_interval=significant_interval(ratio.interval) if ratio else "",
+        verdict=row.verdict,
+        init_ms=_median_ms([entry.init_us for entry in point.rounds]),
+        first_ms=_median_ms([entry.first_inference_us for entry in point.rounds]),
+        peak_mb=f"{max(peaks) / 1e6:.1f}" if peaks else NONE,
+        load=_range([state.load_average_1min for state in states if state.load_average_1min is not None], "{:.2f}"),
+        clocks_mhz=_range([clock / 1000 for state in states for clock in state.clocks_khz.values()], "{:.0f}"),
+        temperatures=_range([value for state in states for value in state.temperatures_celsius.values()], "{:.1f}"),
+        period=_period(states),
+        size_mb=f"{point.model_bytes / 1e6:.2f}" if point.model_bytes is not None else NONE,
+        macs_m=f"{point.place.macs / 1e6:,.1f}" if point.place is not None and point.place.macs is not None else NONE,
+        delegated=_delegated(point),
+        runs=f"{len(point.rounds)} × {min(map(len, point.values))}" if point.rounds else NONE,
+    )
+
+
+def _delegated(point: Point) -> str:
+    """The share of a model's ops that the delegate took."""
+    if not point.ops or point.undelegated_ops is None:
+        return NONE
+    return f"{max(0, point.ops - point.undelegated_ops) / point.ops:.0%}"
+
+
+def _median_ms(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return significant(statistics.median(known) / 1000) if known else NONE
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    """``least–greatest``, one of them where they are shown alike, a dash where there are none."""
+    if not values:
+        return NONE
+    low, high = form.format(min(values)), form.format(max(values))
+    return low if low == high else f"{low}–{high}"
+
+
+def _period(states: Sequence[Conditions]) -> str:
+    return f"{states[0].at:%H:%M:%S}–{states[-1].at:%H:%M:%S}" if states else NONE

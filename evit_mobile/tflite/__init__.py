@@ -1,0 +1,1 @@
+"""Reading and writing .tflite files, without a runtime."""

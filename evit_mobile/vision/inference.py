@@ -1,0 +1,114 @@
+"""A .tflite and images: from an RGB image to named outputs, and from those to classes, boxes and masks in the image's own pixels."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from evit_mobile.errors import RequestError
+from evit_mobile.runtimes import RUNTIMES, Session
+from evit_mobile.specs import Preprocessing, Resolution
+from evit_mobile.vision.boxes import Detections, select_boxes
+from evit_mobile.vision.images import Placement, to_input
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Array = NDArray[Any]
+#: Of a mask's places that the model did not see.
+UNSEEN = -1
+
+
+@dataclass(frozen=True)
+class ImageModel:
+    """A loaded .tflite that takes one image."""
+
+    session: Session
+    resolution: Resolution
+    preprocessing: Preprocessing
+
+    def run(self, image: Image.Image) -> tuple[dict[str, Array], Placement]:
+        """Outputs by name, without the batch axis, as float where they are quantised; and where the image lay in the input."""
+        pixels, placement = to_input(image, self.resolution, self.preprocessing)
+        (info,) = self.session.inputs
+        values = self.session.run([info.quantise(pixels)])
+        names = self.session.output_names()
+        return {name: output.dequantise(value)[0] for name, output, value in zip(names, self.session.outputs, values)}, placement
+
+    def classes(self, output: str) -> int:
+        """The length of the last axis of the output of that name.
+
+        Raises:
+            RequestError: there is no such output.
+        """
+        shapes = dict(zip(self.session.output_names(), (info.shape for info in self.session.outputs)))
+        if output not in shapes:
+            raise RequestError(f"the model has no output {output!r}, only {', '.join(shapes)}")
+        return shapes[output][-1]
+
+
+@contextlib.contextmanager
+def open_model(file: Path, resolution: Resolution, preprocessing: Preprocessing, *, threads: int = 1) -> Iterator[ImageModel]:
+    """The .tflite ``file`` in LiteRT, with XNNPACK."""
+    with RUNTIMES["litert"].open(file, threads=threads) as session:
+        yield ImageModel(session, resolution, preprocessing)
+
+
+def boxes_in(outputs: dict[str, Array], placement: Placement, *, threshold: float, most: int = 100) -> Detections:
+    """A detector's boxes in pixels of the image; see ``select_boxes``.
+
+    Raises:
+        RequestError: the outputs are raw heads.
+    """
+    if not {"boxes", "scores"} <= outputs.keys():
+        raise RequestError("the model gives raw heads, not boxes", hint="convert it without --raw-heads")
+    found = select_boxes(outputs["boxes"], outputs["scores"], threshold=threshold, most=most)
+    return Detections(placement.boxes_in_image(found.boxes), found.scores, found.classes)
+
+
+def mask_in(outputs: dict[str, Array], placement: Placement, resolution: Resolution) -> NDArray[np.int64]:
+    """A segmenter's class of every pixel of the image, [H, W]; UNSEEN where the image was cropped away.
+
+    Logits [h, w, classes] are enlarged bilinearly to the input's size and then to the image's, as evaluations do; class numbers [h, w]
+    by repetition.
+    """
+    ((name, values),) = outputs.items()
+    mask = np.full((placement.image_height, placement.image_width), UNSEEN, np.int64)
+    x0, y0 = max(0, placement.left), max(0, placement.top)
+    x1, y1 = min(resolution.width, placement.left + placement.width), min(resolution.height, placement.top + placement.height)
+    seen = placement.boxes_in_image(np.array([[x0, y0, x1, y1]], np.float32))[0].round().astype(int)
+    inside = (slice(y0, y1), slice(x0, x1))
+    size = (int(seen[3] - seen[1]), int(seen[2] - seen[0]))
+    part = _enlarged_classes(values, resolution, inside, size) if name == "classes" else _enlarged_logits(values, resolution, inside, size)
+    mask[seen[1] : seen[3], seen[0] : seen[2]] = part
+    return mask
+
+
+def _enlarged_logits(values: Array, resolution: Resolution, inside: tuple[slice, slice], size: tuple[int, int]) -> Array:
+    """[h, w, classes] -> the classes of the part ``inside`` the input, at ``size``."""
+    import torch
+    from torch.nn import functional as F
+
+    maps = torch.from_numpy(np.ascontiguousarray(values, np.float32)).permute(2, 0, 1)[None]
+    for wanted, part in (((resolution.height, resolution.width), inside), (size, (slice(None), slice(None)))):
+        if tuple(maps.shape[2:]) != wanted:
+            maps = F.interpolate(maps, wanted, mode="bilinear", align_corners=False)
+        maps = maps[:, :, part[0], part[1]]
+    classes: Array = maps[0].argmax(0).numpy()
+    return classes
+
+
+def _enlarged_classes(values: Array, resolution: Resolution, inside: tuple[slice, slice], size: tuple[int, int]) -> Array:
+    """[h, w] -> the part ``inside`` the input, at ``size``: each place takes the class of the cell that it lies in."""
+    rows, columns = (
+        part.start + (np.arange(count) + 0.5) * (part.stop - part.start) / count for part, count in zip(inside, size, strict=True)
+    )
+    y = (rows * values.shape[0] / resolution.height).astype(int)
+    x = (columns * values.shape[1] / resolution.width).astype(int)
+    classes: Array = values.astype(np.int64)[y[:, np.newaxis], x]
+    return classes

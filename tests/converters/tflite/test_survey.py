@@ -1,0 +1,78 @@
+"""Several runtimes side by side, by the real runtimes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from converters.tflite.inspection import inspect_model
+from converters.tflite.survey import ROUNDS, survey
+from evit_mobile.runtimes import RUNTIMES, Runtime, Session
+from evit_mobile.runtimes.litert import LiteRt
+
+pytestmark = pytest.mark.timeout(900)  # the first use of a runtime downloads and installs it
+
+
+class Failing(LiteRt):
+    """LiteRT that gives up in its third round: what a worker's death in mid-run looks like from here."""
+
+    name = "failing"
+
+    @contextmanager
+    def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> Iterator[Session]:
+        with super().open(model, threads=threads, xnnpack=xnnpack) as session:
+            calls = iter(range(ROUNDS))
+            whole = session.time_us
+
+            def time_us(inputs: list[object], runs: int) -> list[float]:
+                if next(calls) == 2:
+                    raise RuntimeError("Node number 3 (DIV) failed to invoke.\nand more")
+                return whole(inputs, runs)  # type: ignore[arg-type]
+
+            session.time_us = time_us  # type: ignore[method-assign, assignment]
+            yield session
+
+
+def test_all_runtimes(small_tflite: Path, installed: Callable[[str], Runtime]) -> None:
+    rows = survey(small_tflite, [installed(name) for name in RUNTIMES])
+    assert [row.runtime for row in rows] == list(RUNTIMES)
+    for row in rows:
+        inspection = inspect_model(small_tflite, RUNTIMES[row.runtime], explain=False)
+        assert (row.partitions, sum(row.undelegated.values())) == (inspection.partitions, len(inspection.undelegated))
+        assert row.error is None
+        assert row.latency_us is not None and row.latency_us > 0
+        assert row.ratio is not None and row.ratio_interval is not None
+        assert row.ratio_interval.low <= row.ratio <= row.ratio_interval.high
+    assert rows[0].ratio == 1.0
+
+
+def test_what_a_runtime_cannot_do_is_told(small_tflite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVIT_MOBILE_CACHE", str(tmp_path))
+    missing, failing, litert = survey(small_tflite, [RUNTIMES["tensorflow"], Failing(), RUNTIMES["litert"]])
+    assert (missing.version, missing.error, missing.latency_us) == (None, None, None)
+    assert failing.error == "Node number 3 (DIV) failed to invoke."
+    assert failing.latency_us is None
+    assert litert.ratio == 1.0  # the first that ran
+
+
+@pytest.mark.parametrize("command", ["verify", "inspect"])
+def test_commands(command: str, small_tflite: Path, installed: Callable[[str], Runtime]) -> None:
+    """``--runtime all`` as text and as JSON."""
+    for name in RUNTIMES:
+        installed(name)
+    arguments = [sys.executable, "-m", "evit_mobile.cli.main", command, str(small_tflite), "--runtime", "all"]
+    text = subprocess.run(arguments, capture_output=True, text=True, check=True, env=os.environ).stdout
+    for name, runtime in RUNTIMES.items():
+        (line,) = (line for line in text.splitlines() if f"  {name} " in line and runtime.version() in line)  # type: ignore[operator]
+        assert "×" in line
+    document = json.loads(subprocess.run([*arguments, "--json"], capture_output=True, check=True, env=os.environ).stdout)
+    rows = document["survey"] if command == "verify" else [found["survey"] for found in document["runtimes"].values()]
+    assert [row["runtime"] for row in rows] == list(RUNTIMES)
+    assert all(row["error"] is None and row["ratio"] > 0 for row in rows)

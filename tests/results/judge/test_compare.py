@@ -1,0 +1,153 @@
+"""Two result files: what is called a difference, what is refused, and how often nothing is called something."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evit_mobile.errors import RequestError
+from evit_mobile.results.judge.compare import Comparison, Status, compare
+from evit_mobile.results.record import Component, Core, DeviceInfo, Point, ResultSet, Round, RunSettings
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+HOST = DeviceInfo(kind="host", name="host", soc="A CPU", abi="x86_64", cores=(Core(index=0),), os_build="Linux 6.1", emulated=False)
+QEMU = DeviceInfo(kind="qemu", name="qemu:cortex-a76", soc="Cortex-A76", abi="arm64", cores=(Core(index=0),), os_build="", emulated=True)
+
+
+def _results(*points: Point, device: DeviceInfo = HOST, version: str = "2.1.2") -> ResultSet:
+    return ResultSet(
+        created=NOW, command=("evit-mobile", "bench"), components=(Component(name="litert", version=version),), device=device, points=points
+    )
+
+
+def _point(name: str = "m", rounds: tuple[Round, ...] = (), settings: RunSettings = RunSettings(), **more: Any) -> Point:
+    return Point(**{"name": name, "model_sha256": "0" * 64, "model_bytes": 1, "settings": settings, "rounds": rounds, **more})
+
+
+def _timed(name: str = "m", level_us: float = 1e4, *, seed: int | tuple[int, ...] = 0, rounds: int = 10, **more: Any) -> Point:
+    rng = np.random.default_rng(seed)
+    made = (level_us * rng.lognormal(0, 0.02) * rng.lognormal(0, 0.01, 5) for _ in range(rounds))
+    return _point(name, tuple(Round(latency_us=tuple(values)) for values in made), **more)
+
+
+def _counted(name: str, *counts: int) -> Point:
+    return _point(name, tuple(Round(instructions=(count,)) for count in counts), RunSettings(rounds=len(counts)))
+
+
+def _only(found: Comparison) -> Any:
+    [difference] = found.differences
+    return difference
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(0.9, "faster"), (1.1, "slower")])
+def test_a_difference_is_found_with_its_size(factor: float, verdict: str) -> None:
+    found = _only(compare(_results(_timed(seed=1)), _results(_timed(level_us=factor * 1e4, seed=2))))
+    assert (found.status, found.is_significant, found.verdict) == (Status.COMPARED, True, verdict)
+    assert found.change.ratio == pytest.approx(factor, abs=0.03) and found.p_value < 0.01
+    assert found.is_regression(0.05) == (factor > 1)
+    assert not found.is_regression(0.2)
+
+
+def test_a_large_difference_without_significance_is_none() -> None:
+    """Half the rounds of both are slow: medians differ by 30 % by the luck of one round."""
+    slow, fast = Round(latency_us=(1.5e4,)), Round(latency_us=(1e4,))
+    before = _point(rounds=(slow, fast) * 3 + (fast,), settings=RunSettings(rounds=7))
+    after = _point(rounds=(slow, fast) * 3 + (slow,), settings=RunSettings(rounds=7))
+    found = _only(compare(_results(before), _results(after)))
+    assert not found.is_significant and not found.is_regression(0.05) and found.verdict == ""
+
+
+@pytest.mark.parametrize("models", [1, 8])
+def test_false_alarms_do_not_grow_with_the_number_of_models(models: int) -> None:
+    """A file without any change raises an alarm, for one model or more, in 5 of 100 cases: unadjusted, eight models would in 34."""
+    experiments = 480 // models
+    alarms = 0
+    for seed in range(experiments):
+        before, after = (_results(*(_timed(f"m{index}", seed=(seed, index, side)) for index in range(models))) for side in (0, 1))
+        alarms += any(each.is_significant for each in compare(before, after).differences)
+    assert alarms / experiments <= 0.05 + 3 * (0.05 * 0.95 / experiments) ** 0.5
+
+
+def test_instruction_counts_are_compared_without_a_test() -> None:
+    def counts(*after: int) -> Any:
+        return _only(compare(_results(_counted("m", 1000, 1010), device=QEMU), _results(_counted("m", *after), device=QEMU)))
+
+    assert (counts(1011, 1020).verdict, counts(900, 999).verdict) == ("more", "fewer")
+    assert counts(1005, 1005).verdict == counts(1010, 1020).verdict == ""
+    assert counts(1100).is_regression(0.05) and not counts(1020).is_regression(0.05)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("soc", "Another CPU", "soc was A CPU and is Another CPU"), ("kind", "adb", "kind"), ("abi", "aarch64", "abi"),
+        ("emulated", True, "emulated"), ("cores", (Core(index=0), Core(index=1)), "other cores"),
+        ("instruction_sets", ("avx2",), "other instruction sets"),
+    ],
+)  # fmt: skip
+def test_unlike_devices_are_refused_unless_told(field: str, value: Any, said: str) -> None:
+    other = DeviceInfo(**{**dict(HOST), field: value})
+    with pytest.raises(RequestError, match=said) as caught:
+        compare(_results(_timed()), _results(_timed(), device=other))
+    assert "--allow-unlike" in str(caught.value)
+    found = compare(_results(_timed()), _results(_timed(), device=other), allow_unlike=True)
+    assert any(said in note for note in found.notes)
+
+
+@pytest.mark.parametrize(("field", "value"), [("threads", 4), ("cores", "0x1"), ("runs", 7), ("warmup_runs", 0), ("min_time_s", 9.0)])
+def test_unlike_settings_are_refused_unless_told(field: str, value: Any) -> None:
+    other = _timed(settings=RunSettings(**{field: value}))
+    with pytest.raises(RequestError, match=f"{field} of m was .* and is {value}"):
+        compare(_results(_timed()), _results(other))
+    assert _only(compare(_results(_timed()), _results(other), allow_unlike=True)).status is Status.COMPARED
+
+
+def test_another_resolution_is_unlike_and_another_number_of_rounds_is_not() -> None:
+    with pytest.raises(RequestError, match="resolution of m was 224 and is 288"):
+        compare(_results(_timed(resolution="224")), _results(_timed(resolution="288")))
+    found = _only(compare(_results(_timed()), _results(_timed(rounds=6, settings=RunSettings(rounds=6)))))
+    assert found.status is Status.COMPARED
+
+
+def test_points_of_several_settings_find_their_own() -> None:
+    both = [_timed(), _timed(level_us=3e3, seed=5, settings=RunSettings(threads=4))]
+    found = compare(_results(*both), _results(*reversed(both))).differences
+    assert [each.change.ratio for each in found if each.change] == [1.0, 1.0]
+    assert [each.label for each in found] == ["m, 4 threads", "m, 1 thread"]
+
+
+def test_what_is_in_one_file_alone_is_told() -> None:
+    gone, new = _timed("gone"), _timed("new")
+    failed = _point("broken", error="it crashed")
+    found = compare(_results(_timed(), gone, _timed("broken")), _results(_timed(), new, failed)).differences
+    status = {each.label: each.status for each in found}
+    assert status == {"m": Status.COMPARED, "new": Status.ONLY_AFTER, "broken": Status.FAILED_AFTER, "gone": Status.ONLY_BEFORE}
+    assert {each.label for each in found if each.is_regression(0.05)} == {"broken", "gone"}
+    assert any("it crashed" in note for each in found for note in each.notes)
+    with pytest.raises(RequestError, match="no model in common"):
+        compare(_results(gone), _results(new))
+
+
+def test_too_few_rounds_decide_nothing() -> None:
+    few = {"rounds": 5, "settings": RunSettings(rounds=5)}
+    found = _only(compare(_results(_timed(**few)), _results(_timed(level_us=9e4, **few))))  # type: ignore[arg-type]
+    assert (found.status, found.verdict, found.is_regression(0.05)) == (Status.TOO_FEW_ROUNDS, "", False)
+    assert found.change.ratio == pytest.approx(9, abs=0.5)
+
+
+def test_latencies_and_instructions_are_never_compared() -> None:
+    with pytest.raises(RequestError, match="latencies and the other instructions"):
+        compare(_results(_timed()), _results(_counted("m", 5), device=QEMU), allow_unlike=True)
+
+
+def test_what_else_changed_is_told() -> None:
+    before = _results(_timed(partitions=1, precision="fp32"))
+    other = DeviceInfo(**{**dict(HOST), "os_build": "Linux 6.2"})
+    after = _results(_timed(seed=3, partitions=8, precision="int8"), version="2.3.0", device=other)
+    found = compare(before, after)
+    assert {"litert was 2.1.2 and is 2.3.0.", "The device's os build was Linux 6.1 and is Linux 6.2."} <= set(found.notes)
+    assert {"partitions: 1 before, 8 after", "precision: fp32 before, int8 after"} <= set(_only(found).notes)
+    assert any("Models and programs are the same" in note for note in compare(before, before).notes)
