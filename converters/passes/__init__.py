@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from converters.passes.base import Declined, Pass, PassReport, PassResult
+from converters.passes.exact_clamp import ExactClamp
 from converters.passes.fold_constants import FoldConstants
 from converters.passes.hard_sigmoid import HardSigmoid
 from converters.passes.layer_norm import LayerNorm
@@ -42,6 +43,7 @@ def ordered_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         LinearLayer(),  # after the splitting, which reads MatMul
         StaticGather(),  # after the splitting, which takes what it can
         HardSigmoid(),
+        ExactClamp(),  # after the passes that recognise a clamp
         SpatialMean(),
         PooledProjection(),
         SmallPool(),

@@ -9,7 +9,7 @@ their convolutions, ``HardSwish`` and ``HardSigmoid`` as one node each (x · rel
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from converters.passes.base import PassResult
 from converters.passes.tools.graph import shape_of
@@ -17,7 +17,7 @@ from evit_mobile.specs import Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-    from onnxscript.rewriter import RewriteRuleSet
+    from onnxscript.rewriter import RewriteRule, RewriteRuleSet
 
 
 #: Rounds after which a graph that still changes is left as it is; what exporters write settles in two or three.
@@ -62,6 +62,24 @@ def _should_fold(node: ir.Node) -> bool | None:
     return shape is not None and math.prod(shape) <= _STORED_ELEMENTS
 
 
+def _neutral_rules() -> list[RewriteRule]:
+    """x + 0, x - 0, x · 1 and x / 1 for exactly these numbers: the library's own rules take 1e-8 for 0 and 1.00001 for 1."""
+    from onnxscript.rewriter import RewriteRule
+    from onnxscript.rewriter.pattern import Constant
+
+    zero, one = Constant(0.0, rel_tol=0.0, abs_tol=0.0), Constant(1.0, rel_tol=0.0, abs_tol=0.0)
+    return [
+        *RewriteRule(lambda op, x: x + zero, _identity).commute(),
+        *RewriteRule(lambda op, x: x * one, _identity).commute(),
+        RewriteRule(lambda op, x: x - zero, _identity),
+        RewriteRule(lambda op, x: x / one, _identity),
+    ]
+
+
+def _identity(op: Any, x: ir.Value, **_: Any) -> Any:
+    return op.Identity(x)
+
+
 def _rules() -> RewriteRuleSet:
     from onnxscript.rewriter import RewriteRuleSet
     from onnxscript.rewriter.rules import common as rules
@@ -77,10 +95,7 @@ def _rules() -> RewriteRuleSet:
             rules.no_op_cast_rule,
             rules.no_op_expand_rule,
             rules.cast_cast_rule,
-            rules.mul_by_1_rule,
-            rules.add_0_rule,
-            rules.sub_0_rule,
-            rules.div_by_1_rule,
+            *_neutral_rules(),
             rules.dropout_inference_rule,
             rules.dropout_zero_rule,
             rules.successive_relu_rule,

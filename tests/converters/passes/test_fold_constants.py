@@ -1,0 +1,53 @@
+"""Neutral operands go, numbers that are nearly neutral stay. Oracle: PyTorch; float32 sums of the same terms, so results are equal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.converters.passes.attention_graphs import export, noise, ops, rewrite, run_onnx
+
+SHAPE = (1, 3, 4, 5)
+
+
+class Function(nn.Module):
+    """One function of one tensor."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.function(x.abs())
+
+
+@pytest.mark.parametrize("epsilon", [1e-8, 1e-12, 1e-15, 1e-30])
+def test_tiny_terms_stay(epsilon: float) -> None:
+    """0 / (0 + ε) is 0."""
+    module = Function(lambda x: x / (x.sum(1, keepdim=True) + epsilon))
+    rewritten, _ = rewrite(export(module, SHAPE))
+    assert ops(rewritten)["Add"] == 1
+    x = noise(SHAPE)
+    x[0, :, 0] = 0
+    np.testing.assert_array_equal(run_onnx(rewritten, x), module(torch.from_numpy(x)).numpy())
+
+
+@pytest.mark.parametrize(
+    ("op", "function"),
+    [("Sub", lambda x: x - 1e-9), ("Mul", lambda x: x * 1.000002), ("Div", lambda x: x / 1.000002), ("Add", lambda x: 1e-9 + x)],
+)
+def test_nearly_neutral_operands_stay(op: str, function: Callable[[Tensor], Tensor]) -> None:
+    rewritten, _ = rewrite(export(Function(function), SHAPE))
+    assert ops(rewritten)[op] == 1
+    x = noise(SHAPE)
+    np.testing.assert_array_equal(run_onnx(rewritten, x), function(torch.from_numpy(x).abs()).numpy())
+
+
+@pytest.mark.parametrize("function", [lambda x: x + 0.0, lambda x: 0.0 + x, lambda x: x - 0.0, lambda x: 1.0 * x, lambda x: x / 1.0])
+def test_neutral_operands_go(function: Callable[[Tensor], Tensor]) -> None:
+    rewritten, _ = rewrite(export(Function(function), SHAPE))
+    assert dict(ops(rewritten)) == {"Abs": 1}
