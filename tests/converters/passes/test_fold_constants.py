@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.converters.passes.attention_graphs import export, noise, ops, rewrite, run_onnx
+from tests.kits.graphs import export, noise, ops, rewrite, run_onnx
 
 SHAPE = (1, 3, 4, 5)
 
