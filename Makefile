@@ -37,8 +37,8 @@ check: $(VENV)/.installed-dev ## types, style, layers
 	$(BIN)/lint-imports
 
 format: $(VENV)/.installed-dev ## sort imports and format
-	$(BIN)/ruff check --select I --fix --line-length 140 .
-	$(BIN)/ruff format --line-length 140 .
+	$(BIN)/ruff check --select I --fix --line-length 120 .
+	$(BIN)/ruff format --line-length 120 .
 
 bench: $(VENV)/.installed ## bench base-r224 on this machine
 	$(BIN)/evit-mobile bench --device host --model base-r224

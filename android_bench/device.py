@@ -123,7 +123,9 @@ KINDS = {
     "host": DeviceKind("host", "android_bench.host"),
     "adb": DeviceKind("adb[:SERIAL[@host:port]]", "android_bench.phone.device"),
     # Counts repeat to the last instruction or nearly: a second round is there to show it, and there is no clock to fill.
-    "qemu": DeviceKind("qemu:CPU", "android_bench.emulator.device", RunSettings(runs=2, rounds=2, warmup_runs=1, min_time_s=0)),
+    "qemu": DeviceKind(
+        "qemu:CPU", "android_bench.emulator.device", RunSettings(runs=2, rounds=2, warmup_runs=1, min_time_s=0)
+    ),
 }
 
 

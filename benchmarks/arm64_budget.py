@@ -83,7 +83,10 @@ def count(budget: dict[str, Any]) -> dict[str, int]:
 
 def judge(budget: dict[str, Any], counted: dict[str, int]) -> list[Verdict]:
     """A verdict a model."""
-    return [Verdict(key, counted[key], entry["instructions"], budget["tolerance"]) for key, entry in budget["models"].items()]
+    return [
+        Verdict(key, counted[key], entry["instructions"], budget["tolerance"])
+        for key, entry in budget["models"].items()
+    ]
 
 
 @click.command()

@@ -37,10 +37,20 @@ OPTIONS = (
 ZOO = tuple(
     f"timm:{name}"
     for name in (
-        "efficientvit_b0", "efficientvit_b1", "efficientvit_b2", "efficientvit_b3", "mobilenetv2_100", "mobilenetv3_large_100",
-        "efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "vit_small_patch16_224", "resnet152", "mobilevit_xs",
+        "efficientvit_b0",
+        "efficientvit_b1",
+        "efficientvit_b2",
+        "efficientvit_b3",
+        "mobilenetv2_100",
+        "mobilenetv3_large_100",
+        "efficientnet_b0",
+        "efficientnet_b1",
+        "efficientnet_b2",
+        "vit_small_patch16_224",
+        "resnet152",
+        "mobilevit_xs",
     )
-)  # fmt: skip
+)
 MODELS = (*PAPER, *TWINS, *OPTIONS, *ZOO)
 
 
@@ -54,7 +64,11 @@ def measure(model: str) -> dict[str, Any]:
         if code:
             return {**row, "error": said}
         converted = json.loads(said)
-        row |= {"resolution": converted["resolution"], "bytes_tflite": converted["bytes_tflite"], "versions": converted["versions"]}
+        row |= {
+            "resolution": converted["resolution"],
+            "bytes_tflite": converted["bytes_tflite"],
+            "versions": converted["versions"],
+        }
         code, said, row["verify_s"], _ = _watched("verify", str(path), "--json", folder=folder)
         if not said.startswith("{"):
             return {**row, "error": said}
@@ -62,11 +76,16 @@ def measure(model: str) -> dict[str, Any]:
         unjudged = [(item["input"], item["output"]) for item in verified["ill_conditioned"]]
         row["not_judged"] = verified["ill_conditioned"]
         ours = [
-            line for line in verified["rows"] if line["runtime"] != "onnxruntime" and (line["input"], line["output"]) not in unjudged
+            line
+            for line in verified["rows"]
+            if line["runtime"] != "onnxruntime" and (line["input"], line["output"]) not in unjudged
         ]
         row |= {"passed": verified["passed"], "worst": _worst(ours)}
         row["failed"] = sorted({f"{line['input']}, {line['output']}" for line in ours if not line["passed"]})
-        row["outputs"] = {name: _worst([line for line in ours if line["output"] == name]) for name in {line["output"] for line in ours}}
+        row["outputs"] = {
+            name: _worst([line for line in ours if line["output"] == name])
+            for name in {line["output"] for line in ours}
+        }
         code, said, _, _ = _watched("inspect", str(path), "--json", folder=folder)
         inspected = json.loads(said)
         row |= {"ops": inspected["op_total"], "partitions": inspected["partitions"], "macs_m": inspected["macs"] / 1e6}
@@ -124,7 +143,9 @@ def _table(rows: dict[str, Any]) -> str:
             lines.append(f"| {model} | | | | | | {said} | {row['convert_s']} | {row['peak_memory_mb']:.0f} |")
             continue
         outside = f"{row['undelegated_count']}: {', '.join(row['undelegated'])}" if row["undelegated"] else "0"
-        error = ", ".join(f"{name} {value:.1e}" if value is not None else name for name, value in _grouped(row["outputs"]).items())
+        error = ", ".join(
+            f"{name} {value:.1e}" if value is not None else name for name, value in _grouped(row["outputs"]).items()
+        )
         verdict = "" if row["passed"] else f" **fails** on {'; '.join(row['failed'])}"
         for item in row.get("not_judged", ()):
             verdict += f"; not judged on {item['input']}, where PyTorch's float32 is {item['relative_error']:.1e} from its float64"

@@ -80,10 +80,15 @@ def render(found: list[Count], apart: dict[str, Difference], sizes: dict[str, fl
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "half.md")
 def main(out: Path) -> None:
     """Convert, count, compare; write the table (.md) and its numbers (.json)."""
-    models = {str(item): convert_cached(MODEL, ConvertOptions(precision=item)) for item in (Precision.FP32, Precision.FP16)}
+    models = {
+        str(item): convert_cached(MODEL, ConvertOptions(precision=item)) for item in (Precision.FP32, Precision.FP16)
+    }
     found, apart = counts(models), differences(models, Resolution(224, 224))
     text = render(found, apart, {name: path.stat().st_size / 1e6 for name, path in models.items()})
-    document = {"counts": [asdict(item) for item in found], "differences": {name: asdict(item) for name, item in apart.items()}}
+    document = {
+        "counts": [asdict(item) for item in found],
+        "differences": {name: asdict(item) for name, item in apart.items()},
+    }
     write_results(out, text, document)
     click.echo(text)
 

@@ -18,7 +18,9 @@ from evit_mobile.vision.images import normalise
 SIZES, LIGHT = (0.35, 1.0), (0.7, 1.3)
 
 
-def crops(side: int, count: int, *, held_out: bool, preprocessing: Preprocessing = Preprocessing()) -> Iterator[NDArray[np.float32]]:
+def crops(
+    side: int, count: int, *, held_out: bool, preprocessing: Preprocessing = Preprocessing()
+) -> Iterator[NDArray[np.float32]]:
     """``count`` model inputs [1, side, side, 3]: random squares, mirrored or not, lighter or darker; always the same ones."""
     from PIL import Image
     from sklearn.datasets import load_sample_images
@@ -29,7 +31,9 @@ def crops(side: int, count: int, *, held_out: bool, preprocessing: Preprocessing
     for number in range(count):
         photograph = photographs[number % len(photographs)]
         middle = photograph.width // 2
-        half = photograph.crop((middle if held_out else 0, 0, photograph.width if held_out else middle, photograph.height))
+        half = photograph.crop(
+            (middle if held_out else 0, 0, photograph.width if held_out else middle, photograph.height)
+        )
         size = int(min(half.size) * rng.uniform(*SIZES))
         left, top = int(rng.integers(0, half.width - size + 1)), int(rng.integers(0, half.height - size + 1))
         square = half.crop((left, top, left + size, top + size)).resize((side, side), Image.Resampling.BICUBIC)

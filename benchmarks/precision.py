@@ -80,7 +80,9 @@ def trained_figures() -> dict[str, tuple[float, float]]:
     path = RESULTS / "accuracy.json"
     if not path.exists():
         return {}
-    rows = [row for row in json.loads(path.read_text())["rows"] if row["ran_on"] == "host" and row["accuracy"] is not None]
+    rows = [
+        row for row in json.loads(path.read_text())["rows"] if row["ran_on"] == "host" and row["accuracy"] is not None
+    ]
     return {row["precision"]: (row["accuracy"], row["agreement"]) for row in rows}
 
 
@@ -93,14 +95,27 @@ def rows_of(models: dict[str, Path], instructions: dict[str, dict[str, int]], ro
     rows = []
     for precision, path in models.items():
         logits = expected if precision == "fp32" else answers(path, photos)
-        ratio, counted = paired_ratio(samples[precision], samples["fp32"]), inspect_model(path, RUNTIMES["litert"], explain=False)
+        ratio, counted = (
+            paired_ratio(samples[precision], samples["fp32"]),
+            inspect_model(path, RUNTIMES["litert"], explain=False),
+        )
         assert counted.partitions is not None
-        rows.append(Row(
-            precision, path.stat().st_size / 1e6, summarise(samples[precision]).median / 1000, ratio.value,
-            ratio.interval.low if ratio.interval else None, ratio.interval.high if ratio.interval else None,
-            instructions.get(precision, {}), None if precision == "fp32" else sqnr_db([expected], [logits]),
-            float((logits.argmax(1) == expected.argmax(1)).mean()), trained.get(precision), counted.partitions, len(counted.undelegated),
-        ))  # fmt: skip
+        rows.append(
+            Row(
+                precision,
+                path.stat().st_size / 1e6,
+                summarise(samples[precision]).median / 1000,
+                ratio.value,
+                ratio.interval.low if ratio.interval else None,
+                ratio.interval.high if ratio.interval else None,
+                instructions.get(precision, {}),
+                None if precision == "fp32" else sqnr_db([expected], [logits]),
+                float((logits.argmax(1) == expected.argmax(1)).mean()),
+                trained.get(precision),
+                counted.partitions,
+                len(counted.undelegated),
+            )
+        )
     return rows
 
 
@@ -136,7 +151,9 @@ def _place(row: Row) -> str:
 @click.command()
 @click.option("--rounds", default=15, show_default=True)
 @click.option("--emulated/--no-emulated", default=True, help="Count instructions on emulated processors.")
-@click.option("--models", type=click.Path(file_okay=False, path_type=Path), help="A folder that keeps the files from run to run.")
+@click.option(
+    "--models", type=click.Path(file_okay=False, path_type=Path), help="A folder that keeps the files from run to run."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "precision.md")
 @click.option("--readme", is_flag=True, help="Put the table into the README too.")
 def main(rounds: int, emulated: bool, models: Path | None, out: Path, readme: bool) -> None:

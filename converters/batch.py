@@ -87,7 +87,9 @@ def convert_all(
                     made = dataclasses.replace(made, path=None if made.too_large else path)
                 yield task, made
         except joblib.externals.loky.process_executor.TerminatedWorkerError as error:
-            raise MachineError("a conversion's process was killed, most likely for want of memory", hint="give --jobs 1") from error
+            raise MachineError(
+                "a conversion's process was killed, most likely for want of memory", hint="give --jobs 1"
+            ) from error
 
 
 @contextlib.contextmanager
@@ -105,12 +107,15 @@ def _backend(dask: str | None) -> Iterator[None]:
     try:
         from distributed import Client
     except ImportError as error:
-        raise RequestError("--dask needs distributed, which is not installed", hint="pip install 'evit-mobile[dask]'") from error
+        raise RequestError(
+            "--dask needs distributed, which is not installed", hint="pip install 'evit-mobile[dask]'"
+        ) from error
     try:
         client = Client(dask, timeout="10s", set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise MachineError(
-            f"the Dask scheduler {dask} cannot be reached: {first_line(error)}", hint="give its address, e.g. tcp://HOST:8786"
+            f"the Dask scheduler {dask} cannot be reached: {first_line(error)}",
+            hint="give its address, e.g. tcp://HOST:8786",
         ) from error
     with client, joblib.parallel_config(backend="dask", client=client, wait_for_workers_timeout=30):
         yield
@@ -150,7 +155,9 @@ def _count(task: Task, limit_bytes: int, traced_bytes: int) -> Made:
         return made
     if needs.memory_bytes > limit_bytes:
         return dataclasses.replace(made, too_large=True, error=_too_much(needs.memory_bytes, limit_bytes, "may use"))
-    return dataclasses.replace(made, too_large=True, error=_too_much(needs.memory_bytes, traced_bytes, "can be converted here with"))
+    return dataclasses.replace(
+        made, too_large=True, error=_too_much(needs.memory_bytes, traced_bytes, "can be converted here with")
+    )
 
 
 def _convert_counted(task: Task, made: Made, limit_bytes: int) -> tuple[Made, _File]:
@@ -162,14 +169,21 @@ def _convert_counted(task: Task, made: Made, limit_bytes: int) -> tuple[Made, _F
     path = convert_cached(task.model, ConvertOptions(resolution=task.resolution))
     graph = read_graph(path)
     memory = costs.memory_bytes(graph)
-    made = dataclasses.replace(made, macs=made.macs or sum(costs.macs_of(op, graph) for op in graph.ops), memory_bytes=memory)
+    made = dataclasses.replace(
+        made, macs=made.macs or sum(costs.macs_of(op, graph) for op in graph.ops), memory_bytes=memory
+    )
     if memory > limit_bytes:
-        return dataclasses.replace(made, too_large=True, error=_too_much(memory, limit_bytes, "may use")), read_cached(path)
+        return dataclasses.replace(made, too_large=True, error=_too_much(memory, limit_bytes, "may use")), read_cached(
+            path
+        )
     found = inspect_model(path, RUNTIMES["litert"], explain=False)
     made = dataclasses.replace(
-        made, precision=found.description.precision if found.description else None, ops=found.op_total, partitions=found.partitions,
+        made,
+        precision=found.description.precision if found.description else None,
+        ops=found.op_total,
+        partitions=found.partitions,
         undelegated_ops=len(found.undelegated),
-    )  # fmt: skip
+    )
     return made, read_cached(path)
 
 

@@ -44,10 +44,16 @@ def cache_path(model: str, options: ConvertOptions) -> Path | None:
     if not all(path.is_file() for path in files):
         return None
     key = json.dumps(
-        {"model": model, "options": {**dataclasses.asdict(options), "weights": None, "calibration": seen},
-         "files": [sha256_of(path) for path in files], "versions": versions(), "code": code_hash()},
-        sort_keys=True, default=str,
-    )  # fmt: skip
+        {
+            "model": model,
+            "options": {**dataclasses.asdict(options), "weights": None, "calibration": seen},
+            "files": [sha256_of(path) for path in files],
+            "versions": versions(),
+            "code": code_hash(),
+        },
+        sort_keys=True,
+        default=str,
+    )
     return cache_folder("models") / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.tflite"
 
 

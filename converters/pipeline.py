@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from evit_mobile.tflite.description import ModelDescription
 
 
-def convert(model: str, out: Path, options: ConvertOptions = ConvertOptions(), *, keep_onnx: Path | None = None) -> ConversionReport:
+def convert(
+    model: str, out: Path, options: ConvertOptions = ConvertOptions(), *, keep_onnx: Path | None = None
+) -> ConversionReport:
     """Convert what ``model`` names and write it to ``out``; from the cache where the same was made before.
 
     ``keep_onnx`` gets the ONNX graph as it went into the lowering (and the conversion is made anew).
@@ -57,7 +59,9 @@ def convert_cached(model: str, options: ConvertOptions = ConvertOptions()) -> Pa
     place = cache_path(model, options)
     if place is not None and report_of(place) is not None:
         return place
-    target = place or cache_folder("models") / f"{hashlib.sha256(f'{model} {options}'.encode()).hexdigest()[:16]}.tflite"
+    target = (
+        place or cache_folder("models") / f"{hashlib.sha256(f'{model} {options}'.encode()).hexdigest()[:16]}.tflite"
+    )
     report = _convert(model, target, options, None)
     store(target, report, target)
     return target
@@ -95,12 +99,24 @@ def _convert(model: str, out: Path, options: ConvertOptions, keep_onnx: Path | N
         with whole_file(out) as temporary:
             temporary.write_bytes(content)
     return ConversionReport(
-        model=model, out=str(out), resolution=description.resolution, precision=options.precision, cached=False,
-        sha256=hashlib.sha256(content).hexdigest(), bytes_onnx=stock.ByteSize(), bytes_tflite=len(content),
-        onnx_ops_before=_onnx_ops(stock), onnx_ops_after=_onnx_ops(graph), tflite_ops=_tflite_ops(content), passes=passes,
-        plan=[item.to_json() for item in made.plan], attention=[dataclasses.asdict(item) for item in ranges],
-        warnings=_warnings(source) + range_warnings(ranges) + made.warnings, versions=description.versions, seconds=seconds,
-    )  # fmt: skip
+        model=model,
+        out=str(out),
+        resolution=description.resolution,
+        precision=options.precision,
+        cached=False,
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes_onnx=stock.ByteSize(),
+        bytes_tflite=len(content),
+        onnx_ops_before=_onnx_ops(stock),
+        onnx_ops_after=_onnx_ops(graph),
+        tflite_ops=_tflite_ops(content),
+        passes=passes,
+        plan=[item.to_json() for item in made.plan],
+        attention=[dataclasses.asdict(item) for item in ranges],
+        warnings=_warnings(source) + range_warnings(ranges) + made.warnings,
+        versions=description.versions,
+        seconds=seconds,
+    )
 
 
 def rewritten(stock: onnx.ModelProto, options: ConvertOptions) -> tuple[onnx.ModelProto, list[dict[str, Any]]]:
@@ -116,7 +132,9 @@ def rewritten(stock: onnx.ModelProto, options: ConvertOptions) -> tuple[onnx.Mod
     return ir.to_proto(model), [report.as_dict() for report in reports]
 
 
-def _description(source: Source, options: ConvertOptions, stock: onnx.ModelProto, made: InPrecision) -> ModelDescription:
+def _description(
+    source: Source, options: ConvertOptions, stock: onnx.ModelProto, made: InPrecision
+) -> ModelDescription:
     from evit_mobile.tflite.description import ModelDescription
 
     image = stock.graph.input[0].type.tensor_type.shape.dim
@@ -138,7 +156,9 @@ def _description(source: Source, options: ConvertOptions, stock: onnx.ModelProto
 
 def _warnings(source: Source) -> list[str]:
     if source.seeded:
-        return [f"{source.name} has random weights: its predictions mean nothing. --weights FILE gives it trained ones."]
+        return [
+            f"{source.name} has random weights: its predictions mean nothing. --weights FILE gives it trained ones."
+        ]
     return []
 
 

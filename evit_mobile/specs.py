@@ -58,7 +58,9 @@ class Resolution:
         resolution = cls(height, int(match[2]) if match[2] else height)
         for side in (resolution.height, resolution.width):
             if not 1 <= side <= MAX_SIDE:
-                raise RequestError(f"resolution {text} is out of range", hint=f"each side must be 1 to {MAX_SIDE} pixels")
+                raise RequestError(
+                    f"resolution {text} is out of range", hint=f"each side must be 1 to {MAX_SIDE} pixels"
+                )
         return resolution
 
     def check_multiple_of(self, divisor: int) -> None:

@@ -10,4 +10,7 @@ def visible(text: str, *, keep: str = "") -> str:
 
     Names come from devices and files: an escape sequence could rewrite a terminal, a bidirectional override the words behind it.
     """
-    return "".join("\ufffd" if unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs") and char not in keep else char for char in text)
+    return "".join(
+        "\ufffd" if unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs") and char not in keep else char
+        for char in text
+    )

@@ -76,7 +76,11 @@ def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:
         raise RequestError(f"weights {path} hold no table of tensors", hint="save the model's state_dict()")
     # DistributedDataParallel puts "module." before every key.
     prefix = "module."
-    return {key.removeprefix(prefix): item for key, item in value.items()} if all(k.startswith(prefix) for k in value) else dict(value)
+    return (
+        {key.removeprefix(prefix): item for key, item in value.items()}
+        if all(k.startswith(prefix) for k in value)
+        else dict(value)
+    )
 
 
 def load_weights(module: nn.Module, path: Path, rename: Rename | None = None) -> None:
@@ -104,7 +108,9 @@ def load_weights(module: nn.Module, path: Path, rename: Rename | None = None) ->
     }
     if any(faults.values()):
         parts = [f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in faults.items() if keys]
-        raise RequestError(f"weights {path} do not fit this model: {'; '.join(parts)}", hint="are they another model's?")
+        raise RequestError(
+            f"weights {path} do not fit this model: {'; '.join(parts)}", hint="are they another model's?"
+        )
     module.load_state_dict(given, strict=False)
 
 

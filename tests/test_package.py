@@ -55,7 +55,9 @@ def test_convert_runs_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(installed), "EVIT_MOBILE_CACHE": str(tmp_path / "cache")}
     start = "import converters; from evit_mobile.cli.main import main; print(converters.__file__); main()"
     arguments = ["convert", "--model", "base-r192", "--resolution", "32", "--out", "m.tflite"]
-    done = subprocess.run([sys.executable, "-c", start, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", start, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(installed))
     assert (tmp_path / "m.tflite").stat().st_size > 20e6

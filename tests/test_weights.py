@@ -20,7 +20,9 @@ def _net() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
 
 
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {f"module.{k}": v for k, v in s.items()}])
+@pytest.mark.parametrize(
+    "wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {f"module.{k}": v for k, v in s.items()}]
+)
 def test_pth_loads(tmp_path: Path, wrap: Callable[[dict[str, torch.Tensor]], object]) -> None:
     given, net = _net(), _net()
     torch.save(wrap(given.state_dict()), tmp_path / "a.pth")
@@ -43,7 +45,12 @@ def test_every_misfit_is_counted_and_named(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "a.pt")
     with pytest.raises(RequestError) as caught:
         load_weights(_net(), tmp_path / "a.pt")
-    for part in ("1 missing: 0.bias", "1 unexpected: extra", "1 mis-shaped: 0.weight (5, 3, 1, 1) instead of (4, 3, 1, 1)", "1 not finite"):
+    for part in (
+        "1 missing: 0.bias",
+        "1 unexpected: extra",
+        "1 mis-shaped: 0.weight (5, 3, 1, 1) instead of (4, 3, 1, 1)",
+        "1 not finite",
+    ):
         assert part in str(caught.value)
 
 

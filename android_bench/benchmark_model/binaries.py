@@ -53,7 +53,9 @@ def find(given: str | None, sha256: str | None, abis: Sequence[str]) -> Program:
     fetched = re.match(r"https?://", address) is not None
     path = _fetch(address, sha256) if fetched else Path(address)
     if not path.is_file():
-        raise RequestError(f"there is no file {path}", hint="--benchmark-binary takes the path or the address of a benchmark_model")
+        raise RequestError(
+            f"there is no file {path}", hint="--benchmark-binary takes the path or the address of a benchmark_model"
+        )
     found = sha256_of(path)
     if sha256 is not None and found != sha256.lower():
         raise RequestError(f"{path} has the hash {found}, not {sha256}", hint="is it another build?")
@@ -70,7 +72,8 @@ def find(given: str | None, sha256: str | None, abis: Sequence[str]) -> Program:
 def _published(abi: str) -> str:
     if abi not in PUBLISHED:
         raise RequestError(
-            f"no benchmark_model is published for {abi}", hint="build LiteRT's for it and give it by --benchmark-binary PATH"
+            f"no benchmark_model is published for {abi}",
+            hint="build LiteRT's for it and give it by --benchmark-binary PATH",
         )
     return f"{(os.environ.get(MIRROR_VARIABLE) or PUBLISHER).rstrip('/')}/{RELEASE}/{PUBLISHED[abi]}/benchmark_model"
 
@@ -84,7 +87,9 @@ def _fetch(address: str, sha256: str | None) -> Path:
         known = f"sha256:{sha256.lower()}" if sha256 else None
         return Path(pooch.retrieve(address, known_hash=known, path=cache_folder("benchmark_model")))
     except ValueError as error:
-        raise RequestError(f"what {address} gives has another hash than {sha256}", hint="is it another build?") from error
+        raise RequestError(
+            f"what {address} gives has another hash than {sha256}", hint="is it another build?"
+        ) from error
     except OSError as error:
         raise MachineError(
             f"benchmark_model cannot be fetched from {address}: {first_line(error)}",
@@ -96,7 +101,10 @@ def _check_abi(path: Path, address: str, abis: Sequence[str]) -> None:
     with path.open("rb") as file:
         header = file.read(20)
     if len(header) < 20 or not header.startswith(b"\x7fELF"):
-        raise RequestError(f"{address} is no program for Android", hint="--benchmark-binary takes a benchmark_model built for the device")
+        raise RequestError(
+            f"{address} is no program for Android",
+            hint="--benchmark-binary takes a benchmark_model built for the device",
+        )
     machine = struct.unpack_from("<H", header, 18)[0], header[4]
     executed = [_ELF[abi] for abi in abis if abi in _ELF]
     if abis[0] in _ELF and machine not in executed:

@@ -20,7 +20,21 @@ from evit_mobile.results.record import OpTime
 _RUNS = "Operator-wise Profiling Info for Regular Benchmark Runs:"
 _ORDER = re.compile(r"^=+ Run Order =+$")
 _COLUMNS = ["node type", "first", "avg_ms", "%", "cdf%", "mem KB", "times called", "name"]
-_LITERT_HEADER = ["[node", "type]", "[start]", "[first]", "[avg", "ms]", "[%]", "[cdf%]", "[mem", "KB]", "[times", "called]", "[Name]"]
+_LITERT_HEADER = [
+    "[node",
+    "type]",
+    "[start]",
+    "[first]",
+    "[avg",
+    "ms]",
+    "[%]",
+    "[cdf%]",
+    "[mem",
+    "KB]",
+    "[times",
+    "called]",
+    "[Name]",
+]
 #: Node type, mean time in milliseconds, calls, name; between them start, first, shares and memory.
 _LITERT_ROW = re.compile(r"^\s*(.+?)\s+[\d.]+\s+[\d.]+\s+([\d.]+)\s+\S+%\s+\S+%\s+[\d.]+\s+(\d+)\s+(\S.*)$")
 _OP = re.compile(r"^(Delegate/|\[Delegate\])?.*:(\d+)$")
@@ -43,7 +57,9 @@ def parse_csv(text: str) -> tuple[OpTime, ...]:
     if header.strip().split(", ") != _COLUMNS:
         raise BenchmarkError("the op profile is not in a form that is known here", hint="take a newer benchmark_model")
     rows = (line.rsplit(", ", len(_COLUMNS) - 1) for line in _block(lines))
-    return tuple(_ops((kind, mean_ms, calls, name.replace("\t", ",")) for kind, _, mean_ms, _, _, _, calls, name in rows))
+    return tuple(
+        _ops((kind, mean_ms, calls, name.replace("\t", ",")) for kind, _, mean_ms, _, _, _, calls, name in rows)
+    )
 
 
 def parse_log(text: str) -> tuple[OpTime, ...]:
@@ -57,7 +73,9 @@ def parse_log(text: str) -> tuple[OpTime, ...]:
         if _ORDER.match(line.strip()):
             break
     if next(lines, "").split() != _LITERT_HEADER:
-        raise BenchmarkError("benchmark_model gave no op profile in a form that is known here", hint="take a newer benchmark_model")
+        raise BenchmarkError(
+            "benchmark_model gave no op profile in a form that is known here", hint="take a newer benchmark_model"
+        )
     found = [match for line in _block(lines) if (match := _LITERT_ROW.match(line))]
     # The mean is over the calls of one inference.
     rows = ((row[1], str(float(row[2]) * int(row[3])), row[3], row[4]) for row in found)
@@ -80,5 +98,9 @@ def _ops(rows: Iterable[tuple[str, str, str, str]]) -> Iterable[OpTime]:
             partition += partition < 0 or int(op[2]) <= last
             last = int(op[2])
         yield OpTime(
-            op=kind.strip(), name=name.strip(), partition=partition if op[1] else None, mean_us=float(mean_ms) * 1e3, calls=int(calls)
-        )  # fmt: skip
+            op=kind.strip(),
+            name=name.strip(),
+            partition=partition if op[1] else None,
+            mean_us=float(mean_ms) * 1e3,
+            calls=int(calls),
+        )

@@ -28,7 +28,9 @@ _CLASSIC_END = re.compile(
 )
 _COMPILED_END = re.compile(r"^Inference \(avg\): +([\d.eE+]+) ms \((\d+) runs\)$")
 _SESSION = re.compile(r"^Initialized session in ([\d.eE+]+)ms\.$")
-_FOOTPRINT = re.compile(r"^Memory footprint delta from the start of the tool \(MB\): init=[-\d.eE+]+ overall=([-\d.eE+]+)$")
+_FOOTPRINT = re.compile(
+    r"^Memory footprint delta from the start of the tool \(MB\): init=[-\d.eE+]+ overall=([-\d.eE+]+)$"
+)
 _COMPILED_FOOTPRINT = re.compile(r"^Overall footprint: +([-\d.eE+]+) MB$")
 _UNCONSUMED = re.compile(r"^Unconsumed cmdline flags: (.*)$")
 _COMPLAINT = re.compile(
@@ -41,7 +43,13 @@ _PROFILERS = {"enable_op_profiling", "use_profiler"}
 
 #: What a shell adds to the number of the signal that ended a program.
 _SIGNAL_BASE = 128
-_SIGNALS = {4: "illegal instruction", 6: "abort", 7: "bus error", 9: "killed, perhaps for want of memory", 11: "segmentation fault"}
+_SIGNALS = {
+    4: "illegal instruction",
+    6: "abort",
+    7: "bus error",
+    9: "killed, perhaps for want of memory",
+    11: "segmentation fault",
+}
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127
 
 
@@ -78,14 +86,21 @@ class Request:
         takes flags that a program does not know for an oversight and goes on, so both generations' names of the profile are given.
         """
         flags = [
-            f"--graph={self.graph}", f"--num_threads={self.threads}", f"--num_runs={self.runs}", f"--min_secs={self.min_time_s:g}",
-            f"--warmup_runs={self.warmup_runs}", "--warmup_min_secs=0",
-        ]  # fmt: skip
+            f"--graph={self.graph}",
+            f"--num_threads={self.threads}",
+            f"--num_runs={self.runs}",
+            f"--min_secs={self.min_time_s:g}",
+            f"--warmup_runs={self.warmup_runs}",
+            "--warmup_min_secs=0",
+        ]
         if self.profile is not None:
             flags += [
-                "--enable_op_profiling=true", "--op_profiling_output_mode=csv", f"--op_profiling_output_file={self.profile}",
-                f"--profiling_output_csv_file={self.profile}", "--use_profiler=true",
-            ]  # fmt: skip
+                "--enable_op_profiling=true",
+                "--op_profiling_output_mode=csv",
+                f"--op_profiling_output_file={self.profile}",
+                f"--profiling_output_csv_file={self.profile}",
+                "--use_profiler=true",
+            ]
         if self.result_file is not None:
             flags.append(f"--result_file_path={self.result_file}")
         return flags
@@ -140,7 +155,9 @@ def parse(stdout: str, stderr: str, exit_code: int, expected_runs: int) -> Outpu
     session = _find(_SESSION, lines)
     footprint = _find(_FOOTPRINT, lines) or _find(_COMPILED_FOOTPRINT, lines)
     if classic is None and session is None:
-        raise BenchmarkError("benchmark_model did not say how long it took to load the model: an output that is not known here")
+        raise BenchmarkError(
+            "benchmark_model did not say how long it took to load the model: an output that is not known here"
+        )
     return Output(
         dialect="tflite" if classic else "litert",
         inference=inference,
@@ -193,9 +210,15 @@ def _latency(match: re.Match[str]) -> PrintedLatency | None:
         return fields.get(key, default) or None
 
     return PrintedLatency(
-        count=count, mean_us=mean, std_us=fields.get("std"), min_us=positive("min", same), p5_us=positive("p5"),
-        median_us=positive("median", same), p95_us=positive("p95"), max_us=positive("max", same),
-    )  # fmt: skip
+        count=count,
+        mean_us=mean,
+        std_us=fields.get("std"),
+        min_us=positive("min", same),
+        p5_us=positive("p5"),
+        median_us=positive("median", same),
+        p95_us=positive("p95"),
+        max_us=positive("max", same),
+    )
 
 
 def _check_flags(lines: list[str]) -> None:
@@ -204,7 +227,9 @@ def _check_flags(lines: list[str]) -> None:
     allowed = _SOME_BUILDS if _PROFILERS <= names else _SOME_BUILDS | _PROFILERS
     ignored = [flag for flag in unknown if flag.lstrip("-").partition("=")[0] not in allowed]
     if ignored:
-        raise BenchmarkError(f"this build of benchmark_model does not know {' '.join(ignored)}", hint="take a newer build")
+        raise BenchmarkError(
+            f"this build of benchmark_model does not know {' '.join(ignored)}", hint="take a newer build"
+        )
 
 
 def _failure(lines: list[str], exit_code: int) -> str:

@@ -15,7 +15,18 @@ from android_bench.benchmark_model.output import BenchmarkError
 _MESSAGES = {
     "latency_metrics": (
         2,
-        ("avg_ms", "min_ms", "max_ms", "stddev_ms", "median_ms", "p5_ms", "p95_ms", "init_ms", "first_inference_ms", "average_warm_up_ms"),
+        (
+            "avg_ms",
+            "min_ms",
+            "max_ms",
+            "stddev_ms",
+            "median_ms",
+            "p5_ms",
+            "p95_ms",
+            "init_ms",
+            "first_inference_ms",
+            "average_warm_up_ms",
+        ),
     ),
     "memory_metrics": (3, ("init_footprint_kb", "overall_footprint_kb", "peak_mem_mb")),
     "misc_metrics": (4, ("model_size_mb", "num_runs", "num_warmup_runs", "model_throughput_in_mb_per_sec")),
@@ -36,7 +47,11 @@ def parse(content: bytes) -> dict[str, dict[str, float]]:
     except DecodeError as error:
         raise BenchmarkError("the result file that benchmark_model wrote is damaged") from error
     found = {
-        name: {field: _shortest(getattr(getattr(message, name), field)) for field in fields if getattr(message, name).HasField(field)}
+        name: {
+            field: _shortest(getattr(getattr(message, name), field))
+            for field in fields
+            if getattr(message, name).HasField(field)
+        }
         for name, (_, fields) in _MESSAGES.items()
         if message.HasField(name)
     }
@@ -61,8 +76,19 @@ def _result_type() -> Any:
         message = file.message_type.add(name=name)
         for index, field in enumerate(fields, 1):
             whole = field.endswith("_kb") or field.startswith("num_")
-            message.field.add(name=field, number=index, label=kinds.LABEL_OPTIONAL, type=kinds.TYPE_INT32 if whole else kinds.TYPE_FLOAT)
-        result.field.add(name=name, number=number, label=kinds.LABEL_OPTIONAL, type=kinds.TYPE_MESSAGE, type_name=f".benchmark.{name}")
+            message.field.add(
+                name=field,
+                number=index,
+                label=kinds.LABEL_OPTIONAL,
+                type=kinds.TYPE_INT32 if whole else kinds.TYPE_FLOAT,
+            )
+        result.field.add(
+            name=name,
+            number=number,
+            label=kinds.LABEL_OPTIONAL,
+            type=kinds.TYPE_MESSAGE,
+            type_name=f".benchmark.{name}",
+        )
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName("benchmark.BenchmarkResult"))

@@ -49,7 +49,9 @@ class BenchmarkBinary:
         ends = [self._instructions(model, runs) for runs in range(1, inferences + 2)]
         differences = tuple(after - before for before, after in zip(ends, ends[1:]))
         if min(differences) <= 0:
-            raise DeviceError(f"{self._program} did not execute more instructions for more inferences of {model.name}: {ends}")
+            raise DeviceError(
+                f"{self._program} did not execute more instructions for more inferences of {model.name}: {ends}"
+            )
         return differences
 
     def _instructions(self, model: Path, runs: int) -> int:
@@ -57,7 +59,9 @@ class BenchmarkBinary:
         flags = Request(str(model.absolute()), threads=1, runs=runs, min_time_s=0, warmup_runs=1).flags()
         with tempfile.TemporaryDirectory(prefix="evit-mobile-") as name:
             out = Path(name) / "counts"
-            done = self._qemu.execute(self._program, [*flags, f"--max_secs={TIMEOUT_S:g}"], model, before=self._qemu.counting(out))
+            done = self._qemu.execute(
+                self._program, [*flags, f"--max_secs={TIMEOUT_S:g}"], model, before=self._qemu.counting(out)
+            )
             words = out.read_text().split() if out.exists() else []
         # QEMU says what a shell says of a program that a signal ended: 128 and its number.
         parse(done.stdout, done.stderr, done.exit_code if done.exit_code >= 0 else 128 - done.exit_code, runs)

@@ -58,7 +58,9 @@ class Cpu:
             ("CPU part", f"{self.part:#05x}"),
             ("CPU revision", str(self.revision)),
         )
-        body = "".join(f"{name}\t: {value}\n" if name != "CPU architecture" else f"{name}: {value}\n" for name, value in fields)
+        body = "".join(
+            f"{name}\t: {value}\n" if name != "CPU architecture" else f"{name}: {value}\n" for name, value in fields
+        )
         return "".join(f"processor\t: {core}\n{body}\n" for core in range(CORES))
 
 

@@ -56,7 +56,9 @@ class EmulatedDevice:
         """What ran the model, QEMU, our counter, the arm64 libraries, and the /proc and /sys that the program saw."""
         qemu = self._qemu
         cpu, root = qemu.cpu, qemu.root
-        shown = f"implementer {cpu.implementer:#04x}, part {cpu.part:#05x}, variant {cpu.variant}, revision {cpu.revision}"
+        shown = (
+            f"implementer {cpu.implementer:#04x}, part {cpu.part:#05x}, variant {cpu.variant}, revision {cpu.revision}"
+        )
         program, ran = self._program, []
         if program is not None:
             ran.append(Component(name="benchmark_model", version=program.version, sha256=program.sha256))
@@ -68,7 +70,9 @@ class EmulatedDevice:
             Component(name="qemu-aarch64", version=root.qemu_version, sha256=sha256_of(root.qemu)),
             Component(name="instruction counter", version="built here", sha256=sha256_of(root.plugin)),
             Component(name="arm64 libraries", version=root.distribution, sha256=parts.fingerprint(root.root)),
-            Component(name="/proc/cpuinfo and /sys/devices/system/cpu", version=shown, sha256=parts.fingerprint(qemu.prefix)),
+            Component(
+                name="/proc/cpuinfo and /sys/devices/system/cpu", version=shown, sha256=parts.fingerprint(qemu.prefix)
+            ),
         )
 
     def conditions(self) -> Conditions:

@@ -51,14 +51,18 @@ def is_whole(folder: Path, key: str) -> bool:
     """Whether ``folder`` was made from ``key`` and no file that it was made with changed since; files added later do not count."""
     try:
         marker = json.loads((folder / _MARKER).read_text())
-        return bool(marker["key"] == _digest(key)) and all(sha256_of(folder / name) == sha for name, sha in marker["files"].items())
+        return bool(marker["key"] == _digest(key)) and all(
+            sha256_of(folder / name) == sha for name, sha in marker["files"].items()
+        )
     except (OSError, ValueError, KeyError):
         return False
 
 
 def fingerprint(folder: Path) -> str:
     """SHA-256 over the names and hashes of all files that a folder was made with."""
-    return hashlib.sha256(json.dumps(json.loads((folder / _MARKER).read_text())["files"], sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(json.loads((folder / _MARKER).read_text())["files"], sort_keys=True).encode()
+    ).hexdigest()
 
 
 def command(arguments: Sequence[str | Path], what: str, hint: str) -> str:
@@ -72,14 +76,20 @@ def command(arguments: Sequence[str | Path], what: str, hint: str) -> str:
     """
     try:
         done = subprocess.run(
-            [str(argument) for argument in arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S
+            [str(argument) for argument in arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
         )
     except FileNotFoundError as error:
         raise MachineError(f"{what} failed: there is no {arguments[0]}", hint=hint) from error
     except subprocess.TimeoutExpired as error:
         raise MachineError(f"{what} failed: not done within {TIMEOUT_S:g} s", hint="is the network slow?") from error
     if done.returncode:
-        raise MachineError(f"{what} failed: {_reason(done.stderr or done.stdout) or f'exit code {done.returncode}'}", hint=hint)
+        raise MachineError(
+            f"{what} failed: {_reason(done.stderr or done.stdout) or f'exit code {done.returncode}'}", hint=hint
+        )
     return done.stdout
 
 
@@ -92,7 +102,9 @@ def _reason(printed: str) -> str:
 
 
 def _files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file() and not path.is_symlink()
+    )
 
 
 def _digest(key: str) -> str:

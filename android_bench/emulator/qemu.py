@@ -55,9 +55,13 @@ class Qemu:
         self.root, self.cpu, self.release = root, cpu, release
         self.library = root.litert[release]
         self.prefix = make_prefix(cpu, root.root)
-        known = subprocess.run([root.qemu, "-cpu", "help"], capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout.split()
+        known = subprocess.run(
+            [root.qemu, "-cpu", "help"], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        ).stdout.split()
         if cpu.name not in known:
-            raise MachineError(f"QEMU {root.qemu_version} does not know the processor {cpu.name}", hint="install a newer qemu-user")
+            raise MachineError(
+                f"QEMU {root.qemu_version} does not know the processor {cpu.name}", hint="install a newer qemu-user"
+            )
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -73,7 +77,9 @@ class Qemu:
             printed = self._run(model, ["--describe=true", "--num_runs=0", "--warmup_runs=0"])
         except _LoadError as error:
             read_whole(model)  # says it better where the file itself is at fault
-            raise RequestError(f"{model} cannot be loaded by ai-edge-litert {self.release} (arm64): {error.message}") from error
+            raise RequestError(
+                f"{model} cannot be loaded by ai-edge-litert {self.release} (arm64): {error.message}"
+            ) from error
         return Signature(_tensors("input", printed), _tensors("output", printed))
 
     def infer(self, model: Path, inputs: Sequence[Array], signature: Signature) -> list[Array]:
@@ -91,7 +97,9 @@ class Qemu:
             files = [f"--input_files={','.join(map(str, given))}", f"--output_files={','.join(map(str, taken))}"]
             self._run(model, [*files, "--num_runs=1", "--warmup_runs=0"])
             contents = [path.read_bytes() for path in taken]
-        return [np.frombuffer(content, info.dtype).reshape(info.shape) for content, info in zip(contents, signature.outputs)]
+        return [
+            np.frombuffer(content, info.dtype).reshape(info.shape) for content, info in zip(contents, signature.outputs)
+        ]
 
     def check(self, model: Path) -> None:
         """Let the runner load ``model``.
@@ -140,15 +148,30 @@ class Qemu:
             MachineError: QEMU refuses the instruction counter.
             DeviceError: it took too long, or the emulator was stopped.
         """
-        command = [str(self.root.qemu), "-L", str(self.prefix), "-cpu", self.cpu.model, *before, str(program), *arguments]
+        command = [
+            str(self.root.qemu),
+            "-L",
+            str(self.prefix),
+            "-cpu",
+            self.cpu.model,
+            *before,
+            str(program),
+            *arguments,
+        ]
         with self._lock:
             if self._stopped:
                 raise DeviceError("the emulator was stopped")
             # The host's LD_PRELOAD, QEMU_LOG and the like would reach the emulated program, so it gets an environment of its own.
             process = subprocess.Popen(
-                command, env={"LANG": "C"}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                errors="replace", start_new_session=True,
-            )  # fmt: skip
+                command,
+                env={"LANG": "C"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                errors="replace",
+                start_new_session=True,
+            )
             self._running.add(process)
         try:
             stdout, stderr = process.communicate(timeout=TIMEOUT_S)
@@ -179,9 +202,13 @@ class Qemu:
     def _run(self, model: Path, arguments: Sequence[str], *, before: Sequence[str] = ()) -> str:
         """Run the runner on one thread and give its standard output."""
         usual = [
-            f"--graph={model.absolute()}", f"--litert_lib={self.library}", "--num_threads=1", "--min_secs=0", "--warmup_min_secs=0",
+            f"--graph={model.absolute()}",
+            f"--litert_lib={self.library}",
+            "--num_threads=1",
+            "--min_secs=0",
+            "--warmup_min_secs=0",
             f"--max_secs={TIMEOUT_S:g}",
-        ]  # fmt: skip
+        ]
         done = self.execute(self.root.runner, [*usual, *arguments], model, before=before)
         if done.exit_code or "INFO: Inference timings in us:" not in done.stdout:
             raise self._failure(model, done)

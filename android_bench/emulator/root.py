@@ -86,7 +86,9 @@ def missing() -> list[str]:
         lacking.append("neither uv nor pip is there (to fetch LiteRT for arm64): python -m ensurepip, or install uv")
     qemu = shutil.which("qemu-aarch64")
     if qemu is not None and not _takes_plugins(qemu):
-        lacking.append(f"{qemu} takes no plugins (it is linked statically, or built without them): apt-get install qemu-user")
+        lacking.append(
+            f"{qemu} takes no plugins (it is linked statically, or built without them): apt-get install qemu-user"
+        )
     return lacking
 
 
@@ -104,7 +106,9 @@ def prepare(progress: Callable[[str], None] = lambda text: None) -> EmulatorRoot
     lacking = missing()
     if lacking:
         more = f" (and {len(lacking) - 1} more)" if len(lacking) > 1 else ""
-        raise MachineError(f"the emulated device cannot be set up: {lacking[0]}{more}", hint="see evit-mobile emulator setup")
+        raise MachineError(
+            f"the emulated device cannot be set up: {lacking[0]}{more}", hint="see evit-mobile emulator setup"
+        )
     folder = cache_folder("emulator").absolute()
     qemu = Path(str(shutil.which("qemu-aarch64")))
     version = qemu_version(qemu)
@@ -121,7 +125,9 @@ def prepare(progress: Callable[[str], None] = lambda text: None) -> EmulatorRoot
     sources = " ".join(sha256_of(_SOURCES / name) for name in ("runner.c", "litert_api.h", "profiler.h", "icount.c"))
     parts.ensure(folder / "programs", f"{sources} qemu {version}", lambda place: _build_programs(place, version))
     programs = folder / "programs"
-    return EmulatorRoot(folder / "root", programs / "runner", programs / "icount.so", qemu, libraries, version, codename)
+    return EmulatorRoot(
+        folder / "root", programs / "runner", programs / "icount.so", qemu, libraries, version, codename
+    )
 
 
 def qemu_version(qemu: Path) -> str:
@@ -166,7 +172,9 @@ def _make_root(place: Path, codename: str) -> None:
     for name in ("usr/share/doc", "usr/share/man", "usr/share/locale", "var/cache"):
         shutil.rmtree(place / name, ignore_errors=True)
     for name in ("lib", "bin"):
-        if not (place / name).exists():  # since Debian 13 packages hold /usr alone, and a package that is not unpacked links to it
+        if not (
+            place / name
+        ).exists():  # since Debian 13 packages hold /usr alone, and a package that is not unpacked links to it
             (place / name).symlink_to(f"usr/{name}")
     for path in ("lib/ld-linux-aarch64.so.1", "bin/mksh"):
         if not os.path.lexists(place / path):
@@ -179,7 +187,15 @@ def _make_root(place: Path, codename: str) -> None:
 def _fetch_litert(place: Path, lock: Path) -> None:
     uv = find_uv()
     target = place / "wheel"
-    common: list[str | Path] = ["--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--python-version", "3.12"]
+    common: list[str | Path] = [
+        "--quiet",
+        "--no-deps",
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+        "--python-version",
+        "3.12",
+    ]
     install: list[str | Path]
     if uv is not None:
         install = [uv, "pip", "install", "--python", sys.executable, "--python-platform", "aarch64-manylinux_2_28"]
@@ -201,7 +217,9 @@ def _build_programs(place: Path, version: str) -> None:
     # QEMU loads a plugin that claims an interface version in its range: 0 to 1 until release 8.2, at least 2 since 9.0.
     claimed = 1 if int(version.split(".")[0]) < 9 else 2
     flags = ["-O2", "-fPIC", "-shared", "-fvisibility=hidden", f"-DPLUGIN_VERSION={claimed}"]
-    parts.command(["gcc", *flags, "-o", place / "icount.so", _SOURCES / "icount.c"], "building the instruction counter", hint)
+    parts.command(
+        ["gcc", *flags, "-o", place / "icount.so", _SOURCES / "icount.c"], "building the instruction counter", hint
+    )
 
 
 def is_administrator() -> bool:

@@ -43,10 +43,14 @@ class EmulatedSession:
         raise RequestError("an emulated processor has no latency", hint="bench --device qemu: counts its instructions")
 
     def ops(self) -> list[OpInfo]:
-        raise RequestError("LiteRT does not tell an emulated model's ops", hint="inspect it on a runtime of this machine")
+        raise RequestError(
+            "LiteRT does not tell an emulated model's ops", hint="inspect it on a runtime of this machine"
+        )
 
     def tensors(self) -> list[TensorInfo]:
-        raise RequestError("LiteRT does not tell an emulated model's tensors", hint="inspect it on a runtime of this machine")
+        raise RequestError(
+            "LiteRT does not tell an emulated model's tensors", hint="inspect it on a runtime of this machine"
+        )
 
 
 class EmulatedRuntime:
@@ -65,7 +69,9 @@ class EmulatedRuntime:
         return f"ai-edge-litert {self._qemu.release} (arm64)"
 
     def status(self) -> RuntimeStatus:
-        return RuntimeStatus(self.name, "ai-edge-litert", self._qemu.release, True, None, None, str(self._qemu.library.parent))
+        return RuntimeStatus(
+            self.name, "ai-edge-litert", self._qemu.release, True, None, None, str(self._qemu.library.parent)
+        )
 
     def install(self, progress: Callable[[str], None] = lambda text: None) -> bool:
         return False

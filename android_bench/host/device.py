@@ -119,7 +119,9 @@ def parse_cores(text: str) -> set[int] | None:
     if text == "all":
         return None
     if not re.fullmatch(r"(0x)?[0-9a-fA-F]{1,256}", text) or not int(text, 16):
-        raise RequestError(f"cores {text!r} is no set of cores", hint="write all, or a hexadecimal mask: 0x3 is cores 0 and 1")
+        raise RequestError(
+            f"cores {text!r} is no set of cores", hint="write all, or a hexadecimal mask: 0x3 is cores 0 and 1"
+        )
     mask = int(text, 16)
     wanted = {core for core in range(mask.bit_length()) if mask >> core & 1}
     allowed = os.sched_getaffinity(0)

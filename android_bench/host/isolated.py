@@ -25,7 +25,8 @@ from evit_mobile.runtimes import RUNTIMES, Runtime
 
 #: What an allocator, the runtime or the kernel leaves behind when a model got no more memory.
 _NO_MEMORY = re.compile(
-    r"MemoryError|bad_alloc|cannot allocate|cannot map|failed to (re)?allocate|out.of.memory|returned NULL", re.IGNORECASE
+    r"MemoryError|bad_alloc|cannot allocate|cannot map|failed to (re)?allocate|out.of.memory|returned NULL",
+    re.IGNORECASE,
 )
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -81,7 +82,11 @@ def _failure(model: Path, said: str, limit_bytes: int, exit_code: int | None) ->
         return LimitError("does not fit", f"got no more memory than the {limit_bytes / 1e6:,.0f} MB that it may use")
     lines = said.strip().splitlines()
     ending = signal.Signals(-exit_code).name if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"
-    reason = lines[-1] if exit_code is None and lines else f"its process ended by {ending}" + (f": {lines[-1]}" if lines else "")
+    reason = (
+        lines[-1]
+        if exit_code is None and lines
+        else f"its process ended by {ending}" + (f": {lines[-1]}" if lines else "")
+    )
     return DeviceError(f"{model.name} does not run: {reason}")
 
 

@@ -69,9 +69,16 @@ class AdbError(DeviceError):
     """
 
     def __init__(
-        self, message: str, *, hint: str | None = None, command: Sequence[str] = (), serial: str | None = None,
-        exit_code: int | None = None, stdout: str = "", stderr: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        command: Sequence[str] = (),
+        serial: str | None = None,
+        exit_code: int | None = None,
+        stdout: str = "",
+        stderr: str = "",
+    ) -> None:
         super().__init__(message, hint=hint)
         self.command = tuple(command)
         self.serial, self.stdout, self.stderr = serial, stdout, stderr
@@ -122,7 +129,9 @@ def find_binary() -> Path:
         candidate = Path(root).expanduser() / "platform-tools" / "adb"
         if os.access(candidate, os.X_OK):
             return candidate
-    raise MachineError("there is no adb on this machine", hint="install it: apt install adb, or Android's SDK Platform-Tools")
+    raise MachineError(
+        "there is no adb on this machine", hint="install it: apt install adb, or Android's SDK Platform-Tools"
+    )
 
 
 @dataclass(frozen=True)
@@ -153,7 +162,9 @@ class Server:
         port = self.port or os.environ.get("ANDROID_ADB_SERVER_PORT") or 5037
         return f"{'localhost' if host in ('127.0.0.1', '::1') else host}:{port}"
 
-    def run(self, arguments: Sequence[str], *, timeout_s: float, serial: str | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, arguments: Sequence[str], *, timeout_s: float, serial: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run one adb command and give what it printed, whatever its exit code.
 
         Raises:
@@ -161,13 +172,20 @@ class Server:
         """
         command = self.command(arguments, serial)
         try:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, env=_environment())
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, env=_environment()
+            )
         except subprocess.TimeoutExpired as error:
             raise AdbTimeoutError(
-                f"adb {arguments[0]} did not end within {timeout_s:.0f} s", command=command, serial=serial, hint="is the cable loose?"
+                f"adb {arguments[0]} did not end within {timeout_s:.0f} s",
+                command=command,
+                serial=serial,
+                hint="is the cable loose?",
             ) from error
         except OSError as error:
-            raise MachineError(f"{self.binary} cannot be executed: {error.strerror}", hint="install adb anew") from error
+            raise MachineError(
+                f"{self.binary} cannot be executed: {error.strerror}", hint="install adb anew"
+            ) from error
         return subprocess.CompletedProcess(command, done.returncode, _plain(done.stdout), _plain(done.stderr))
 
     def check(self, arguments: Sequence[str], *, timeout_s: float = QUICK_S, serial: str | None = None) -> str:
@@ -193,7 +211,9 @@ class Server:
             serial, separator, state = line.partition("\t")
             if separator:
                 # "no permissions (user in plugdev group; …); see [http://…]"
-                found.append(Attached(serial.strip(), "no permissions" if state.startswith("no permissions") else state.strip()))
+                found.append(
+                    Attached(serial.strip(), "no permissions" if state.startswith("no permissions") else state.strip())
+                )
         return found
 
     def state(self, serial: str) -> Attached:
@@ -281,11 +301,17 @@ class Adb:
         """
         try:
             return subprocess.Popen(
-                self.server.command(["shell", script], self.serial), env=_environment(), start_new_session=True,
-                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+                self.server.command(["shell", script], self.serial),
+                env=_environment(),
+                start_new_session=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
         except OSError as error:
-            raise MachineError(f"{self.server.binary} cannot be executed: {error.strerror}", hint="install adb anew") from error
+            raise MachineError(
+                f"{self.server.binary} cannot be executed: {error.strerror}", hint="install adb anew"
+            ) from error
 
     def push(self, local: Path, remote: str) -> None:
         """Copy a file to the device. Whether it arrived whole is for the caller to check.
@@ -295,7 +321,9 @@ class Adb:
             AdbTimeoutError: it took too long.
         """
         # Absolute, for a name that begins with a dash would be an option.
-        done = self.server.run(["push", str(local.absolute()), remote], timeout_s=transfer_s(local.stat().st_size), serial=self.serial)
+        done = self.server.run(
+            ["push", str(local.absolute()), remote], timeout_s=transfer_s(local.stat().st_size), serial=self.serial
+        )
         if done.returncode != 0:
             raise error_of(done, self.serial)
 
@@ -322,7 +350,9 @@ def error_of(done: subprocess.CompletedProcess[str], serial: str | None, otherwi
         otherwise: what to say where adb says nothing; that counts as transient.
     """
     lines = [line.strip() for line in (done.stderr + "\n" + done.stdout).splitlines()]
-    words = [re.sub(r"^(?:adb: )?(?:error: )?", "", line) for line in lines if re.match(r"(?:adb: )?error: |adb: ", line)]
+    words = [
+        re.sub(r"^(?:adb: )?(?:error: )?", "", line) for line in lines if re.match(r"(?:adb: )?error: |adb: ", line)
+    ]
     said = words[0].rstrip(".") if words else otherwise
     transient = bool(_TRANSIENT.search("\n".join(lines))) or not words
     hint = None
@@ -334,4 +364,12 @@ def error_of(done: subprocess.CompletedProcess[str], serial: str | None, otherwi
         hint = "two versions of adb take the server from each other: use one of them, or give each its own ANDROID_ADB_SERVER_PORT"
     kind = TransientAdbError if transient else AdbError
     message = f"device {serial}: {said}" if serial and serial not in said else said
-    return kind(message, hint=hint, command=done.args, serial=serial, exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr)
+    return kind(
+        message,
+        hint=hint,
+        command=done.args,
+        serial=serial,
+        exit_code=done.returncode,
+        stdout=done.stdout,
+        stderr=done.stderr,
+    )

@@ -67,16 +67,24 @@ class Adjustments:
         if wishes == Wishes():
             return
         self._wishes = wishes
-        self._guard = self._adb.hold(f"trap '' HUP; {_CARRY_OUT}; cat >/dev/null; carry_out {shlex.quote(self._journal)}")
+        self._guard = self._adb.hold(
+            f"trap '' HUP; {_CARRY_OUT}; cat >/dev/null; carry_out {shlex.quote(self._journal)}"
+        )
         if wishes.fixed_performance:
             self._change(
-                "cmd power set-fixed-performance-mode-enabled true", "cmd power set-fixed-performance-mode-enabled false",
-                "has no fixed-performance mode", "it is there from Android 11 on, where the maker provides it",
-            )  # fmt: skip
+                "cmd power set-fixed-performance-mode-enabled true",
+                "cmd power set-fixed-performance-mode-enabled false",
+                "has no fixed-performance mode",
+                "it is there from Android 11 on, where the maker provides it",
+            )
         if wishes.stay_awake:
             name = "stay_on_while_plugged_in"
             before = self._adb.shell(f"settings get global {name}").stdout.strip()
-            undo = f"settings put global {name} {shlex.quote(before)}" if before.isdigit() else f"settings delete global {name}"
+            undo = (
+                f"settings put global {name} {shlex.quote(before)}"
+                if before.isdigit()
+                else f"settings delete global {name}"
+            )
             change = f"settings put global {name} 7 && input keyevent KEYCODE_WAKEUP"
             self._change(change, undo, "cannot be kept awake", "switch its screen on")
         if wishes.governor is not None:
@@ -111,8 +119,12 @@ class Adjustments:
         before = re.findall(r"^(/sys/\S+):(\w+)$", self._adb.shell(f"grep -sH '' {files}").stdout, re.MULTILINE)
         undo = "; ".join(f"echo {name} >{path}" for path, name in before)
         wanted = shlex.quote(governor)
-        change = f'for file in {files}; do echo {wanted} >$file || exit 1; [ "$(cat $file)" = {wanted} ] || exit 1; done'
-        self._change(change, undo or "true", f"does not let its governor be set to {governor}", "that needs root (adb root)")
+        change = (
+            f'for file in {files}; do echo {wanted} >$file || exit 1; [ "$(cat $file)" = {wanted} ] || exit 1; done'
+        )
+        self._change(
+            change, undo or "true", f"does not let its governor be set to {governor}", "that needs root (adb root)"
+        )
 
     def _change(self, change: str, undo: str, words: str, hint: str) -> None:
         path = shlex.quote(self._journal)
@@ -122,7 +134,8 @@ class Adjustments:
             said = (noted.stderr or noted.stdout).strip().splitlines()
             raise AdbError(
                 f"device {self._adb.serial} cannot note how to put its settings back{f': {said[0]}' if said else ''}",
-                hint="free some space on it", serial=self._adb.serial,
-            )  # fmt: skip
+                hint="free some space on it",
+                serial=self._adb.serial,
+            )
         if self._adb.shell(change).exit_code != 0:
             raise RequestError(f"device {self._adb.serial} {words}", hint=hint)

@@ -100,7 +100,11 @@ class Limits:
         if (conditions.thermal_status or 0) >= THROTTLED:
             return f"it is throttling (thermal status {conditions.thermal_status})"
         temperature = hottest(conditions)
-        if self.max_temperature_celsius is not None and temperature is not None and temperature > self.max_temperature_celsius:
+        if (
+            self.max_temperature_celsius is not None
+            and temperature is not None
+            and temperature > self.max_temperature_celsius
+        ):
             return f"it is at {temperature:.1f} °C (allowed: {self.max_temperature_celsius:g} °C)"
         for core in self.cores:
             limit = conditions.clock_limits_khz.get(str(core.index))
@@ -140,7 +144,9 @@ def check_clocks_under_load(adb: Adb, cores: Sequence[Processor], mask: int | No
     Raises:
         UnusableDeviceError: all of ``cores`` stay at their lowest clock.
     """
-    known = [core for core in cores if core.min_clock_khz and core.max_clock_khz and core.min_clock_khz < core.max_clock_khz]
+    known = [
+        core for core in cores if core.min_clock_khz and core.max_clock_khz and core.min_clock_khz < core.max_clock_khz
+    ]
     if not known:
         return
     files = " ".join(f"/sys/devices/system/cpu/cpu{core.index}/cpufreq/scaling_cur_freq" for core in known)

@@ -23,7 +23,16 @@ from android_bench.benchmark_model.output import BenchmarkError, Request, parse
 from android_bench.device import DeviceOptions, LimitError, UnusableDeviceError
 from android_bench.phone import conditions, store
 from android_bench.phone import facts as android
-from android_bench.phone.adb import DISCOVERY_S, Adb, AdbError, AdbTimeoutError, Output, Server, TransientAdbError, find_binary
+from android_bench.phone.adb import (
+    DISCOVERY_S,
+    Adb,
+    AdbError,
+    AdbTimeoutError,
+    Output,
+    Server,
+    TransientAdbError,
+    find_binary,
+)
 from android_bench.phone.adjustments import Adjustments, Wishes
 from android_bench.phone.store import FOLDER, remote
 from evit_mobile.errors import DeviceError, RequestError
@@ -83,7 +92,10 @@ class Phone:
         self._mask = android.parse_cores(settings.cores, self._facts.processors)
         cores = [core for core in self._facts.processors if self._mask is None or self._mask >> core.index & 1]
         if settings.threads > len(cores):
-            raise RequestError(f"{settings.threads} threads do not fit on {len(cores)} cores", hint="give fewer --threads or more --cores")
+            raise RequestError(
+                f"{settings.threads} threads do not fit on {len(cores)} cores",
+                hint="give fewer --threads or more --cores",
+            )
         self._limits = conditions.Limits(self._options.max_temperature_celsius, self._options.cool_timeout_s, cores)
         if self._options.max_temperature_celsius is not None and conditions.hottest(self.conditions()) is None:
             raise RequestError(f"device {self._adb.serial} does not say how warm it is", hint="leave --max-temp out")
@@ -133,7 +145,9 @@ class Phone:
         """
         path = f"{FOLDER}/profile.csv"
         runs = math.ceil(settings.runs / settings.rounds)
-        request = Request(remote(model), settings.threads, runs, settings.min_time_s / settings.rounds, settings.warmup_runs + 1, path)
+        request = Request(
+            remote(model), settings.threads, runs, settings.min_time_s / settings.rounds, settings.warmup_runs + 1, path
+        )
         self._retried(lambda: self._adb.shell(f"rm -f {path}"))
         output, _ = self._retried(lambda: self._invoke(request))
         parse(output.stdout, output.stderr, output.exit_code, runs)
@@ -161,7 +175,8 @@ class Phone:
         except AdbTimeoutError as error:
             self._stop_program()
             raise LimitError(
-                "timed out", f"the run on {self._adb.serial} did not end within {self._options.run_timeout_s:g} s and was stopped",
+                "timed out",
+                f"the run on {self._adb.serial} did not end within {self._options.run_timeout_s:g} s and was stopped",
                 hint="raise --run-timeout if the model is that slow",
             ) from error
         match = re.search(r"^Cpus_allowed:\s*([0-9a-f,]+)$", output.stdout, re.MULTILINE)
@@ -217,7 +232,8 @@ class Phone:
                 return action()
             except TransientAdbError as again:
                 raise UnusableDeviceError(
-                    f"device {self._adb.serial} went away and did not come back: {again.message}", hint=again.hint or "is the cable loose?"
+                    f"device {self._adb.serial} went away and did not come back: {again.message}",
+                    hint=again.hint or "is the cable loose?",
                 ) from again
             except AdbError as again:
                 raise UnusableDeviceError(again.message, hint=again.hint) from again
@@ -256,7 +272,9 @@ def _only_device(server: Server) -> str:
         )
     if found:
         raise DeviceError(f"device {found[0].serial} is {found[0].state}", hint=found[0].todo)
-    raise DeviceError("no device is attached", hint="connect one, allow USB debugging on it, and see evit-mobile devices")
+    raise DeviceError(
+        "no device is attached", hint="connect one, allow USB debugging on it, and see evit-mobile devices"
+    )
 
 
 @contextlib.contextmanager

@@ -29,7 +29,8 @@ true"""
 
 _PROPERTY = re.compile(r"^\[([^\]]+)\]: \[(.*)\]$", re.MULTILINE)
 _CPU_FILE = re.compile(
-    r"^/sys/devices/system/cpu/cpu(\d+)/(?:cpufreq/)?(cpuinfo_max_freq|cpuinfo_min_freq|cpu_capacity):(\d+)$", re.MULTILINE
+    r"^/sys/devices/system/cpu/cpu(\d+)/(?:cpufreq/)?(cpuinfo_max_freq|cpuinfo_min_freq|cpu_capacity):(\d+)$",
+    re.MULTILINE,
 )
 
 
@@ -92,13 +93,19 @@ class Facts:
     def describe(self, name: str, serial: str) -> DeviceInfo:
         """For the result file."""
         return DeviceInfo(
-            kind="adb", name=name, serial=serial, soc=self.soc, abi=self.abi,
+            kind="adb",
+            name=name,
+            serial=serial,
+            soc=self.soc,
+            abi=self.abi,
             instruction_sets=tuple(feature for feature in INSTRUCTION_SETS if feature in self.features),
-            cores=tuple(Core(index=processor.index, max_clock_khz=processor.max_clock_khz) for processor in self.processors),
+            cores=tuple(
+                Core(index=processor.index, max_clock_khz=processor.max_clock_khz) for processor in self.processors
+            ),
             memory_bytes=self.memory_bytes,
             os_build=f"{self.model}, Android {self.get('ro.build.version.release')}, {self.get('ro.build.fingerprint')}",
             emulated=self.is_emulated,
-        )  # fmt: skip
+        )
 
 
 def read_facts(adb: Adb) -> Facts:
@@ -113,7 +120,9 @@ def read_facts(adb: Adb) -> Facts:
     processors_text, _, memory = rest.partition("#memory\n")
     properties = dict(_PROPERTY.findall(properties_text))
     if not properties.get("ro.product.cpu.abi"):
-        raise AdbError(f"device {adb.serial} does not answer as Android does", hint="boot it into Android", serial=adb.serial)
+        raise AdbError(
+            f"device {adb.serial} does not answer as Android does", hint="boot it into Android", serial=adb.serial
+        )
     found: dict[int, dict[str, int]] = {}
     for index, name, value in _CPU_FILE.findall(files):
         found.setdefault(int(index), {})[name] = int(value)
@@ -162,16 +171,22 @@ def parse_cores(text: str, processors: Sequence[Processor]) -> int | None:
     if text in ("prime", "big", "little"):
         cores = [core for cluster in found if cluster.name == text for core in cluster.cores]
         if not any(processor.max_clock_khz or processor.capacity for processor in processors):
-            raise RequestError(f"the device does not say which of its cores are {text}", hint="give all, or a hexadecimal mask: 0xf0")
+            raise RequestError(
+                f"the device does not say which of its cores are {text}", hint="give all, or a hexadecimal mask: 0xf0"
+            )
         if not cores:
             names = ", ".join(f"{cluster.name} ({mask_of(cluster.cores):#x})" for cluster in found)
             raise RequestError(f"the device has no {text} cores", hint=f"it has {names}")
         return mask_of(cores)
     if not re.fullmatch(r"(0x)?[0-9a-fA-F]{1,64}", text) or not int(text, 16):
-        raise RequestError(f"cores {text!r} is no set of cores", hint="write all, prime, big, little, or a hexadecimal mask: 0xf0")
+        raise RequestError(
+            f"cores {text!r} is no set of cores", hint="write all, prime, big, little, or a hexadecimal mask: 0xf0"
+        )
     everything = mask_of([processor.index for processor in processors])
     if int(text, 16) & ~everything:
-        raise RequestError(f"cores {text} asks for a core that the device does not have", hint=f"all of them are {everything:#x}")
+        raise RequestError(
+            f"cores {text} asks for a core that the device does not have", hint=f"all of them are {everything:#x}"
+        )
     return int(text, 16)
 
 

@@ -42,7 +42,9 @@ def put(adb: Adb, local: Path, *, executable: bool = False, say: Callable[[str],
         adb.push(local, part)
         if _sha256(adb, part, limit) != wanted:
             raise AdbError(
-                f"{local.name} did not arrive whole on device {adb.serial}: its hash differs", hint="is the cable loose?", serial=adb.serial
+                f"{local.name} did not arrive whole on device {adb.serial}: its hash differs",
+                hint="is the cable loose?",
+                serial=adb.serial,
             )
     except TransientAdbError:
         raise
@@ -63,8 +65,15 @@ def _sha256(adb: Adb, path: str, timeout_s: float) -> str | None:
     output = adb.shell(f"mkdir -p {FOLDER} || exit {_NO_FOLDER}; sha256sum {path}", timeout_s=timeout_s)
     if output.exit_code == _NO_FOLDER:
         words = (output.stderr or output.stdout).strip().splitlines()
-        raise AdbError(f"device {adb.serial} takes no files: {words[0] if words else f'{FOLDER} cannot be made'}", serial=adb.serial)
+        raise AdbError(
+            f"device {adb.serial} takes no files: {words[0] if words else f'{FOLDER} cannot be made'}",
+            serial=adb.serial,
+        )
     if output.exit_code == _NOT_FOUND:
-        raise AdbError(f"device {adb.serial} has no sha256sum", hint="Android 6 is the oldest that can be measured", serial=adb.serial)
+        raise AdbError(
+            f"device {adb.serial} has no sha256sum",
+            hint="Android 6 is the oldest that can be measured",
+            serial=adb.serial,
+        )
     match = re.match(r"([0-9a-f]{64})\b", output.stdout)
     return match[1] if match else None

@@ -33,9 +33,16 @@ class State:
 
 
 def measure_suite(
-    device: Device, candidates: Sequence[Candidate], reference: Candidate | None, settings: RunSettings, plan: Measure,
-    before: Sequence[Point] = (), *, budget_s: float, stop: threading.Event | None = None,
-) -> Iterator[State]:  # fmt: skip
+    device: Device,
+    candidates: Sequence[Candidate],
+    reference: Candidate | None,
+    settings: RunSettings,
+    plan: Measure,
+    before: Sequence[Point] = (),
+    *,
+    budget_s: float,
+    stop: threading.Event | None = None,
+) -> Iterator[State]:
     """Measure in passes: the reference, then each point that needs more rounds in an order that ``plan.seed`` gives.
 
     Yields before the first round and after each. Every pass gives each point one round, so that rounds of the same number were
@@ -68,18 +75,28 @@ def measure_suite(
     needed = [
         candidate.path
         for index, (candidate, point) in enumerate(zip(everything, points))
-        if (len(point.rounds) < _most(point, settings.rounds, plan) if index < first else not _is_done(point, settings.rounds, plan))
+        if (
+            len(point.rounds) < _most(point, settings.rounds, plan)
+            if index < first
+            else not _is_done(point, settings.rounds, plan)
+        )
     ]
     with device.prepare(needed, settings):
         clock.start()
         for turn in itertools.count():
-            waiting = [index for index in range(first, len(points)) if not _is_done(points[index], settings.rounds, plan)]
+            waiting = [
+                index for index in range(first, len(points)) if not _is_done(points[index], settings.rounds, plan)
+            ]
             if not waiting:
                 return
             random.Random(f"{plan.seed} {turn}").shuffle(waiting)
             for index in [*range(first), *waiting]:
                 point = points[index]
-                if len(point.rounds) > turn or point.error is not None or len(point.rounds) >= _most(point, settings.rounds, plan):
+                if (
+                    len(point.rounds) > turn
+                    or point.error is not None
+                    or len(point.rounds) >= _most(point, settings.rounds, plan)
+                ):
                     continue
                 if clock.is_over() or (stop is not None and stop.is_set()):
                     return
@@ -95,7 +112,10 @@ def _is_done(point: Point, least_rounds: int, plan: Measure) -> bool:
     if len(point.rounds) < least_rounds:
         return False
     found = summarise(point.values)
-    return found.interval is not None and found.interval.high - found.interval.low <= plan.interval_percent / 100 * found.median
+    return (
+        found.interval is not None
+        and found.interval.high - found.interval.low <= plan.interval_percent / 100 * found.median
+    )
 
 
 def _most(point: Point, least_rounds: int, plan: Measure) -> int:

@@ -14,7 +14,12 @@ from evit_mobile.results.record import Component, DeviceInfo, Point, ResultSet, 
 
 
 def sweep(
-    device: Device, candidates: Sequence[Candidate], settings: Sequence[RunSettings], done: Sequence[Point] = (), *, profile: bool = False
+    device: Device,
+    candidates: Sequence[Candidate],
+    settings: Sequence[RunSettings],
+    done: Sequence[Point] = (),
+    *,
+    profile: bool = False,
 ) -> Iterator[tuple[Point, ...]]:
     """Measure under one setting after the other; yield all points so far after each round.
 
@@ -30,7 +35,9 @@ def sweep(
         latest: tuple[Point, ...] = ()
         # What is there of later settings stays there, should this be interrupted again.
         later = tuple(point for point in done if point.settings in settings[number:])
-        for latest in measure(device, candidates, setting, [point for point in done if point.settings == setting], profile=profile):
+        for latest in measure(
+            device, candidates, setting, [point for point in done if point.settings == setting], profile=profile
+        ):
             yield finished + latest + later
         finished += latest
 
@@ -56,14 +63,19 @@ def resume(path: Path, device: DeviceInfo, components: Sequence[Component]) -> R
     """
     results = load(path)
     changed = [
-        name for name in ("kind", "soc", "abi", "os_build", "cores", "emulated") if getattr(results.device, name) != getattr(device, name)
+        name
+        for name in ("kind", "soc", "abi", "os_build", "cores", "emulated")
+        if getattr(results.device, name) != getattr(device, name)
     ]
     if changed:
         raise RequestError(
-            f"{path} was measured on another device ({changed[0]} differs)", hint="give another --out, or --force without --resume"
+            f"{path} was measured on another device ({changed[0]} differs)",
+            hint="give another --out, or --force without --resume",
         )
     if results.components != tuple(components):
         before = {component.name: component for component in results.components}
         other = next((entry.name for entry in components if before.get(entry.name) != entry), "another program")
-        raise RequestError(f"{path} was measured with another {other}", hint="give another --out, or --force without --resume")
+        raise RequestError(
+            f"{path} was measured with another {other}", hint="give another --out, or --force without --resume"
+        )
     return results

@@ -27,7 +27,12 @@ class Candidate:
 
 
 def measure(
-    device: Device, candidates: Sequence[Candidate], settings: RunSettings, done: Sequence[Point] = (), *, profile: bool = False
+    device: Device,
+    candidates: Sequence[Candidate],
+    settings: RunSettings,
+    done: Sequence[Point] = (),
+    *,
+    profile: bool = False,
 ) -> Iterator[tuple[Point, ...]]:
     """Measure in the order A B, B A, A B, …, so that a drift of the machine hits all alike; yield all points after each round.
 
@@ -73,7 +78,9 @@ def first_point(candidate: Candidate, settings: RunSettings, before: Point | Non
     if before is None:
         return empty
     if before.model_sha256 != empty.model_sha256:
-        raise RequestError(f"the model {candidate.name} has changed since it was measured", hint="measure anew, without --resume")
+        raise RequestError(
+            f"the model {candidate.name} has changed since it was measured", hint="measure anew, without --resume"
+        )
     return Point(**{**dict(before), "error": None, "limit": None})
 
 
@@ -110,6 +117,8 @@ def advance(point: Point, device: Device, path: Path) -> Point:
     except UnusableDeviceError:
         raise
     except EvitMobileError as error:
-        return Point(**{**dict(point), "error": str(error), "limit": error.limit if isinstance(error, LimitError) else None})
+        return Point(
+            **{**dict(point), "error": str(error), "limit": error.limit if isinstance(error, LimitError) else None}
+        )
     whole = Round(**{**dict(measured), "before": measured.before or before, "after": device.conditions()})
     return Point(**{**dict(point), "rounds": (*point.rounds, whole)})

@@ -151,18 +151,24 @@ def load_suite(text: str) -> SuiteFile:
     path = Path(text)
     if path.suffix not in (".yaml", ".yml"):
         if text not in names():
-            raise RequestError(f"there is no suite {text!r}", hint=f"known: {', '.join(names())}, or a file that ends in .yaml")
+            raise RequestError(
+                f"there is no suite {text!r}", hint=f"known: {', '.join(names())}, or a file that ends in .yaml"
+            )
         path = FOLDER / f"{text}.yaml"
     try:
         content = path.read_bytes()
     except OSError as error:
         raise RequestError(f"suite {path} cannot be read: {error.strerror}") from error
     try:
-        return SuiteFile.model_validate({**_document(path, content), "name": path.stem, "sha256": hashlib.sha256(content).hexdigest()})
+        return SuiteFile.model_validate(
+            {**_document(path, content), "name": path.stem, "sha256": hashlib.sha256(content).hexdigest()}
+        )
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the document"
-        raise RequestError(f"{path} is not a sound suite: {where}: {first['msg']}", hint="see android_bench/suites for the form") from error
+        raise RequestError(
+            f"{path} is not a sound suite: {where}: {first['msg']}", hint="see android_bench/suites for the form"
+        ) from error
 
 
 def _document(path: Path, content: bytes) -> dict[str, Any]:
@@ -173,10 +179,14 @@ def _document(path: Path, content: bytes) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RequestError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(document, dict):
-        raise RequestError(f"{path} is not a suite: it holds no fields", hint="it begins with title:, along: and series:")
+        raise RequestError(
+            f"{path} is not a suite: it holds no fields", hint="it begins with title:, along: and series:"
+        )
     reserved = {"name", "sha256"} & document.keys()
     if reserved:
-        raise RequestError(f"{path} is not a sound suite: {reserved.pop()} is not for the file to say", hint="its name is the file's")
+        raise RequestError(
+            f"{path} is not a sound suite: {reserved.pop()} is not for the file to say", hint="its name is the file's"
+        )
     return document
 
 

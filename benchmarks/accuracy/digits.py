@@ -75,12 +75,18 @@ def _stretched(digit: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
     turn = np.array([[np.cos(angle), -np.sin(angle) + shear], [np.sin(angle), np.cos(angle)]]) / [[across], [down]]
     offset = 4 - turn @ [10, 10]
     coefficients = (turn[0, 0], turn[0, 1], offset[0], turn[1, 0], turn[1, 1], offset[1])
-    enlarged = Image.fromarray(digit).transform((20, 20), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
+    enlarged = Image.fromarray(digit).transform(
+        (20, 20), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
+    )
     return np.asarray(enlarged, np.float32)
 
 
 def _put(
-    canvas: NDArray[np.float32], cell: int, coverage: NDArray[np.float32], colour: NDArray[np.float64], rng: np.random.Generator
+    canvas: NDArray[np.float32],
+    cell: int,
+    coverage: NDArray[np.float32],
+    colour: NDArray[np.float64],
+    rng: np.random.Generator,
 ) -> None:
     """Paint ``coverage`` [h, w] in ``colour`` at a random place of the cell."""
     height, width = coverage.shape
@@ -111,5 +117,7 @@ def classifier(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """A narrow EfficientViT of ten classes."""
     from evit_mobile.models.efficientvit import EfficientViTClassifier, EfficientViTConfig
 
-    config = EfficientViTConfig(8, (16, 24, 48, 64), (1, 1, 2, 1), heads=(6, 8), head_dim=8, head_widths=(96, 128), classes=10)
+    config = EfficientViTConfig(
+        8, (16, 24, 48, 64), (1, 1, 2, 1), heads=(6, 8), head_dim=8, head_widths=(96, 128), classes=10
+    )
     return EfficientViTClassifier(config)

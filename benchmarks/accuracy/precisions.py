@@ -63,7 +63,11 @@ def make_models(weights: Path, folder: Path, precisions: Iterable[Precision] = t
     for precision in precisions:
         models[str(precision)] = folder / f"{precision}.tflite"
         calibrated = "benchmarks.accuracy.digits:calibration" if precision is Precision.INT8 else None
-        convert("digits-pair", models[str(precision)], ConvertOptions(weights=weights, precision=precision, calibration=calibrated))
+        convert(
+            "digits-pair",
+            models[str(precision)],
+            ConvertOptions(weights=weights, precision=precision, calibration=calibrated),
+        )
     return models
 
 
@@ -73,7 +77,9 @@ def make_stock(weights: Path, folder: Path, python: Path) -> Path:
     np.save(folder / "images.npy", np.concatenate(list(digits.calibration())))
     out = folder / "stock-int8.tflite"
     script = Path(__file__).with_name("stock_int8.py")
-    subprocess.run([python, script, folder / "stock.tflite", folder / "images.npy", out], check=True, capture_output=True)
+    subprocess.run(
+        [python, script, folder / "stock.tflite", folder / "images.npy", out], check=True, capture_output=True
+    )
     return out
 
 
@@ -93,11 +99,17 @@ def judge(precision: str, model: Path, images: Array, labels: NDArray[np.int64],
         logits = answers(model, (image[np.newaxis] for image in images))
         finite = bool(np.isfinite(answers(model, (item.image for item in extremes()))).all())
     except RuntimeError as error:
-        return Row(precision, "host", 0, None, None, None, size, place.partitions, None, None, str(error).splitlines()[0])
-    return _row(precision, "host", model, labels, expected, logits, finite, (place.partitions, sum(place.undelegated.values())))
+        return Row(
+            precision, "host", 0, None, None, None, size, place.partitions, None, None, str(error).splitlines()[0]
+        )
+    return _row(
+        precision, "host", model, labels, expected, logits, finite, (place.partitions, sum(place.undelegated.values()))
+    )
 
 
-def judge_emulated(precision: str, model: Path, images: Array, labels: NDArray[np.int64], expected: Array, cpu: str) -> Row:
+def judge_emulated(
+    precision: str, model: Path, images: Array, labels: NDArray[np.int64], expected: Array, cpu: str
+) -> Row:
     """As ``judge``, on an emulated processor."""
     from android_bench.emulator.device import open_qemu
     from android_bench.emulator.runtime import EmulatedRuntime
@@ -109,9 +121,15 @@ def judge_emulated(precision: str, model: Path, images: Array, labels: NDArray[n
 
 
 def _row(
-    precision: str, ran_on: str, model: Path, labels: NDArray[np.int64], expected: Array, logits: Array, finite: bool,
+    precision: str,
+    ran_on: str,
+    model: Path,
+    labels: NDArray[np.int64],
+    expected: Array,
+    logits: Array,
+    finite: bool,
     place: tuple[int | None, int | None],
-) -> Row:  # fmt: skip
+) -> Row:
     given = logits.argmax(1)
     right, same = float((given == labels).mean()), float((given == expected.argmax(1)).mean())
     quality = sqnr_db([expected], [logits])
@@ -134,7 +152,11 @@ def layer_sqnr(reference: Path, model: Path, images: Array) -> dict[str, float]:
             name = graphs[0].tensors[index].name
             if name in by_name and by_name[name].shape == floats[index].shape:
                 pairs[name].append((floats[index], by_name[name]))
-    return {name: sqnr_db(wanted, _rescaled(wanted, given)) for name, values in pairs.items() for wanted, given in [zip(*values)]}
+    return {
+        name: sqnr_db(wanted, _rescaled(wanted, given))
+        for name, values in pairs.items()
+        for wanted, given in [zip(*values)]
+    }
 
 
 def _rescaled(wanted: tuple[Array, ...], given: tuple[Array, ...]) -> list[Array]:
@@ -160,7 +182,11 @@ def overlaps(folder: Path, precisions: Iterable[Precision], drawings: int = DRAW
         for precision in precisions:
             out = folder / f"{name}-{precision}.tflite"
             calibrated = "benchmarks.accuracy.shapes:calibration" if precision is Precision.INT8 else None
-            convert(name, out, ConvertOptions(weights=DATA / f"{name}.safetensors", precision=precision, calibration=calibrated))
+            convert(
+                name,
+                out,
+                ConvertOptions(weights=DATA / f"{name}.safetensors", precision=precision, calibration=calibrated),
+            )
             table.setdefault(name, {})[str(precision)] = measure(out, drawings)
     return table
 
@@ -196,7 +222,9 @@ def prove(weights: Path, python: Path | None, emulated: int) -> Proof:
         rows = [judge(precision, model, images, labels, expected) for precision, model in models.items()]
         part = slice(0, emulated)
         for precision in ("fp16", "int8") if emulated else ():
-            rows.append(judge_emulated(precision, models[precision], images[part], labels[part], expected[part], "cortex-a76"))
+            rows.append(
+                judge_emulated(precision, models[precision], images[part], labels[part], expected[part], "cortex-a76")
+            )
         layers = {
             precision: layer_sqnr(models["fp32"], model, images[:LAYER_CANVASES])
             for precision, model in models.items()

@@ -52,16 +52,26 @@ def _row(row: Row) -> str:
 
     finite = {True: "finite", False: "**not finite**", None: ""}[row.extremes_finite]
     cells = (
-        row.precision, row.ran_on, f"{row.canvases:,}", share(row.accuracy), share(row.agreement), number(row.logits_sqnr_db, 1),
-        number(row.kilobytes), number(row.partitions), number(row.undelegated), row.error or finite,
-    )  # fmt: skip
+        row.precision,
+        row.ran_on,
+        f"{row.canvases:,}",
+        share(row.accuracy),
+        share(row.agreement),
+        number(row.logits_sqnr_db, 1),
+        number(row.kilobytes),
+        number(row.partitions),
+        number(row.undelegated),
+        row.error or finite,
+    )
     return f"| {' | '.join(cells)} |"
 
 
 def _overlaps(found: dict[str, dict[str, float]]) -> list[str]:
     precisions = list(next(iter(found.values())))
     lines = [f"| model | {' | '.join(precisions)} |", f"| --- | {' | '.join('---:' for _ in precisions)} |"]
-    return lines + [f"| {name} | {' | '.join(f'{values[item]:.4f}' for item in precisions)} |" for name, values in found.items()]
+    return lines + [
+        f"| {name} | {' | '.join(f'{values[item]:.4f}' for item in precisions)} |" for name, values in found.items()
+    ]
 
 
 def _blocks(layers: dict[str, dict[str, float]]) -> list[str]:
@@ -85,13 +95,20 @@ def _two(values: list[float] | None) -> str:
 
 @click.command()
 @click.option("--weights", type=click.Path(exists=True, path_type=Path), default=WEIGHTS)
-@click.option("--python", type=click.Path(path_type=Path), default=ROOT / "build/peers/venv/bin/python", help="Has ai-edge-quantizer.")
+@click.option(
+    "--python",
+    type=click.Path(path_type=Path),
+    default=ROOT / "build/peers/venv/bin/python",
+    help="Has ai-edge-quantizer.",
+)
 @click.option("--emulated", default=200, show_default=True, help="Canvases on the emulated processor; 0: leave it out.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks/results/accuracy.md")
 def main(weights: Path, python: Path, emulated: int, out: Path) -> None:
     """Convert, answer, compare; write the table (.md) and its numbers (.json)."""
     if not python.exists():
-        click.echo(f"there is no {python}: the stock quantiser is left out (benchmarks/peers/requirements.txt)", err=True)
+        click.echo(
+            f"there is no {python}: the stock quantiser is left out (benchmarks/peers/requirements.txt)", err=True
+        )
     proof = prove(weights, python if python.exists() else None, emulated)
     text = render(proof)
     write_results(out, text, asdict(proof))

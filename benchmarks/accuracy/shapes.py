@@ -53,7 +53,10 @@ def draw(seed: int) -> Drawing:
             continue
         kind = int(rng.integers(len(CLASSES)))
         # Far from the ground's colour in every channel.
-        colour = tuple(int(value) for value in (ground.mean((0, 1)) + rng.choice([-1, 1], 3) * rng.integers(70, 110, 3)).clip(0, 255))
+        colour = tuple(
+            int(value)
+            for value in (ground.mean((0, 1)) + rng.choice([-1, 1], 3) * rng.integers(70, 110, 3)).clip(0, 255)
+        )
         for canvas, fill in ((ImageDraw.Draw(image), colour), (ImageDraw.Draw(mask), kind + 1)):
             _shape(canvas, kind, box, fill)
         boxes.append(box)

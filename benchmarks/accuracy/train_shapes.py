@@ -41,7 +41,9 @@ def detection_loss(module: nn.Module, images: Tensor, drawings: list[shapes.Draw
     levels = [(maps[at], maps[at + 1], maps[at + 2], maps[at + 3]) for at in range(0, len(maps), 4)]
     boxes, _ = decode_boxes(levels)
     objectness, classes = (torch.cat([level[at].flatten(1, 2) for level in levels], 1) for at in (2, 3))
-    wanted_boxes, wanted_classes, positive = (torch.stack(part) for part in zip(*(_assign(drawing) for drawing in drawings)))
+    wanted_boxes, wanted_classes, positive = (
+        torch.stack(part) for part in zip(*(_assign(drawing) for drawing in drawings))
+    )
     target = F.one_hot(wanted_classes[positive], len(shapes.CLASSES)).float()
     count = max(1, int(positive.sum()))
     loss = F.binary_cross_entropy_with_logits(objectness[..., 0], positive.float(), reduction="sum")
@@ -57,7 +59,11 @@ def _assign(drawing: shapes.Drawing) -> tuple[Tensor, Tensor, Tensor]:
     parts = []
     for level, stride in enumerate(STRIDES):
         side = shapes.SIDE // stride
-        boxes, classes, positive = torch.zeros(side, side, 4), torch.zeros(side, side, dtype=torch.long), torch.zeros(side, side).bool()
+        boxes, classes, positive = (
+            torch.zeros(side, side, 4),
+            torch.zeros(side, side, dtype=torch.long),
+            torch.zeros(side, side).bool(),
+        )
         for box, kind in zip(torch.from_numpy(drawing.boxes), drawing.classes):
             size = float(box[2] - box[0])
             if (0 if size < 40 else 1 if size < 52 else 2) != level:
@@ -73,7 +79,9 @@ def _assign(drawing: shapes.Drawing) -> tuple[Tensor, Tensor, Tensor]:
 
 def _iou(ours: Tensor, theirs: Tensor) -> Tensor:
     """Intersection over union of pairs, [K, 4] each -> [K]."""
-    common = (torch.minimum(ours[:, 2:], theirs[:, 2:]) - torch.maximum(ours[:, :2], theirs[:, :2])).clamp(min=0).prod(1)
+    common = (
+        (torch.minimum(ours[:, 2:], theirs[:, 2:]) - torch.maximum(ours[:, :2], theirs[:, :2])).clamp(min=0).prod(1)
+    )
     return common / ((ours[:, 2:] - ours[:, :2]).prod(1) + (theirs[:, 2:] - theirs[:, :2]).prod(1) - common)
 
 

@@ -178,9 +178,18 @@ def measure(runtime: str, size: Size, models: dict[str, Path], rounds: int) -> I
             times = np.array(samples[name])
             ratio, low, high = _interval(times / floor)
             yield Row(
-                runtime, size.channels, size.tokens, name, own, parts.count, len(parts.undelegated), float(np.median(times)),
-                ratio, low, high,
-            )  # fmt: skip
+                runtime,
+                size.channels,
+                size.tokens,
+                name,
+                own,
+                parts.count,
+                len(parts.undelegated),
+                float(np.median(times)),
+                ratio,
+                low,
+                high,
+            )
 
 
 def _interval(ratios: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -188,7 +197,9 @@ def _interval(ratios: NDArray[np.float64]) -> tuple[float, float, float]:
 
     if np.ptp(ratios) == 0:
         return (float(ratios[0]),) * 3
-    found = stats.bootstrap((ratios,), np.median, confidence_level=0.95, rng=np.random.default_rng(0), method="percentile")
+    found = stats.bootstrap(
+        (ratios,), np.median, confidence_level=0.95, rng=np.random.default_rng(0), method="percentile"
+    )
     return float(np.median(ratios)), float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 
@@ -208,7 +219,9 @@ def as_markdown(rows: list[Row], machine: dict[str, object]) -> str:
             cells = {(row.channels, row.tokens): row for row in own if row.form == form}
             first = next(iter(cells.values()))
             texts = [_cell(cells.get(size)) for size in sizes]
-            lines.append(f"| {form} | {first.ops} / {first.partitions} / {first.undelegated} | " + " | ".join(texts) + " |")
+            lines.append(
+                f"| {form} | {first.ops} / {first.partitions} / {first.undelegated} | " + " | ".join(texts) + " |"
+            )
         lines.append("")
     return "\n".join(lines)
 
@@ -236,7 +249,9 @@ def _machine(runtimes: tuple[str, ...], rounds: int) -> dict[str, object]:
 
 
 @click.command()
-@click.option("--runtime", "runtimes", multiple=True, default=("litert",), show_default=True, help="A runtime's name; repeatable.")
+@click.option(
+    "--runtime", "runtimes", multiple=True, default=("litert",), show_default=True, help="A runtime's name; repeatable."
+)
 @click.option("--rounds", default=25, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("benchmarks/results"), show_default=True)
 def main(runtimes: tuple[str, ...], rounds: int, out: Path) -> None:

@@ -45,12 +45,18 @@ def counts_of(size: Size, models: dict[str, Path], processor: str) -> Iterator[C
 def as_markdown(counts: list[Count], note: str) -> str:
     """A table a processor: forms down, sizes across."""
     lines = ["# Forms of one linear attention layer on Arm64", ""]
-    lines += ["Million instructions an inference on processors emulated by QEMU: no latency. In brackets the ratio to the two projections"]
+    lines += [
+        "Million instructions an inference on processors emulated by QEMU: no latency. In brackets the ratio to the two projections"
+    ]
     lines += [f"alone. {note}.", ""]
     for processor in dict.fromkeys(count.processor for count in counts):
         cells = {(count.form, count.channels, count.tokens): count for count in counts if count.processor == processor}
         sizes = list(dict.fromkeys((channels, tokens) for _, channels, tokens in cells))
-        lines += [f"## {processor}", "", f"| form | {' | '.join(f'C{channels} N{tokens}' for channels, tokens in sizes)} |"]
+        lines += [
+            f"## {processor}",
+            "",
+            f"| form | {' | '.join(f'C{channels} N{tokens}' for channels, tokens in sizes)} |",
+        ]
         lines.append("| --- |" + " ---: |" * len(sizes))
         for form in dict.fromkeys(form for form, _, _ in cells):
             found = [cells.get((form, *size)) for size in sizes]

@@ -66,9 +66,13 @@ def table(counts: list[Count], note: str) -> str:
 
 @click.command()
 @click.option("--python", type=click.Path(path_type=Path), default=VENV_PYTHON, help="litert-torch's interpreter.")
-@click.option("--folder", type=click.Path(path_type=Path), default=ROOT / "build/peers", help="Where the models are made.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), default=ROOT / "build/peers", help="Where the models are made."
+)
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks/results/arm64.md")
-@click.option("--on", "places", multiple=True, default=PLACES, show_default=True, metavar="CPU:RUNTIME", help="Where to count.")
+@click.option(
+    "--on", "places", multiple=True, default=PLACES, show_default=True, metavar="CPU:RUNTIME", help="Where to count."
+)
 def main(python: Path, folder: Path, out: Path, places: tuple[str, ...]) -> None:
     """Convert, count, and write the table (.md) and its numbers (.json)."""
     folder.mkdir(parents=True, exist_ok=True)

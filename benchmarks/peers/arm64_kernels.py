@@ -43,7 +43,13 @@ class Kernels:
 
 def _disassembled(library: Path, start: int, end: int) -> list[tuple[int, str]]:
     """Address and text of each instruction."""
-    command = ["aarch64-linux-gnu-objdump", "-d", "--no-show-raw-insn", f"--start-address={start}", f"--stop-address={end}"]
+    command = [
+        "aarch64-linux-gnu-objdump",
+        "-d",
+        "--no-show-raw-insn",
+        f"--start-address={start}",
+        f"--stop-address={end}",
+    ]
     printed = subprocess.run([*command, library], capture_output=True, text=True, check=True).stdout
     return [(int(address, 16), text) for address, text in re.findall(r"^ *([0-9a-f]+):\t(.*)$", printed, re.MULTILINE)]
 
@@ -58,7 +64,10 @@ def functions(library: Path) -> list[int]:
     starts = [start for start, _ in known]
     for (_, end), (start, _) in zip(known, known[1:]):
         if start - end > _LOOP_BYTES:
-            starts += [end, *(address for address, text in _disassembled(library, end, start) if text.startswith("bti"))]
+            starts += [
+                end,
+                *(address for address, text in _disassembled(library, end, start) if text.startswith("bti")),
+            ]
     return sorted(set(starts))
 
 
@@ -113,7 +122,9 @@ def table(rows: list[Kernels]) -> str:
 
 
 @click.command()
-@click.option("--folder", type=click.Path(path_type=Path, exists=True), default=ROOT / "build/peers", help="Where the models are.")
+@click.option(
+    "--folder", type=click.Path(path_type=Path, exists=True), default=ROOT / "build/peers", help="Where the models are."
+)
 @click.option("--processor", "processors", multiple=True, default=("cortex-a76", "cortex-a53"), show_default=True)
 @click.option("--title", "titles", multiple=True, default=TITLES, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks/results/arm64_kernels.md")

@@ -95,7 +95,10 @@ def measure(models: dict[str, Path], runtime_name: str, rounds: int) -> dict[str
             sessions = {name: stack.enter_context(RUNTIMES[runtime_name].open(models[name])) for name in order}
             image = np.random.default_rng(0).standard_normal(sessions[order[0]].inputs[0].shape).astype(np.float32)
             given = {name: [session.inputs[0].quantise(image)] for name, session in sessions.items()}
-            runs = {name: max(1, round(TURN_SECONDS * 1e6 / session.time_us(given[name], 3)[-1])) for name, session in sessions.items()}
+            runs = {
+                name: max(1, round(TURN_SECONDS * 1e6 / session.time_us(given[name], 3)[-1]))
+                for name, session in sessions.items()
+            }
             times: dict[str, list[float]] = {name: [] for name in models}
             for _ in range(TURNS):
                 for name in draw.sample(order, len(order)):
@@ -115,10 +118,19 @@ def results_of(row: Row, folder: Path, python: Path, rounds: int) -> Iterator[Re
             ratio = paired_ratio(samples["ours"], samples[converter])
             interval = ratio.interval
             yield Result(
-                row.title, runtime_name, converter, round(path.stat().st_size / 1e6, 1), round(seconds, 1), len(counted.ops),
-                counted.partitions, len(counted.undelegated), round(summarise(samples[converter]).median / 1000, 3), round(ratio.value, 3),
-                round(interval.low, 3) if interval else float("nan"), round(interval.high, 3) if interval else float("nan"),
-            )  # fmt: skip
+                row.title,
+                runtime_name,
+                converter,
+                round(path.stat().st_size / 1e6, 1),
+                round(seconds, 1),
+                len(counted.ops),
+                counted.partitions,
+                len(counted.undelegated),
+                round(summarise(samples[converter]).median / 1000, 3),
+                round(ratio.value, 3),
+                round(interval.low, 3) if interval else float("nan"),
+                round(interval.high, 3) if interval else float("nan"),
+            )
 
 
 def best_peers(results: list[Result]) -> list[tuple[Result, Result]]:
@@ -133,7 +145,9 @@ def best_peers(results: list[Result]) -> list[tuple[Result, Result]]:
 def geometric_means(results: list[Result]) -> dict[str, float]:
     """Of the ratios to the best peer over the rows at ``LARGE_SIDE`` and above, by runtime."""
     large = {
-        row.title for row in ROWS if min(Resolution.parse(row.resolution).height, Resolution.parse(row.resolution).width) >= LARGE_SIDE
+        row.title
+        for row in ROWS
+        if min(Resolution.parse(row.resolution).height, Resolution.parse(row.resolution).width) >= LARGE_SIDE
     }
     means = {}
     for name in RUNTIME_NAMES:
@@ -158,7 +172,10 @@ def table(results: list[Result], machine: str) -> str:
             f"| {item.undelegated} | {item.median_ms:.2f} | {ratio} |"
         )
     means = ", ".join(f"{mean:.3f} on {name}" for name, mean in geometric_means(results).items())
-    return "\n".join(lines) + f"\n\nGeometric mean of ours / the best peer over the rows at {LARGE_SIDE} and above: {means}.\n"
+    return (
+        "\n".join(lines)
+        + f"\n\nGeometric mean of ours / the best peer over the rows at {LARGE_SIDE} and above: {means}.\n"
+    )
 
 
 def summary(results: list[Result], machine: str) -> str:
@@ -187,7 +204,12 @@ def machine_name() -> str:
 
 
 @click.command()
-@click.option("--python", type=click.Path(path_type=Path), default=ROOT / "build/peers/venv/bin/python", help="litert-torch's interpreter.")
+@click.option(
+    "--python",
+    type=click.Path(path_type=Path),
+    default=ROOT / "build/peers/venv/bin/python",
+    help="litert-torch's interpreter.",
+)
 @click.option("--rounds", default=12, show_default=True)
 @click.option("--only", multiple=True, help="Titles of rows.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks/results/peers.md")
@@ -204,7 +226,11 @@ def main(python: Path, rounds: int, only: tuple[str, ...], out: Path, readme: bo
         if only and row.title not in only:
             continue
         results.extend(results_of(row, folder, python, rounds))
-        document = {"machine": machine, "geometric_means": geometric_means(results), "results": [asdict(item) for item in results]}
+        document = {
+            "machine": machine,
+            "geometric_means": geometric_means(results),
+            "results": [asdict(item) for item in results],
+        }
         write_results(out, table(results, machine), document)
     if readme:
         update_readme("peers", summary(results, machine))

@@ -43,7 +43,9 @@ RESULT = Path(__file__).resolve().parent.parent / "results" / "int8_ablation.md"
 def float_model(seed: int, weights: Path | None) -> bytes:
     """The float .tflite that an int8 conversion quantises."""
     with Lowering() as lowering:
-        graph, _ = rewritten(export_onnx(load_source(MODEL, weights=weights, seed=seed)), ConvertOptions(precision=Precision.INT8))
+        graph, _ = rewritten(
+            export_onnx(load_source(MODEL, weights=weights, seed=seed)), ConvertOptions(precision=Precision.INT8)
+        )
         return lowering.lower(graph)
 
 
@@ -51,7 +53,9 @@ def variants(content: bytes) -> dict[str, bytes]:
     """The int8 models to compare, by name."""
     images = list(crops(SIDE, PHOTOS, held_out=False))
     observed = observe(content, graph_of(unpack(content)), images)
-    with mock.patch("converters.quantize.observe", lambda *_: observed):  # what the float model holds is the same for all
+    with mock.patch(
+        "converters.quantize.observe", lambda *_: observed
+    ):  # what the float model holds is the same for all
         made = _from_observed(content)
     scaled, maps = equalised(content, images)
     made[f"{PRODUCT}, {maps} maps equalised across layers"] = quantise_int8(scaled, images).content
@@ -101,7 +105,10 @@ def rows_of(calibrated: bool, seeds: int, folder: Path) -> list[str]:
             given = logits(folder / "variant.tflite", images)
             table.setdefault(name, []).append(float("nan") if given is None else sqnr_db([expected], [given]))
             click.echo(f"seed {seed}: {name}: {table[name][-1]:.2f} dB", err=True)
-    lines = [f"| ranges | {' | '.join(f'seed {seed}' for seed in range(seeds))} | mean |", f"| --- |{' ---: |' * (seeds + 1)}"]
+    lines = [
+        f"| ranges | {' | '.join(f'seed {seed}' for seed in range(seeds))} | mean |",
+        f"| --- |{' ---: |' * (seeds + 1)}",
+    ]
     for name, values in table.items():
         lines.append(f"| {name} | {' | '.join(f'{value:.1f}' for value in values)} | {np.mean(values):.1f} |")
     return lines
@@ -113,8 +120,10 @@ def rows_of(calibrated: bool, seeds: int, folder: Path) -> list[str]:
 def main(seeds: int, out: Path) -> None:
     """Measure, write the tables."""
     folder = cache_folder("quantize-benchmark")
-    lines = [f"SQNR of {MODEL}'s logits in dB over {PHOTOS} photographs, one column a seed of the weights.",
-             f"*{PRODUCT}* is what `convert` does."]  # fmt: skip
+    lines = [
+        f"SQNR of {MODEL}'s logits in dB over {PHOTOS} photographs, one column a seed of the weights.",
+        f"*{PRODUCT}* is what `convert` does.",
+    ]
     lines += ["", "Calibrated weights:", "", *rows_of(True, seeds, folder)]
     lines += ["", "Weights settled on noise:", "", *rows_of(False, seeds, folder)]
     out.write_text("\n".join(lines) + "\n")

@@ -14,7 +14,18 @@ from ai_edge_quantizer import algorithm_manager, qtyping, quantizer, recipe
 from numpy.typing import NDArray
 
 #: Ops that stay in int8, and scopes (normalisations, attention cores) in which the arithmetic among them does not.
-INT8_OPS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "ADD", "PAD", "HARD_SWISH", "RESHAPE", "TRANSPOSE", "INPUT", "OUTPUT")
+INT8_OPS = (
+    "CONV_2D",
+    "DEPTHWISE_CONV_2D",
+    "FULLY_CONNECTED",
+    "ADD",
+    "PAD",
+    "HARD_SWISH",
+    "RESHAPE",
+    "TRANSPOSE",
+    "INPUT",
+    "OUTPUT",
+)
 FLOAT_SCOPES = (".*LayerNormalization.*", ".*Div.*")
 
 
@@ -35,7 +46,11 @@ def quantise(mode: str, source: str, images: NDArray[np.float32]) -> bytes:
             made.update_quantization_recipe(regex=".*", operation_name=name, op_config=config)
         for scope in FLOAT_SCOPES:
             for name in names:
-                if name not in (qtyping.TFLOperationName.CONV_2D, qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+                if name not in (
+                    qtyping.TFLOperationName.CONV_2D,
+                    qtyping.TFLOperationName.INPUT,
+                    qtyping.TFLOperationName.OUTPUT,
+                ):
                     made.update_quantization_recipe(
                         regex=scope, operation_name=name, algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE
                     )

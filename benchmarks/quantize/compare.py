@@ -45,7 +45,9 @@ class Row:
     speed: str
 
 
-def make(resolution: int, folder: Path, quantizer: Path | None, torch_file: Path | None, tensorflow_file: Path | None) -> dict[str, Path]:
+def make(
+    resolution: int, folder: Path, quantizer: Path | None, torch_file: Path | None, tensorflow_file: Path | None
+) -> dict[str, Path]:
     """Every model at ``resolution`` by name."""
     side = Resolution(resolution, resolution)
     calibration = folder / f"calibration-{resolution}.npz"
@@ -109,16 +111,25 @@ def rows_of(models: dict[str, Path], resolution: int, runtime: str, rounds: int)
         counted = inspect_model(path, RUNTIMES[runtime], explain=False)
         quality = sqnr_db([expected], [given])
         rows.append(
-            Row(name, path.stat().st_size / 1e6, counted.partitions, len(counted.undelegated), quality if np.isfinite(quality) else None,
-                summarise(samples[name]).median / 1000, times_as_fast(samples[fastest], samples[name]))
-        )  # fmt: skip
+            Row(
+                name,
+                path.stat().st_size / 1e6,
+                counted.partitions,
+                len(counted.undelegated),
+                quality if np.isfinite(quality) else None,
+                summarise(samples[name]).median / 1000,
+                times_as_fast(samples[fastest], samples[name]),
+            )
+        )
     return rows
 
 
 def table(rows: list[Row]) -> str:
     """Markdown."""
-    lines = ["| model | MB | partitions | undelegated | SQNR dB | median ms | times as fast as the fastest fp32 |",
-             "| --- | ---: | ---: | ---: | ---: | ---: | --- |"]  # fmt: skip
+    lines = [
+        "| model | MB | partitions | undelegated | SQNR dB | median ms | times as fast as the fastest fp32 |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
     for row in rows:
         noise = "" if row.sqnr_db is None or row.name == "fp32, ours" else f"{row.sqnr_db:.1f}"
         parts = f"{row.partitions} | {row.undelegated}" if row.median_ms is not None else "– | –"
@@ -129,7 +140,13 @@ def table(rows: list[Row]) -> str:
 
 @click.command()
 @click.option("--quantizer", type=click.Path(path_type=Path), help="Python of an environment with ai-edge-quantizer.")
-@click.option("--litert-torch", "torch_files", type=(int, click.Path(path_type=Path)), multiple=True, help="Resolution and its .tflite.")
+@click.option(
+    "--litert-torch",
+    "torch_files",
+    type=(int, click.Path(path_type=Path)),
+    multiple=True,
+    help="Resolution and its .tflite.",
+)
 @click.option(
     "--tensorflow",
     "tensorflow_files",
@@ -143,9 +160,15 @@ def table(rows: list[Row]) -> str:
 @click.option("--prepare", is_flag=True, help="Only make the models.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks/results/int8.md")
 def main(
-    quantizer: Path | None, torch_files: tuple[tuple[int, Path], ...], tensorflow_files: tuple[tuple[int, Path], ...],
-    resolutions: tuple[int, ...], runtime: str, rounds: int, prepare: bool, out: Path,
-) -> None:  # fmt: skip
+    quantizer: Path | None,
+    torch_files: tuple[tuple[int, Path], ...],
+    tensorflow_files: tuple[tuple[int, Path], ...],
+    resolutions: tuple[int, ...],
+    runtime: str,
+    rounds: int,
+    prepare: bool,
+    out: Path,
+) -> None:
     """Convert, measure, write the table."""
     folder = cache_folder("quantize-benchmark")
     peers = dict(torch_files), dict(tensorflow_files)

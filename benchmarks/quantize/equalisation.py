@@ -53,7 +53,9 @@ def scalable(graph: Graph) -> list[set[int]]:
     """Activations whose channels can be scaled, those together that must be scaled alike."""
     producers = {tensor: op for op in graph.ops for tensor in op.outputs}
     readers = graph.readers()
-    maps = [tensor for tensor, op in producers.items() if graph.tensors[tensor].dtype == "float32" and op.depends_on_input]
+    maps = [
+        tensor for tensor, op in producers.items() if graph.tensors[tensor].dtype == "float32" and op.depends_on_input
+    ]
     joined = DisjointSet(maps)
     for op in graph.ops:
         if _joins(op, graph) and all(tensor in producers for tensor in op.inputs):
@@ -65,7 +67,7 @@ def scalable(graph: Graph) -> list[set[int]]:
         if tensor not in graph.outputs
         and (_joins(producers[tensor], graph) or producers[tensor].type in WEIGHTED and _is_linear(producers[tensor]))
         and all(_joins(op, graph) or op.type in WEIGHTED and op.inputs[0] == tensor for op in readers.get(tensor, []))
-    }  # fmt: skip
+    }
     return [set(stream) for stream in joined.subsets() if set(stream) <= allowed]
 
 
@@ -76,7 +78,12 @@ def _is_linear(op: Op) -> bool:
 def _joins(op: Op, graph: Graph) -> bool:
     """Whether ``op`` adds two maps of one shape."""
     shapes = {graph.tensors[tensor].shape for tensor in op.inputs}
-    return op.type == "ADD" and _is_linear(op) and len(shapes) == 1 and not any(graph.tensors[tensor].constant for tensor in op.inputs)
+    return (
+        op.type == "ADD"
+        and _is_linear(op)
+        and len(shapes) == 1
+        and not any(graph.tensors[tensor].constant for tensor in op.inputs)
+    )
 
 
 def _scaled(op: Op, graph: Graph, editor: FlatbufferEditor, factors: dict[int, NDArray[np.float32]]) -> list[int]:

@@ -18,7 +18,17 @@ def main() -> None:
     source, inputs, out = sys.argv[1:]
     images = np.load(inputs)["inputs"]
     with tempfile.TemporaryDirectory() as folder:
-        command = [str(Path(sys.executable).with_name("onnx2tf")), "-i", source, "-o", folder, "-osd", "-n", "-tb", "tf_converter"]
+        command = [
+            str(Path(sys.executable).with_name("onnx2tf")),
+            "-i",
+            source,
+            "-o",
+            folder,
+            "-osd",
+            "-n",
+            "-tb",
+            "tf_converter",
+        ]
         subprocess.run(command, check=True, capture_output=True)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]

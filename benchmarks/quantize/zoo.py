@@ -25,7 +25,13 @@ from evit_mobile.results.stats import summarise
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Precision
 
-MODELS = ("timm:efficientvit_b1", "timm:mobilenetv3_large_100", "timm:mobilevit_xs", "timm:vit_small_patch16_224", "timm:resnet152")
+MODELS = (
+    "timm:efficientvit_b1",
+    "timm:mobilenetv3_large_100",
+    "timm:mobilevit_xs",
+    "timm:vit_small_patch16_224",
+    "timm:resnet152",
+)
 PHOTOS, ROUNDS = 32, 8
 RESULT = Path(__file__).resolve().parent.parent / "results" / "int8_zoo.md"
 
@@ -62,11 +68,14 @@ def row_of(model: str, folder: Path) -> str:
 def main(out: Path) -> None:
     """Convert, compare, write the table."""
     with tempfile.TemporaryDirectory() as folder:
-        lines = [f"int8 beside fp32, one thread, litert, on {machine_name()};",
-                 f"logits over {PHOTOS} photographs, seeded weights, calibrated.", "",
-                 "| model | fp32, ms | int8, ms | times as fast | size | partitions | ops outside | SQNR, dB | same class |",
-                 f"| --- | ---: | ---: | --- |{' ---: |' * 5}",
-                 *(row_of(model, Path(folder)) for model in MODELS)]  # fmt: skip
+        lines = [
+            f"int8 beside fp32, one thread, litert, on {machine_name()};",
+            f"logits over {PHOTOS} photographs, seeded weights, calibrated.",
+            "",
+            "| model | fp32, ms | int8, ms | times as fast | size | partitions | ops outside | SQNR, dB | same class |",
+            f"| --- | ---: | ---: | --- |{' ---: |' * 5}",
+            *(row_of(model, Path(folder)) for model in MODELS),
+        ]
     out.write_text("\n".join(lines) + "\n")
     click.echo(out.read_text())
 

@@ -56,7 +56,12 @@ def bootstrap(medians: Array) -> Interval:
     count = len(medians)
     tail = stats.norm.cdf(math.sqrt(count / (count - 1)) * stats.t.ppf(0.025, count - 1))
     found = stats.bootstrap(
-        (medians,), np.median, n_resamples=1999, confidence_level=1 - 2 * tail, method="percentile", rng=np.random.default_rng(0)
+        (medians,),
+        np.median,
+        n_resamples=1999,
+        confidence_level=1 - 2 * tail,
+        method="percentile",
+        rng=np.random.default_rng(0),
     )
     return Interval(float(found.confidence_interval.low), float(found.confidence_interval.high))
 
@@ -88,7 +93,9 @@ def pairs_table() -> list[str]:
             ratios, exponents = [], []
             for _ in range(EXPERIMENTS):
                 machine = rng.lognormal(0, 0.1, (rounds, 1))
-                ratio = paired_ratio((1.1 * machine * bench(rng, rounds, level)).tolist(), (machine * bench(rng, rounds, level)).tolist())
+                ratio = paired_ratio(
+                    (1.1 * machine * bench(rng, rounds, level)).tolist(), (machine * bench(rng, rounds, level)).tolist()
+                )
                 costs = [count**1.9 * machine * bench(rng, rounds, level) for count in TOKENS]
                 fitted = growth(TOKENS, [float(np.median(np.median(cost, axis=1))) for cost in costs])
                 ratios.append(ratio.interval or Interval(math.inf, math.inf))

@@ -65,7 +65,9 @@ class Trace:
     def layer_of_weights(self, tensors: list[str]) -> str | None:
         """The layer that weights of one of these names belong to."""
         for tensor in tensors:
-            owner = max((node for node in self._layers if node and tensor.startswith(f"{node}_")), key=len, default=None)
+            owner = max(
+                (node for node in self._layers if node and tensor.startswith(f"{node}_")), key=len, default=None
+            )
             if owner is not None:
                 return self._layers[owner]
         return None

@@ -53,17 +53,23 @@ def compare(reference: Array, actual: Array) -> Difference:
     expected, given = reference.astype(np.float64), actual.astype(np.float64)
     if reference.dtype.kind in "iu":
         differing = expected != given
-        return Difference(max_abs_error=float(np.abs(given - expected).max(initial=0)), relative_error=float(differing.mean()))
+        return Difference(
+            max_abs_error=float(np.abs(given - expected).max(initial=0)), relative_error=float(differing.mean())
+        )
     error = given - expected
     max_abs, magnitude = float(np.abs(error).max(initial=0)), float(np.abs(expected).max(initial=0))
     if magnitude == 0 and max_abs > 0:
-        return Difference(max_abs_error=max_abs, failure=f"the reference is zero everywhere, the output reaches {max_abs:.3g}")
+        return Difference(
+            max_abs_error=max_abs, failure=f"the reference is zero everywhere, the output reaches {max_abs:.3g}"
+        )
     top1, top5 = _top_classes(reference, actual)
     return Difference(
         max_abs_error=max_abs,
         relative_error=max_abs / magnitude if magnitude else 0.0,
         cosine=_cosine(expected, given),
-        sqnr_db=10 * math.log10(float(np.sum(expected**2)) / float(np.sum(error**2))) if max_abs and np.sum(error**2) else None,
+        sqnr_db=10 * math.log10(float(np.sum(expected**2)) / float(np.sum(error**2)))
+        if max_abs and np.sum(error**2)
+        else None,
         top1_agrees=top1,
         top5_agreement=top5,
     )
@@ -76,8 +82,10 @@ def without_ties(reference: Array, actual: Array, scores: Array, bound: float) -
     """
     classes = scores.shape[-1]
     tolerance = 2 * bound * float(np.abs(scores).max(initial=0))
-    chosen, other = (np.take_along_axis(scores, np.clip(places, 0, classes - 1)[..., np.newaxis].astype(np.int64), -1)[..., 0]
-                     for places in (reference, actual))  # fmt: skip
+    chosen, other = (
+        np.take_along_axis(scores, np.clip(places, 0, classes - 1)[..., np.newaxis].astype(np.int64), -1)[..., 0]
+        for places in (reference, actual)
+    )
     tied = (chosen - other <= tolerance) & (actual >= 0) & (actual < classes)
     return np.where(tied, reference, actual)
 
@@ -127,7 +135,11 @@ class Criterion:
         return f"SQNR {difference.sqnr_db or math.inf:.1f} dB, expected at least {self.bound:.0f}"
 
     def __str__(self) -> str:
-        return f"relative error at most {self.bound:.0e}" if self.measure == "relative_error" else f"SQNR at least {self.bound:.0f} dB"
+        return (
+            f"relative error at most {self.bound:.0e}"
+            if self.measure == "relative_error"
+            else f"SQNR at least {self.bound:.0f} dB"
+        )
 
 
 #: fp32: 40 layers of rounding at 2**-24 stay two orders of magnitude below it, while one wrong weight is above. fp16: weights rounded to

@@ -101,7 +101,12 @@ def find_parting_layer(
     op, layer = _first_contradiction(graph, unsound, values, trace, FOLDABLE if rewritten else frozenset())
     name = graph.tensors[op.outputs[0]].name
     return LayerReport(
-        stimulus.name, tolerance, layer, f"op {op.index}, {op.type}, tensor {name}", _last_agreeing(layers, layer), layers
+        stimulus.name,
+        tolerance,
+        layer,
+        f"op {op.index}, {op.type}, tensor {name}",
+        _last_agreeing(layers, layer),
+        layers,
     )
 
 
@@ -132,7 +137,9 @@ class _Matcher:
         near = np.abs(probes - flat[places]).max(axis=1) <= self._tolerance * scales
         for position in np.flatnonzero(near):
             number, variant = candidates[position]
-            error = float(np.abs(_orders(self._activations[number].value)[variant]().reshape(-1) - flat).max() / scales[position])
+            error = float(
+                np.abs(_orders(self._activations[number].value)[variant]().reshape(-1) - flat).max() / scales[position]
+            )
             if error <= min(self._tolerance, matches.get(number, np.inf)):
                 matches[number] = error
         return sorted(matches.items(), key=lambda item: item[1])

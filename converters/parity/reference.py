@@ -104,7 +104,10 @@ def build_reference(file: Path, description: ModelDescription | None, request: R
 
 def _named_source(file: Path, request: Request) -> Source:
     if request.model is None:
-        raise RequestError(f"{file} does not say what it was made from", hint="it is no file of evit-mobile's: name its source by --model")
+        raise RequestError(
+            f"{file} does not say what it was made from",
+            hint="it is no file of evit-mobile's: name its source by --model",
+        )
     return load_source(request.model, request.resolution, request.weights)
 
 
@@ -115,7 +118,9 @@ def _described_source(file: Path, description: ModelDescription, request: Reques
     if description.onnx_sha256 is not None:
         return _onnx_source(file, description, request)
     if request.model not in (None, description.model):
-        raise RequestError(f"{file} was made from {description.model}, not from {request.model}", hint="leave out --model")
+        raise RequestError(
+            f"{file} was made from {description.model}, not from {request.model}", hint="leave out --model"
+        )
     _check_weights(file, description, request.weights)
     return load_source(description.model, resolution, request.weights, description.seed)
 
@@ -137,7 +142,10 @@ def _check_weights(file: Path, description: ModelDescription, weights: Path | No
 
     if description.weights_sha256 is None:
         if weights is not None:
-            raise RequestError(f"{file} was made with weights from seed {description.seed}, not from a file", hint="leave out --weights")
+            raise RequestError(
+                f"{file} was made with weights from seed {description.seed}, not from a file",
+                hint="leave out --weights",
+            )
         return
     if weights is None:
         hint = f"give it: --weights FILE, SHA-256 {description.weights_sha256}"
@@ -145,7 +153,9 @@ def _check_weights(file: Path, description: ModelDescription, weights: Path | No
     if not weights.is_file():
         raise RequestError(f"weights {weights} do not exist")
     if (given := sha256_of(weights)) != description.weights_sha256:
-        raise RequestError(f"{file} was not made with {weights}", hint=f"expected SHA-256 {description.weights_sha256}, found {given}")
+        raise RequestError(
+            f"{file} was not made with {weights}", hint=f"expected SHA-256 {description.weights_sha256}, found {given}"
+        )
 
 
 def run_onnx(model: onnx.ModelProto, image: Array) -> dict[str, Array]:

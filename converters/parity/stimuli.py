@@ -40,14 +40,20 @@ def verification_stimuli(
     """
     shape = (1, resolution.height, resolution.width, channels)
     noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
-    stimuli = [Stimulus("noise", noise), Stimulus("zeros", np.zeros(shape, np.float32)), Stimulus("ones", np.ones(shape, np.float32))]
+    stimuli = [
+        Stimulus("noise", noise),
+        Stimulus("zeros", np.zeros(shape, np.float32)),
+        Stimulus("ones", np.ones(shape, np.float32)),
+    ]
     if channels != 3:
         return stimuli
     black, white = (np.full(shape, value, np.float32) for value in (0, 1))
     hot = black.copy()
     hot[0, resolution.height // 2, resolution.width // 2] = 1
-    stimuli += [Stimulus(name, normalise(pixels, preprocessing)) for name, pixels in
-                (("black", black), ("white", white), ("hot_pixel", hot))]  # fmt: skip
+    stimuli += [
+        Stimulus(name, normalise(pixels, preprocessing))
+        for name, pixels in (("black", black), ("white", white), ("hot_pixel", hot))
+    ]
     return [*stimuli, Stimulus("photograph", load_image(image or bundled_photograph(), resolution, preprocessing))]
 
 

@@ -39,7 +39,11 @@ class ParityRow:
 
     def describe(self) -> str:
         """``litert with XNNPACK, 1 thread, input noise, output logits``."""
-        setting = "" if self.threads is None else f" {'with' if self.xnnpack else 'without'} XNNPACK, {self.threads} thread(s)"
+        setting = (
+            ""
+            if self.threads is None
+            else f" {'with' if self.xnnpack else 'without'} XNNPACK, {self.threads} thread(s)"
+        )
         return f"{self.runtime}{setting}, input {self.input}, output {self.output}"
 
 
@@ -91,12 +95,17 @@ class ParityReport:
     def judged(self) -> list[ParityRow]:
         """Rows of inputs on which the reference itself is good enough; a row that failed whatever the bound is always one."""
         left_out = {(item.input, item.output) for item in self.ill_conditioned}
-        return [row for row in self.rows if row.difference.failure is not None or (row.input, row.output) not in left_out]
+        return [
+            row for row in self.rows if row.difference.failure is not None or (row.input, row.output) not in left_out
+        ]
 
     def worst(self) -> ParityRow:
         """The judged row furthest from its reference; one with a failure of its own comes first."""
         rows = self.judged() or self.rows
-        return max(rows, key=lambda row: (row.difference.failure is not None, not row.passed, row.difference.relative_error or 0.0))
+        return max(
+            rows,
+            key=lambda row: (row.difference.failure is not None, not row.passed, row.difference.relative_error or 0.0),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, rows flattened."""
@@ -142,16 +151,26 @@ def verify_model(
         states.append(state)
         rows += found
     report = ParityReport(
-        str(path), reference.source.name, str(reference.resolution), precision, reference.name, criterion,
-        [stimulus.name for stimulus in stimuli], states, rows, ill_conditioned=list(_ill_conditioned(reference, stimuli, expected, rows)),
-    )  # fmt: skip
+        str(path),
+        reference.source.name,
+        str(reference.resolution),
+        precision,
+        reference.name,
+        criterion,
+        [stimulus.name for stimulus in stimuli],
+        states,
+        rows,
+        ill_conditioned=list(_ill_conditioned(reference, stimuli, expected, rows)),
+    )
     if not layers:
         return report
     rewritten = description is None or description.rewrite
     return dataclasses.replace(report, layers=_layers(path, reference, stimuli, report, rewritten))
 
 
-def _layers(path: Path, reference: Reference, stimuli: list[Stimulus], report: ParityReport, rewritten: bool) -> LayerReport:
+def _layers(
+    path: Path, reference: Reference, stimuli: list[Stimulus], report: ParityReport, rewritten: bool
+) -> LayerReport:
     """Noise tells layers apart best; where only another input shows the fault, that one."""
     failed = [row.input for row in report.judged() if not row.passed and row.threads is not None]
     chosen = stimuli[0].name if not failed or stimuli[0].name in failed else report.worst().input
@@ -209,7 +228,15 @@ def _runtime_rows(
                 for stimulus in stimuli:
                     for name, difference in _run(session, reference, stimulus, expected[stimulus.name]):
                         rows.append(
-                            ParityRow(runtime.name, xnnpack, threads, stimulus.name, name, difference, criterion.holds(difference))
+                            ParityRow(
+                                runtime.name,
+                                xnnpack,
+                                threads,
+                                stimulus.name,
+                                name,
+                                difference,
+                                criterion.holds(difference),
+                            )
                         )
     except (EvitMobileError, RuntimeError) as error:
         return RuntimeState(runtime.name, version, first_line(error)), rows
@@ -222,13 +249,19 @@ def _check_input(path: Path, stimulus: Stimulus) -> None:
         raise RequestError(f"{path} has {len(graph.inputs)} inputs, expected one image")
     tensor = graph.tensors[graph.inputs[0]]
     if tensor.shape != stimulus.image.shape or (tensor.dtype != "float32" and len(tensor.scale) != 1):
-        raise RequestError(f"{path} takes {tensor.dtype} {list(tensor.shape)}, its source float32 {list(stimulus.image.shape)} (NHWC)")
+        raise RequestError(
+            f"{path} takes {tensor.dtype} {list(tensor.shape)}, its source float32 {list(stimulus.image.shape)} (NHWC)"
+        )
 
 
-def _run(session: Session, reference: Reference, stimulus: Stimulus, expected: dict[str, Array]) -> Iterator[tuple[str, Difference]]:
+def _run(
+    session: Session, reference: Reference, stimulus: Stimulus, expected: dict[str, Array]
+) -> Iterator[tuple[str, Difference]]:
     """Each output's name and difference. Outputs belong together by name; a single one needs no name."""
     outputs = session.run([session.inputs[0].quantise(stimulus.image)])
-    actual = {name: info.dequantise(value) for name, value, info in zip(session.output_names(), outputs, session.outputs)}
+    actual = {
+        name: info.dequantise(value) for name, value, info in zip(session.output_names(), outputs, session.outputs)
+    }
     if len(expected) == len(actual) == 1:
         actual = dict(zip(expected, actual.values()))
     for name, wanted in expected.items():
@@ -244,7 +277,11 @@ def _difference(reference: Reference, stimulus: Stimulus, wanted: Array, given: 
     if difference.failure is not None or wanted.dtype.kind not in "iu" or not difference.relative_error:
         return difference
     scores = reference.scores(_nchw(stimulus.image))
-    return difference if scores is None else compare(wanted, without_ties(wanted, given, scores, CRITERIA[Precision.FP32].bound))
+    return (
+        difference
+        if scores is None
+        else compare(wanted, without_ties(wanted, given, scores, CRITERIA[Precision.FP32].bound))
+    )
 
 
 def _nchw(image: Array) -> Array:

@@ -78,5 +78,9 @@ def run_passes(model: ir.Model, target: Target, attention_form: str = "auto") ->
                 f"pass {graph_pass.name} failed: {type(error).__name__}: {error}; passes that had run: {before}",
                 hint="--no-rewrite converts without passes",
             ) from error
-        reports.append(PassReport(graph_pass.name, graph_pass.reason, result.fired, result.declined, round(time.perf_counter() - start, 4)))
+        reports.append(
+            PassReport(
+                graph_pass.name, graph_pass.reason, result.fired, result.declined, round(time.perf_counter() - start, 4)
+            )
+        )
     return reports

@@ -108,7 +108,12 @@ def _bounded(node: ir.Node) -> tuple[ir.Value, float] | None:
         return None
     for source, bound in (tuple(node.inputs), tuple(node.inputs)[::-1]):
         number = scalar_of(bound)
-        if number is not None and source is not None and constant_of(source) is None and shape_of(source) == shape_of(node.outputs[0]):
+        if (
+            number is not None
+            and source is not None
+            and constant_of(source) is None
+            and shape_of(source) == shape_of(node.outputs[0])
+        ):
             return source, number
     return None
 

@@ -43,7 +43,12 @@ def _line(node: ir.Node) -> tuple[float, float] | None:
     """(α, β) where ``node`` clamps α x + β to [0, 1]."""
     if node.op_type == "HardSigmoid":
         return node.attributes.get_float("alpha", 0.2), node.attributes.get_float("beta", 0.5)
-    if node.op_type == "Clip" and len(node.inputs) == 3 and scalar_of(node.inputs[1]) == 0.0 and scalar_of(node.inputs[2]) == 1.0:
+    if (
+        node.op_type == "Clip"
+        and len(node.inputs) == 3
+        and scalar_of(node.inputs[1]) == 0.0
+        and scalar_of(node.inputs[2]) == 1.0
+    ):
         return 1.0, 0.0
     return None
 

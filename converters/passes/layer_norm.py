@@ -56,7 +56,9 @@ class _Weighted:
         along[self.axis] = -1
         others = tuple(axis for axis in range(self.weight.ndim) if axis != 1 - self.axis)
         moved = (self.weight.astype(np.float64) * shift.reshape(along)).sum(axis=others)
-        self.node.replace_input_with(1, emit.constant("weight", (self.weight * scale.reshape(along)).astype(np.float32)))
+        self.node.replace_input_with(
+            1, emit.constant("weight", (self.weight * scale.reshape(along)).astype(np.float32))
+        )
         bias = emit.constant("bias", (self.bias + moved).astype(np.float32))
         if len(self.node.inputs) < 3:
             self.node.resize_inputs(3)
@@ -78,7 +80,9 @@ class _Product:
         bias = shift @ weight + (0 if self.layer.bias is None else self.layer.bias)
         scaled = emit.constant("weight", (weight * scale[:, np.newaxis]).astype(np.float32))
         product = emit.op("MatMul", "product", [self.layer.source, scaled], self.layer.shape)
-        replace_value(self.end, emit.op("Add", "sum", [product, emit.constant("bias", bias.astype(np.float32))], self.layer.shape))
+        replace_value(
+            self.end, emit.op("Add", "sum", [product, emit.constant("bias", bias.astype(np.float32))], self.layer.shape)
+        )
 
 
 class _CannotFold(Exception):
@@ -97,7 +101,13 @@ class LayerNorm:
             scale = constant_of(node.inputs[1])
             shift = constant_of(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else None
             shape = shape_of(node.inputs[0])
-            if shape is None or scale is None or scale.shape != shape[-1:] or len(node.outputs) > 1 and node.outputs[1].uses():
+            if (
+                shape is None
+                or scale is None
+                or scale.shape != shape[-1:]
+                or len(node.outputs) > 1
+                and node.outputs[1].uses()
+            ):
                 result.decline(where(node), "it does not normalise the last axis of a static shape by constants")
                 continue
             shift = np.zeros_like(scale) if shift is None else shift
@@ -142,7 +152,10 @@ def _image_readers(value: ir.Value) -> list[_Reader]:
         if weight is None or node.attributes.get_int("group", 1) != 1:
             raise _CannotFold(f"{where(node)} ({node.op_type}) reads it")
         pads = node.attributes.get("pads")
-        if (pads is not None and any(pads.as_ints())) or node.attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        if (pads is not None and any(pads.as_ints())) or node.attributes.get_string("auto_pad", "NOTSET") not in (
+            "NOTSET",
+            "VALID",
+        ):
             raise _CannotFold(f"{where(node)} pads it")
         readers.append(_Weighted(node, weight, _bias(node, weight.shape[0]), 1))
     return readers
@@ -171,7 +184,9 @@ def _bias(node: ir.Node, outputs: int) -> Array:
     return bias
 
 
-def _expand(graph: ir.Graph, node: ir.Node, shape: tuple[int, ...], scale: Array | None, shift: Array | None, target: Target) -> None:
+def _expand(
+    graph: ir.Graph, node: ir.Node, shape: tuple[int, ...], scale: Array | None, shift: Array | None, target: Target
+) -> None:
     x = node.inputs[0]
     assert x is not None
     emit = Emitter(graph, node, where(node))
@@ -179,16 +194,26 @@ def _expand(graph: ir.Graph, node: ir.Node, shape: tuple[int, ...], scale: Array
     column = (*shape[:-1], 1)
     gain = HALF_GAIN if target.precision is Precision.FP16 else 1.0
     centred = emit.op("Sub", "centred", [x, emit.reduce("ReduceMean", "mean", x, last)], shape)
-    smaller = centred if gain == 1.0 else emit.op("Mul", "smaller", [centred, emit.constant("gain", np.array([gain], np.float32))], shape)
+    smaller = (
+        centred
+        if gain == 1.0
+        else emit.op("Mul", "smaller", [centred, emit.constant("gain", np.array([gain], np.float32))], shape)
+    )
     variance = emit.reduce("ReduceMean", "variance", emit.op("Mul", "squared", [smaller, centred], shape), last)
     if gain == 1.0:
         epsilon = emit.constant("epsilon", np.array([node.attributes.get_float("epsilon", 1e-5)], np.float32))
-        deviation = emit.op("Sqrt", "deviation", [emit.op("Add", "variance_guarded", [variance, epsilon], column)], column)
+        deviation = emit.op(
+            "Sqrt", "deviation", [emit.op("Add", "variance_guarded", [variance, epsilon], column)], column
+        )
         inverse = emit.op("Reciprocal", "inverse", [deviation], column)
     else:
         floor = emit.constant("floor", np.array([SMALLEST], np.float32))
-        deviation = emit.op("Sqrt", "deviation", [emit.op("Max", "variance_guarded", [floor, variance], column)], column)
-        inverse = emit.op("Div", "inverse", [emit.constant("root_gain", np.array([gain**0.5], np.float32)), deviation], column)
+        deviation = emit.op(
+            "Sqrt", "deviation", [emit.op("Max", "variance_guarded", [floor, variance], column)], column
+        )
+        inverse = emit.op(
+            "Div", "inverse", [emit.constant("root_gain", np.array([gain**0.5], np.float32)), deviation], column
+        )
     out = emit.op("Mul", "normalised", [centred, inverse], shape)
     if scale is not None and shift is not None:
         out = emit.op("Mul", "scaled", [out, emit.constant("scale", scale)], shape)

@@ -60,7 +60,13 @@ def linear_of(value: ir.Value) -> Linear | None:
         return None
     for product, other in (tuple(node.inputs), tuple(node.inputs)[::-1]):
         bias, made = constant_of(other), product.producer() if product is not None else None
-        if bias is None or product is None or made is None or made.op_type != "MatMul" or sole_consumer(product) is not node:
+        if (
+            bias is None
+            or product is None
+            or made is None
+            or made.op_type != "MatMul"
+            or sole_consumer(product) is not node
+        ):
             continue
         layer = _product(made, bias)
         if layer is not None and bias.shape == layer.weight.shape[1:]:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 _NOT_NEGATIVE = frozenset({"Relu", "Sigmoid", "HardSigmoid", "Abs", "Softmax", "Exp"})
 #: What gives nothing below the least of its operands.
-_KEEPING = frozenset({"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Reshape", "Transpose", "Identity", "Concat"})
+_KEEPING = frozenset(
+    {"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Reshape", "Transpose", "Identity", "Concat"}
+)
 
 
 class PaddedMaxPool:
@@ -29,7 +31,9 @@ class PaddedMaxPool:
 
     def __call__(self, model: ir.Model, target: Target) -> PassResult:
         result = PassResult()
-        for node in [node for node in model.graph if node.op_type == "MaxPool" and any(node.attributes.get_ints("pads", [0]))]:
+        for node in [
+            node for node in model.graph if node.op_type == "MaxPool" and any(node.attributes.get_ints("pads", [0]))
+        ]:
             refusal = _refusal(node)
             if refusal is None:
                 _rewrite(model.graph, node)
@@ -55,7 +59,11 @@ def _is_not_negative(value: ir.Value | None) -> bool:
     if node.op_type == "Clip":
         low = scalar_of(node.inputs[1]) if len(node.inputs) > 1 else None
         return low is not None and low >= 0
-    return node.op_type in _NOT_NEGATIVE or node.op_type in _KEEPING and all(_is_not_negative(each) for each in _maps(node))
+    return (
+        node.op_type in _NOT_NEGATIVE
+        or node.op_type in _KEEPING
+        and all(_is_not_negative(each) for each in _maps(node))
+    )
 
 
 def _maps(node: ir.Node) -> list[ir.Value | None]:

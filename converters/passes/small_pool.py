@@ -26,7 +26,9 @@ class SmallPool:
     """Rewrites AveragePool of small windows; int8 targets have a rewrite of their own."""
 
     name = "small-pool"
-    reason = "an average pool reads nine places an output, however small its windows; a depthwise convolution reads four"
+    reason = (
+        "an average pool reads nine places an output, however small its windows; a depthwise convolution reads four"
+    )
 
     def __call__(self, model: ir.Model, target: Target) -> PassResult:
         result = PassResult()

@@ -28,8 +28,14 @@ class NoSoftmax:
         for node in model.graph:
             if node.op_type == "Softmax" and _weighs_tokens(node):
                 shape = shape_of(node.outputs[0])
-                size = "of unknown shape" if shape is None else f"over a {shape[-2]}x{shape[-1]} matrix in each of its heads"
-                result.decline(where(node), f"softmax attention {size}: another function than ReLU linear attention, left as it is")
+                size = (
+                    "of unknown shape"
+                    if shape is None
+                    else f"over a {shape[-2]}x{shape[-1]} matrix in each of its heads"
+                )
+                result.decline(
+                    where(node), f"softmax attention {size}: another function than ReLU linear attention, left as it is"
+                )
         return result
 
 

@@ -57,4 +57,6 @@ def _is_spatial_mean(node: ir.Node, shape: tuple[int, ...]) -> bool:
 
 
 def _divisor_near_root(size: int) -> int:
-    return min((divisor for divisor in range(1, size + 1) if size % divisor == 0), key=lambda divisor: abs(divisor - size**0.5))
+    return min(
+        (divisor for divisor in range(1, size + 1) if size % divisor == 0), key=lambda divisor: abs(divisor - size**0.5)
+    )

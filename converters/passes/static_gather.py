@@ -31,7 +31,13 @@ class StaticGather:
         result = PassResult()
         for node in [node for node in model.graph if node.op_type == "Gather" and node.domain == ""]:
             source, index, shape = node.inputs[0], constant_of(node.inputs[1]), shape_of(node.outputs[0])
-            if source is None or source.dtype != ir.DataType.FLOAT or index is None or index.size != 1 or constant_of(source) is not None:
+            if (
+                source is None
+                or source.dtype != ir.DataType.FLOAT
+                or index is None
+                or index.size != 1
+                or constant_of(source) is not None
+            ):
                 continue
             given = shape_of(source)
             if given is None or shape is None or len(given) > _RANK:
@@ -40,6 +46,8 @@ class StaticGather:
             axis = node.attributes.get_int("axis", 0) % len(given)
             place = int(index.reshape(())) % given[axis]
             emit = Emitter(model.graph, node, where(node))
-            replace_value(node.outputs[0], emit.reshape("place", emit.slice("place", source, axis, place, place + 1), shape))
+            replace_value(
+                node.outputs[0], emit.reshape("place", emit.slice("place", source, axis, place, place + 1), shape)
+            )
             result.fired += 1
         return result

@@ -70,7 +70,10 @@ def warnings(ranges: list[AttentionRange]) -> list[str]:
     for fate, figure in (("overflows", "largest_key_sum"), ("underflows", "smallest_denominator")):
         blocks = [block for block in ranges if block.fp16 == fate]
         if blocks:
-            worst = max(blocks, key=lambda block: block.largest_denominator if fate == "overflows" else -block.smallest_denominator)
+            worst = max(
+                blocks,
+                key=lambda block: block.largest_denominator if fate == "overflows" else -block.smallest_denominator,
+            )
             said = f"{figure.replace('_', ' ')} {getattr(worst, figure):.3g} at {worst.block} on input {worst.input}"
             told.append(f"in fp16 the attention {fate} in {len(blocks)} of {len(ranges)} blocks: {said}")
     return told

@@ -63,7 +63,10 @@ class InputFormat:
             RequestError: another shape or type, or values that are not finite; ``name`` says of which input.
         """
         if value.shape != self.shape:
-            raise RequestError(f"{name} has shape {list(value.shape)}, expected {list(self.shape)} (NHWC)", hint=_shape_hint(value.shape))
+            raise RequestError(
+                f"{name} has shape {list(value.shape)}, expected {list(self.shape)} (NHWC)",
+                hint=_shape_hint(value.shape),
+            )
         if value.dtype == np.uint8 and self.channels == 3:
             return normalise(value[np.newaxis].astype(np.float32) / np.float32(255), self.preprocessing)
         if value.dtype.kind != "f":
@@ -75,7 +78,11 @@ class InputFormat:
 
 
 def _shape_hint(shape: tuple[int, ...]) -> str | None:
-    return "is it NCHW? transpose it to NHWC" if len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3) else None
+    return (
+        "is it NCHW? transpose it to NHWC"
+        if len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3)
+        else None
+    )
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,9 @@ def open_calibration(source: str | Path, form: InputFormat) -> CalibrationData:
     else:
         raise RequestError(f"calibration data {text} does not exist", hint=EXPECTED)
     if data.count < FEW_INPUTS:
-        data.notes.append(f"{data.count} calibration input(s) are few: values out of their range will be cut off. 32 or more are better.")
+        data.notes.append(
+            f"{data.count} calibration input(s) are few: values out of their range will be cut off. 32 or more are better."
+        )
     return data
 
 
@@ -165,7 +174,9 @@ def _files(folder: Path) -> list[Path]:
 def _from_folder(folder: Path, form: InputFormat) -> CalibrationData:
     """Pictures, decoded once: their pixels wait in a file without a name."""
     if form.channels != 3:
-        raise RequestError(f"the model takes {form.channels} channels, a picture has 3", hint="calibrate it with an .npz or a function")
+        raise RequestError(
+            f"the model takes {form.channels} channels, a picture has 3", hint="calibrate it with an .npz or a function"
+        )
     files = _files(folder)
     chosen = _spread(files)
     skipped: list[Skipped] = []
@@ -247,7 +258,9 @@ def _from_arrays(source: str, inputs: Callable[[], Iterator[NDArray[Any]]], form
     if not count:
         raise RequestError(f"calibration data {source} holds no inputs")
     notes = []
-    usual = max(abs(float(bound)) for bound in normalise(np.array([[0, 0, 0], [1, 1, 1]], np.float32), form.preprocessing).flat)
+    usual = max(
+        abs(float(bound)) for bound in normalise(np.array([[0, 0, 0], [1, 1, 1]], np.float32), form.preprocessing).flat
+    )
     if form.channels == 3 and largest > 10 * usual:
         told = f"values reach {largest:.4g} where pictures reach {usual:.3g}"
         notes.append(f"{told}: floats are taken for normalised model inputs; give raw pictures as uint8")
@@ -262,7 +275,9 @@ def _as_before(values: Iterator[Array], count: int, source: str) -> Iterator[Arr
     for given, value in enumerate(values, 1):
         yield value
     if given != count:
-        raise RequestError(f"calibration data {source} gave {count} inputs and then {given}", hint="it has to give the same each time")
+        raise RequestError(
+            f"calibration data {source} gave {count} inputs and then {given}", hint="it has to give the same each time"
+        )
 
 
 def _npz_inputs(path: Path) -> Iterator[NDArray[Any]]:
@@ -289,7 +304,9 @@ def _member(path: Path, archive: zipfile.ZipFile) -> str:
     names = [name.removesuffix(".npy") for name in archive.namelist()]
     chosen = names if len(names) == 1 else [name for name in ARRAY_NAMES if name in names][:1]
     if not chosen:
-        raise RequestError(f"{path} holds {', '.join(names) or 'nothing'}", hint=f"expected one array, or one called {ARRAY_NAMES[0]}")
+        raise RequestError(
+            f"{path} holds {', '.join(names) or 'nothing'}", hint=f"expected one array, or one called {ARRAY_NAMES[0]}"
+        )
     return f"{chosen[0]}.npy"
 
 
@@ -315,7 +332,9 @@ def _function(name: str) -> Callable[[], Iterator[NDArray[Any]]]:
         try:
             values = iter(function())
         except TypeError as error:
-            raise RequestError(f"{name} cannot be called and iterated: {error}", hint="expected a function that yields arrays") from error
+            raise RequestError(
+                f"{name} cannot be called and iterated: {error}", hint="expected a function that yields arrays"
+            ) from error
         for value in values:
             array = np.asarray(value)
             yield array[0] if array.ndim == 4 and array.shape[0] == 1 else array

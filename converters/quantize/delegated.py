@@ -8,9 +8,21 @@ from evit_mobile.tflite.graph import Graph, Op
 
 #: Ops that move or choose values: their operands and results must share one scale and zero point.
 SHARED = frozenset(
-    {"RESHAPE", "TRANSPOSE", "PAD", "SLICE", "STRIDED_SLICE", "SPLIT", "MAX_POOL_2D", "RESIZE_BILINEAR", "CONCATENATION", "EXPAND_DIMS",
-     "SQUEEZE", "DEPTH_TO_SPACE"}
-)  # fmt: skip
+    {
+        "RESHAPE",
+        "TRANSPOSE",
+        "PAD",
+        "SLICE",
+        "STRIDED_SLICE",
+        "SPLIT",
+        "MAX_POOL_2D",
+        "RESIZE_BILINEAR",
+        "CONCATENATION",
+        "EXPAND_DIMS",
+        "SQUEEZE",
+        "DEPTH_TO_SPACE",
+    }
+)
 #: Ops with constant weights: int8 a channel, int32 bias.
 WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 #: Those of them that have a delegated form with float activations.
@@ -49,7 +61,11 @@ def int8_refusal(op: Op, graph: Graph) -> str | None:
         spatial = axes is not None and sorted(axes.reshape(-1)) == [1, 2] and len(computed[0].shape) == 4
         return None if spatial else "an int8 MEAN is delegated over height and width only"
     if op.type in ELEMENTWISE:
-        return None if all(len(tensor.shape) <= 4 for tensor in computed) else f"{op.type} in int8 is delegated up to rank 4"
+        return (
+            None
+            if all(len(tensor.shape) <= 4 for tensor in computed)
+            else f"{op.type} in int8 is delegated up to rank 4"
+        )
     return None if op.type in SHARED | TABLE | CLAMPS.keys() else f"{op.type} has no delegated int8 form"
 
 

@@ -86,7 +86,9 @@ class HalfRange:
         """One line for each thing that may go wrong on other inputs."""
         told = []
         if self.largest * HEADROOM > LARGEST:
-            told.append(f"values reach {self.largest:.4g} at {self.largest_at} on input {self.largest_input}; fp16 ends at {LARGEST:.0f}")
+            told.append(
+                f"values reach {self.largest:.4g} at {self.largest_at} on input {self.largest_input}; fp16 ends at {LARGEST:.0f}"
+            )
         return told
 
 
@@ -115,7 +117,9 @@ def measure_range(content: bytes, stimuli: Iterable[Stimulus]) -> HalfRange:
         sums += [(magnitudes[op.outputs[0]], graph.tensors[op.outputs[0]].name) for op in graph.ops if _is_sum(op)]
     if not largest[0] <= LARGEST:
         reached = f"{largest[1]} reaches {largest[0]:.4g} on input {largest[2]}"
-        raise RequestError(f"this model cannot be computed in fp16, which ends at {LARGEST:.0f}: {reached}", hint="take fp32 or int8")
+        raise RequestError(
+            f"this model cannot be computed in fp16, which ends at {LARGEST:.0f}: {reached}", hint="take fp32 or int8"
+        )
     return HalfRange(*largest, *min(denominators, default=(None, None)), *max(sums, default=(None, None)))
 
 
@@ -128,7 +132,9 @@ def _denominator(graph: Graph, values: dict[int, Array], op: Op, stimulus: str) 
     name = graph.tensors[op.inputs[1]].name
     denominator = np.abs(values[op.inputs[1]])
     if denominator.min() < SMALLEST:
-        divided = f"something is divided by {name}, which is {denominator.min():.3g} on input {stimulus} and becomes zero"
+        divided = (
+            f"something is divided by {name}, which is {denominator.min():.3g} on input {stimulus} and becomes zero"
+        )
         raise RequestError(
             f"this model cannot be computed in fp16: {divided}",
             hint="the rewrite puts a lower bound in place of a small epsilon: leave --no-rewrite out",

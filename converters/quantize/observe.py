@@ -92,22 +92,28 @@ def observe(content: bytes, graph: Graph, images: Iterable[Array]) -> dict[int, 
     from ai_edge_litert import interpreter as litert
 
     interpreter = litert.Interpreter(
-        model_content=content, experimental_preserve_all_tensors=True, num_threads=1,
+        model_content=content,
+        experimental_preserve_all_tensors=True,
+        num_threads=1,
         experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )  # fmt: skip
+    )
     interpreter.allocate_tensors()
     observed = {index: Observation() for index in _computed(graph)}
     shape, count = tuple(graph.tensors[graph.inputs[0]].shape), 0
     for image in images:
         if tuple(image.shape) != shape:
-            raise RequestError(f"calibration image {count} has shape {list(image.shape)}, the model takes {list(shape)} (NHWC)")
+            raise RequestError(
+                f"calibration image {count} has shape {list(image.shape)}, the model takes {list(shape)} (NHWC)"
+            )
         interpreter.set_tensor(graph.inputs[0], np.ascontiguousarray(image, np.float32))
         interpreter.invoke()
         for index, observation in observed.items():
             values = interpreter.get_tensor(index)
             if not np.isfinite(values).all():
                 name = graph.tensors[index].name
-                raise RequestError(f"calibration image {count} makes {name} infinite or NaN", hint="are the weights trained ones?")
+                raise RequestError(
+                    f"calibration image {count} makes {name} infinite or NaN", hint="are the weights trained ones?"
+                )
             observation.add(values)
         count += 1
     if not count:

@@ -5,7 +5,16 @@ from __future__ import annotations
 import math
 from typing import Mapping, Sequence
 
-from converters.quantize.delegated import ADD_RATIO, CLAMPS, ELEMENTWISE, FLAT_BELOW, PRODUCT_RATIO, REQUANTISE_RATIO, SHARED, WEIGHTED
+from converters.quantize.delegated import (
+    ADD_RATIO,
+    CLAMPS,
+    ELEMENTWISE,
+    FLAT_BELOW,
+    PRODUCT_RATIO,
+    REQUANTISE_RATIO,
+    SHARED,
+    WEIGHTED,
+)
 from converters.quantize.observe import Observation
 from converters.quantize.plan import OpPlan
 from converters.quantize.ranges import Parameters, RangeChoice, choose_range, parameters_of
@@ -26,7 +35,9 @@ def assign_parameters(
     while True:
         parameters: dict[int, Parameters] = {}
         for members in _shared_groups(int8, observed, [*graph.inputs, *graph.outputs], idle):
-            parameters.update(dict.fromkeys(members, parameters_of(*choose_range([raised[index] for index in members], choice))))
+            parameters.update(
+                dict.fromkeys(members, parameters_of(*choose_range([raised[index] for index in members], choice)))
+            )
         busy = {index for index in idle if parameters[graph.ops[index].inputs[0]].low < 0}
         if not busy:
             break
@@ -60,7 +71,9 @@ def _flat_below(op: Op, lowest: Mapping[int, float]) -> float:
     return min(lowest[index] for index in op.outputs) if moves else -math.inf
 
 
-def _shared_groups(int8: Sequence[Op], observed: Mapping[int, Observation], ends: Sequence[int], idle: set[int]) -> list[list[int]]:
+def _shared_groups(
+    int8: Sequence[Op], observed: Mapping[int, Observation], ends: Sequence[int], idle: set[int]
+) -> list[list[int]]:
     """Activations that must have the same parameters, by union-find over the ops that only move values and those in ``idle``; ``ends``
     are the model's.
     """
@@ -119,5 +132,7 @@ def _refusal(op: Op, graph: Graph, parameters: Mapping[int, Parameters]) -> str 
         return None
     outside = [ratio for ratio in ratios if not bounds[0] <= ratio < bounds[1]]
     return (
-        f"its scales are a factor of {outside[0]:.3g} apart, and the delegate takes {bounds[0]:.3g} to {bounds[1]:.3g}" if outside else None
+        f"its scales are a factor of {outside[0]:.3g} apart, and the delegate takes {bounds[0]:.3g} to {bounds[1]:.3g}"
+        if outside
+        else None
     )

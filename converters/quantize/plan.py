@@ -32,7 +32,9 @@ from evit_mobile.tflite.graph import Graph, Op
 #: (float32, int8) instructions a multiplication.
 _PER_MAC = {"CONV_2D": (0.33, 0.1), "FULLY_CONNECTED": (0.33, 0.1), "DEPTHWISE_CONV_2D": (0.6, 0.6)}
 #: (float32, int8) instructions an element of the result, where it is not the usual.
-_PER_ELEMENT = {"RESHAPE": (0.1, 0.1), "TRANSPOSE": (1.7, 0.5), "PAD": (2.5, 0.7), "RELU": (0.6, 0.0)} | dict.fromkeys(TABLE, (1.8, 0.6))
+_PER_ELEMENT = {"RESHAPE": (0.1, 0.1), "TRANSPOSE": (1.7, 0.5), "PAD": (2.5, 0.7), "RELU": (0.6, 0.0)} | dict.fromkeys(
+    TABLE, (1.8, 0.6)
+)
 _USUAL = (1.0, 2.3)
 _QUANTIZE, _DEQUANTIZE = 1.3, 1.2
 _FORCED = 2**30
@@ -110,7 +112,11 @@ def _islands(graph: Graph, int8: set[int]) -> dict[int, str]:
     readers = graph.readers()
     found = {}
     for op in graph.ops:
-        users = readers.get(op.outputs[0], []) if op.index in int8 and op.type in WEIGHTED and hybrid_refusal(op, graph) is None else []
+        users = (
+            readers.get(op.outputs[0], [])
+            if op.index in int8 and op.type in WEIGHTED and hybrid_refusal(op, graph) is None
+            else []
+        )
         around = {producers.get(op.inputs[0], -1), *(user.index for user in users)}
         if users and op.outputs[0] not in graph.outputs and int8.isdisjoint(around) and -1 not in around:
             found[op.index] = reason
@@ -173,7 +179,9 @@ def _cut(graph: Graph, forced: set[int], int8_input: bool, int8_output: bool) ->
         network.edge(op.index, network.sink, as_float)
     network.edge(*((first, network.sink) if int8_input else (network.source, first)), _FORCED)
     network.edge(*((last, network.sink) if int8_output else (network.source, last)), _FORCED)
-    producers = {tensor: first for tensor in graph.inputs} | {tensor: op.index for op in graph.ops for tensor in op.outputs}
+    producers = {tensor: first for tensor in graph.inputs} | {
+        tensor: op.index for op in graph.ops for tensor in op.outputs
+    }
     readers = graph.readers()
     for tensor, producer in producers.items():
         users = [op.index for op in readers.get(tensor, [])] + [last] * graph.outputs.count(tensor)

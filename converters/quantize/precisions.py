@@ -49,7 +49,9 @@ def check_precision(options: ConvertOptions) -> None:
     elif options.calibration is not None:
         raise RequestError(f"{options.precision} takes no calibration data", hint="it is for --precision int8")
     elif options.io_type is not IoType.FLOAT32:
-        raise RequestError(f"{options.precision} models take and give float32", hint="--io-type is for --precision int8")
+        raise RequestError(
+            f"{options.precision} models take and give float32", hint="--io-type is for --precision int8"
+        )
 
 
 def in_precision(content: bytes, source: Source, options: ConvertOptions) -> InPrecision:
@@ -98,7 +100,9 @@ def _int8(content: bytes, source: Source, options: ConvertOptions) -> InPrecisio
     return InPrecision(made.content, made.plan, described, [WHERE_FAST[Precision.INT8], *data.notes])
 
 
-def quantisation_of(plan: Sequence[OpPlan], *, io_type: str, images: int, calibration_sha256: str | None) -> Quantisation:
+def quantisation_of(
+    plan: Sequence[OpPlan], *, io_type: str, images: int, calibration_sha256: str | None
+) -> Quantisation:
     """The description of a model whose ops are ``plan``'s, in order."""
     from evit_mobile.tflite.description import Quantisation
 

@@ -65,9 +65,13 @@ def _least_error(observation: Observation) -> tuple[float, float]:
     both = min(shares, key=lambda share: squared_error(observation, parameters_of(low * share, high * share)))
     low, high = low * both, high * both
     finer = np.linspace(0.7, 1.3, 25)
-    low = min((max(low * share, observation.low) for share in finer), key=lambda end: squared_error(observation, parameters_of(end, high)))
+    low = min(
+        (max(low * share, observation.low) for share in finer),
+        key=lambda end: squared_error(observation, parameters_of(end, high)),
+    )
     high = min(
-        (min(high * share, observation.high) for share in finer), key=lambda end: squared_error(observation, parameters_of(low, end))
+        (min(high * share, observation.high) for share in finer),
+        key=lambda end: squared_error(observation, parameters_of(low, end)),
     )
     return float(low), float(high)
 

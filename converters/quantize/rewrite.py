@@ -36,7 +36,9 @@ class Rewriter:
         means: observations by tensor, for bias correction; None leaves the biases as they are.
     """
 
-    def __init__(self, content: bytes, parameters: Mapping[int, Parameters], means: Mapping[int, Observation] | None) -> None:
+    def __init__(
+        self, content: bytes, parameters: Mapping[int, Parameters], means: Mapping[int, Observation] | None
+    ) -> None:
         self._model = unpack(content)
         self._graph = graph_of(self._model)
         self._editor = FlatbufferEditor(self._model)
@@ -189,11 +191,15 @@ class Rewriter:
         integers, bias_scales = quantise_bias(bias, scale, quantised)
         edit, zeros = self._editor, [0] * channels
         operator.inputs = np.array(
-            [operator.inputs[0],
-             edit.add_constant(op.inputs[1], quantised.values, "INT8", edit.quantisation(quantised.scales, zeros, quantised.axis)),
-             edit.add_constant(op.inputs[-1], integers, "INT32", edit.quantisation(bias_scales, zeros), b"_bias")],
+            [
+                operator.inputs[0],
+                edit.add_constant(
+                    op.inputs[1], quantised.values, "INT8", edit.quantisation(quantised.scales, zeros, quantised.axis)
+                ),
+                edit.add_constant(op.inputs[-1], integers, "INT32", edit.quantisation(bias_scales, zeros), b"_bias"),
+            ],
             np.int32,
-        )  # fmt: skip
+        )
 
     def _int8_version(self, op: Op) -> int:
         if op.type == "MUL":

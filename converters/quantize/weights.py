@@ -29,7 +29,9 @@ class QuantisedWeights:
         return self.values.astype(np.float64) * along(self.scales.astype(np.float64), self.axis, self.values.ndim)
 
 
-def quantise_weights(weights: Array, op_type: str, bias: Array | None = None, input_scale: float = 1.0) -> QuantisedWeights:
+def quantise_weights(
+    weights: Array, op_type: str, bias: Array | None = None, input_scale: float = 1.0
+) -> QuantisedWeights:
     """Symmetric int8 a channel, −127 … 127. Where a channel is so small that its bias would not fit into int32 at
     ``input_scale`` times its scale, the scale is raised until it does.
     """
@@ -43,7 +45,9 @@ def quantise_weights(weights: Array, op_type: str, bias: Array | None = None, in
     return QuantisedWeights(np.clip(rounded, -127, 127).astype(np.int8), scales, axis)
 
 
-def quantise_bias(bias: Array, input_scale: float, weights: QuantisedWeights) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+def quantise_bias(
+    bias: Array, input_scale: float, weights: QuantisedWeights
+) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
     """int32 [channels] and its scales, input scale times weight scale."""
     scales = (np.float64(input_scale) * weights.scales.astype(np.float64)).astype(np.float32)
     return np.round(bias / scales.astype(np.float64)).astype(np.int32), scales

@@ -35,7 +35,9 @@ def export_onnx(source: Source) -> onnx.ModelProto:
     return _export_module(source.module, shape, source.outputs, source.name)
 
 
-def _export_module(module: nn.Module, shape: tuple[int, int, int, int], outputs: tuple[str, ...], name: str) -> onnx.ModelProto:
+def _export_module(
+    module: nn.Module, shape: tuple[int, int, int, int], outputs: tuple[str, ...], name: str
+) -> onnx.ModelProto:
     import onnx
     import torch
 
@@ -49,13 +51,21 @@ def _export_module(module: nn.Module, shape: tuple[int, int, int, int], outputs:
         path = os.path.join(folder, "model.onnx")
         try:
             torch.onnx.export(
-                _flat_module(module, outputs), (image,), path, dynamo=False, opset_version=OPSET,
-                input_names=[INPUT_NAME], output_names=list(flat), do_constant_folding=True,
-            )  # fmt: skip
+                _flat_module(module, outputs),
+                (image,),
+                path,
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=[INPUT_NAME],
+                output_names=list(flat),
+                do_constant_folding=True,
+            )
         except OSError:
             raise
         except Exception as error:  # the exporter raises whatever an operator's lowering raises
-            raise MachineError(f"PyTorch could not export {name} to ONNX: {type(error).__name__}: {first_line(error)}") from error
+            raise MachineError(
+                f"PyTorch could not export {name} to ONNX: {type(error).__name__}: {first_line(error)}"
+            ) from error
         return onnx.load(path)
 
 

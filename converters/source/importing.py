@@ -22,4 +22,6 @@ def import_named(text: str, kind: str) -> Any:
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise RequestError(f"{text} cannot be imported: {error}", hint=f"expected package.module:{kind}, from this folder") from error
+        raise RequestError(
+            f"{text} cannot be imported: {error}", hint=f"expected package.module:{kind}, from this folder"
+        ) from error

@@ -77,7 +77,9 @@ def _registered_source(model: str, resolution: Resolution | None, weights: Path 
         # Else the sum of the residual branches grows until what an attention adds, and any fault in it, drowns in rounding.
         settle_batch_norms(module, torch.Generator().manual_seed(seed + 1), SETTLING_RESOLUTION)
     _finish(module, weights)
-    return Source(spec.name, module, None, resolution, spec.outputs, spec.preprocessing, spec.task, weights is None, spec.channels)
+    return Source(
+        spec.name, module, None, resolution, spec.outputs, spec.preprocessing, spec.task, weights is None, spec.channels
+    )
 
 
 def _zoo_source(model: str, resolution: Resolution | None, weights: Path | None, seed: int) -> Source:
@@ -106,7 +108,9 @@ def _onnx_source(model: str, resolution: Resolution | None, weights: Path | None
     if not path.is_file():
         raise RequestError(f"{model} does not exist")
     if resolution is not None or weights is not None:
-        raise RequestError("an ONNX file has its resolution and weights in it", hint="leave out --resolution and --weights")
+        raise RequestError(
+            "an ONNX file has its resolution and weights in it", hint="leave out --resolution and --weights"
+        )
     return Source(model, None, path, None, (), Preprocessing(), None, False)
 
 

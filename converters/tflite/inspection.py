@@ -114,29 +114,45 @@ def inspect_model(path: Path, runtime: Runtime = RUNTIMES["litert"], *, explain:
     summaries = [_summary(op, graph, parts, reason) for op, reason in zip(graph.ops, reasons)]
     names, signatures = _signature_names(content)
     return Inspection(
-        file=str(path), size_bytes=len(content), runtime=runtime.name, runtime_version=runtime.version(),
-        minimum_runtime=minimum_runtime_version(content), description=description, signatures=signatures,
+        file=str(path),
+        size_bytes=len(content),
+        runtime=runtime.name,
+        runtime_version=runtime.version(),
+        minimum_runtime=minimum_runtime_version(content),
+        description=description,
+        signatures=signatures,
         inputs=[_tensor(graph.tensors[index], names) for index in graph.inputs],
         outputs=[_tensor(graph.tensors[index], names) for index in graph.outputs],
-        op_counts=dict(Counter(op.type for op in graph.ops).most_common()), op_total=len(graph.ops),
-        macs=sum(summary.macs for summary in summaries), parameter_bytes=_parameter_bytes(graph), subgraphs=graph.subgraphs,
+        op_counts=dict(Counter(op.type for op in graph.ops).most_common()),
+        op_total=len(graph.ops),
+        macs=sum(summary.macs for summary in summaries),
+        parameter_bytes=_parameter_bytes(graph),
+        subgraphs=graph.subgraphs,
         partitions=parts.count,
         undelegated=[
             UndelegatedOp(op.index, op.type, _name(op, graph), experimenter.reason(op) if experimenter else "")
             for op in (graph.ops[index] for index in parts.undelegated)
         ],
-        idle=list(parts.idle), ops=summaries,
-    )  # fmt: skip
+        idle=list(parts.idle),
+        ops=summaries,
+    )
 
 
 def _summary(op: Op, graph: Graph, parts: Partitioning, reason: str | None) -> OpSummary:
     return OpSummary(
-        index=op.index, type=op.type, version=op.version, name=_name(op, graph),
+        index=op.index,
+        type=op.type,
+        version=op.version,
+        name=_name(op, graph),
         input_shapes=[graph.tensors[index].shape for index in op.inputs if not graph.tensors[index].constant],
         output_shapes=[graph.tensors[index].shape for index in op.outputs],
-        macs=macs_of(op, graph), weight_bytes=weight_bytes(op, graph), activation_bytes=activation_bytes(op, graph),
-        partition=parts.partition_of.get(op.index), precision=_precision(op, graph), reason=reason,
-    )  # fmt: skip
+        macs=macs_of(op, graph),
+        weight_bytes=weight_bytes(op, graph),
+        activation_bytes=activation_bytes(op, graph),
+        partition=parts.partition_of.get(op.index),
+        precision=_precision(op, graph),
+        reason=reason,
+    )
 
 
 def _reasons(description: ModelDescription | None, ops: int) -> list[str | None]:
@@ -150,7 +166,9 @@ def _reasons(description: ModelDescription | None, ops: int) -> list[str | None]
 def _precision(op: Op, graph: Graph) -> str:
     """``int8``, ``float32``, ``float32, int8 weights``; of a conversion what it makes."""
     computed = [graph.tensors[index].dtype for index in op.outputs]
-    weights = [tensor.dtype for index in op.inputs[1:2] if (tensor := graph.tensors[index]).constant and tensor.dtype == "int8"]
+    weights = [
+        tensor.dtype for index in op.inputs[1:2] if (tensor := graph.tensors[index]).constant and tensor.dtype == "int8"
+    ]
     kind = computed[0] if computed else ""
     return f"{kind}, int8 weights" if weights and kind == "float32" else kind
 
@@ -160,7 +178,9 @@ def _name(op: Op, graph: Graph) -> str:
 
 
 def _tensor(tensor: Tensor, names: dict[int, str]) -> TensorSummary:
-    return TensorSummary(names.get(tensor.index, tensor.name), tensor.shape, tensor.dtype, tensor.scale, tensor.zero_point)
+    return TensorSummary(
+        names.get(tensor.index, tensor.name), tensor.shape, tensor.dtype, tensor.scale, tensor.zero_point
+    )
 
 
 def _parameter_bytes(graph: Graph) -> int:
@@ -173,4 +193,6 @@ def _signature_names(content: bytes) -> tuple[dict[int, str], list[str]]:
     """Tensor index -> name, of the primary subgraph's signatures; and the signatures' own names."""
     signatures = [signature for signature in unpack(content).signatureDefs or [] if signature.subgraphIndex == 0]
     maps = [item for signature in signatures for item in [*(signature.inputs or []), *(signature.outputs or [])]]
-    return {item.tensorIndex: item.name.decode() for item in maps}, [signature.signatureKey.decode() for signature in signatures]
+    return {item.tensorIndex: item.name.decode() for item in maps}, [
+        signature.signatureKey.decode() for signature in signatures
+    ]

@@ -23,7 +23,9 @@ LABELS_FILE = "labels.txt"
 HALF_ENTRY = "reduced_precision_support"
 
 
-def describe(content: bytes, description: ModelDescription, labels: list[str] | None, minimum_runtime: str | None) -> bytes:
+def describe(
+    content: bytes, description: ModelDescription, labels: list[str] | None, minimum_runtime: str | None
+) -> bytes:
     """The model ``content`` with ``description``, standard metadata and, where given, ``labels`` of its output's last axis."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -36,7 +38,9 @@ def describe(content: bytes, description: ModelDescription, labels: list[str] | 
     if minimum_runtime is not None:
         entries["min_runtime_version"] = minimum_runtime.encode().ljust(16, b"\0")
     if description.precision == Precision.FP16:
-        entries[HALF_ENTRY] = b"fp16accfp16"  # XNNPACK wants leave to accumulate in half precision too, or it stays with fp32
+        entries[HALF_ENTRY] = (
+            b"fp16accfp16"  # XNNPACK wants leave to accumulate in half precision too, or it stays with fp32
+        )
     # onnx2tf writes this entry into every model: a model that was asked for in fp32 must not say so.
     kept = [entry for entry in model.metadata or [] if entry.name.decode() not in {*entries, HALF_ENTRY}]
     for name, data in entries.items():
@@ -67,19 +71,29 @@ def _standard_metadata(model: Any, description: ModelDescription, labelled: bool
     builder = flatbuffers.Builder(1024)
     graph = model.subgraphs[0]
     signature = (model.signatureDefs or [None])[0]
-    names = {item.tensorIndex: item.name.decode() for item in [*signature.inputs, *signature.outputs]} if signature else {}
+    names = (
+        {item.tensorIndex: item.name.decode() for item in [*signature.inputs, *signature.outputs]} if signature else {}
+    )
 
     def name_of(index: int) -> str:
         return names.get(index) or str(graph.tensors[index].name.decode())
 
     inputs = [_image_tensor(builder, name_of(index), description.preprocessing) for index in graph.inputs]
-    outputs = [_output_tensor(builder, name_of(index), labelled and position == 0) for position, index in enumerate(graph.outputs)]
+    outputs = [
+        _output_tensor(builder, name_of(index), labelled and position == 0)
+        for position, index in enumerate(graph.outputs)
+    ]
     subgraph = _table(builder, 10, {2: _vector(builder, inputs), 3: _vector(builder, outputs)})
     root = _table(
-        builder, 8,
-        {0: builder.CreateString(description.model), 1: builder.CreateString(f"{description.model}, {description.precision}"),
-         3: _vector(builder, [subgraph]), 7: builder.CreateString("1.0.0")},
-    )  # fmt: skip
+        builder,
+        8,
+        {
+            0: builder.CreateString(description.model),
+            1: builder.CreateString(f"{description.model}, {description.precision}"),
+            3: _vector(builder, [subgraph]),
+            7: builder.CreateString("1.0.0"),
+        },
+    )
     builder.Finish(root, b"M001")
     return bytes(builder.Output())
 

@@ -23,7 +23,9 @@ from evit_mobile.tflite.graph import Op, Tensor, graph_of
 #: XNNPACK's tensors have at most 6 dimensions, and several of TFLite's ops only reach it with 4.
 HIGH_RANK = 5
 #: Ops that can be asked about at a lower rank: their operands and options count axes in ways that are known here.
-AXIS_VECTORS = frozenset({"STRIDED_SLICE", "SLICE", "TRANSPOSE", "RESHAPE", "BROADCAST_TO", "TILE", "GATHER", "CONCATENATION"})
+AXIS_VECTORS = frozenset(
+    {"STRIDED_SLICE", "SLICE", "TRANSPOSE", "RESHAPE", "BROADCAST_TO", "TILE", "GATHER", "CONCATENATION"}
+)
 QUANTISED = frozenset({"int8", "uint8", "int16"})
 FLOATS = frozenset({"float32", "float16"})
 
@@ -39,7 +41,14 @@ class Experimenter:
     def reason(self, op: Op) -> str:
         """A sentence on why ``op``, an undelegated op of the model, was left to TFLite's own kernels."""
         tensors = [self._graph.tensors[index] for index in (*op.inputs, *op.outputs)]
-        key = repr((op.type, op.version, [(t.shape, t.dtype, t.scale, t.zero_point, t.constant) for t in tensors], _plain(op.options)))
+        key = repr(
+            (
+                op.type,
+                op.version,
+                [(t.shape, t.dtype, t.scale, t.zero_point, t.constant) for t in tensors],
+                _plain(op.options),
+            )
+        )
         if key not in self._answers:
             self._answers[key] = self._ask(op, tensors)
         return self._answers[key]
@@ -105,14 +114,20 @@ def _one_op_model(source: Any, index: int) -> Any:
         alone.tensors.append(tensor)
     operator.inputs = np.array([place.get(int(old), -1) for old in operator.inputs], np.int32)
     operator.outputs = np.array([place[int(old)] for old in operator.outputs], np.int32)
-    alone.inputs = [new for new in dict.fromkeys(map(int, operator.inputs)) if new >= 0 and not alone.tensors[new].buffer]
+    alone.inputs = [
+        new for new in dict.fromkeys(map(int, operator.inputs)) if new >= 0 and not alone.tensors[new].buffer
+    ]
     alone.outputs = list(map(int, operator.outputs))
     return model
 
 
 def _one_scale(model: Any) -> bool:
     """Give every tensor that is quantised as a whole the scale and zero point of the first."""
-    tensors = [t for t in model.subgraphs[0].tensors if not t.buffer and t.quantization is not None and _length(t.quantization.scale) == 1]
+    tensors = [
+        t
+        for t in model.subgraphs[0].tensors
+        if not t.buffer and t.quantization is not None and _length(t.quantization.scale) == 1
+    ]
     for tensor in tensors[1:]:
         tensor.quantization = tensors[0].quantization
     return len(tensors) > 1

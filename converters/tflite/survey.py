@@ -72,7 +72,9 @@ def survey(path: Path, runtimes: Sequence[Runtime]) -> list[SurveyRow]:
     for name, measured in rounds.items():
         ratio = paired_ratio(measured, next(iter(rounds.values())))
         median = float(np.median([np.median(samples) for samples in measured]))
-        rows[name] = dataclasses.replace(rows[name], latency_us=median, ratio=ratio.value, ratio_interval=ratio.interval)
+        rows[name] = dataclasses.replace(
+            rows[name], latency_us=median, ratio=ratio.value, ratio_interval=ratio.interval
+        )
     return list(rows.values())
 
 

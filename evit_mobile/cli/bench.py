@@ -35,11 +35,22 @@ DEFAULT_MODEL = "base-r224"
     metavar="host|adb[:SERIAL]|qemu:CPU",
     help="What to measure on; adb:SERIAL@HOST:PORT is behind another machine's adb server. A suite takes several.  [default: host]",
 )
-@click.option("--model", "names", multiple=True, metavar="NAME", help=f"Convert and measure; may be repeated.  [default: {DEFAULT_MODEL}]")
-@resolution_option
-@click.option("--runtime", default="litert", metavar="NAME", help="What runs the models on the host.  [default: litert]")
 @click.option(
-    "--threads", type=click.IntRange(1, 64), multiple=True, help="Threads; may be repeated.  [default: 1; suites on a phone: 1 and 4]"
+    "--model",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help=f"Convert and measure; may be repeated.  [default: {DEFAULT_MODEL}]",
+)
+@resolution_option
+@click.option(
+    "--runtime", default="litert", metavar="NAME", help="What runs the models on the host.  [default: litert]"
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 64),
+    multiple=True,
+    help="Threads; may be repeated.  [default: 1; suites on a phone: 1 and 4]",
 )
 @click.option(
     "--cores",
@@ -48,19 +59,32 @@ DEFAULT_MODEL = "base-r224"
     metavar="all|prime|big|little|MASK",
     help="Cores to stay on: a phone's cluster, or a hexadecimal mask as taskset's; may be repeated.  [default: all]",
 )
-@click.option("--runs", type=click.IntRange(1, 1_000_000), help="Least number of runs a model, in all.  [default: 50; qemu: 2]")
+@click.option(
+    "--runs", type=click.IntRange(1, 1_000_000), help="Least number of runs a model, in all.  [default: 50; qemu: 2]"
+)
 @click.option("--rounds", type=click.IntRange(1, 10_000), help="Turns a model takes.  [default: 10; qemu: 2]")
 @click.option("--profile", is_flag=True, help="Phone: time by op, too, by a run of its own.")
 @click.option("--out", type=click.Path(path_type=Path), help="Result file.  [default: results/<device>-<time>.json]")
-@click.option("--resume", is_flag=True, help="Go on with the sweep in --out where it was interrupted; begin it where there is none.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the sweep in --out where it was interrupted; begin it where there is none.",
+)
 @suite_options
 @phone_options
 @force_option
 @json_option
 def command(
-    devices: tuple[str, ...], as_json: bool, suite: str | None, budget_s: float | None, up_to: float | None,
-    memory_limit_bytes: int | None, jobs: int | None, dask: str | None, **options: Any,
-) -> None:  # fmt: skip
+    devices: tuple[str, ...],
+    as_json: bool,
+    suite: str | None,
+    budget_s: float | None,
+    up_to: float | None,
+    memory_limit_bytes: int | None,
+    jobs: int | None,
+    dask: str | None,
+    **options: Any,
+) -> None:
     """Measure models in turn on a device and keep every sample in a result file.
 
     The first model named is the one that ratios are to. With --suite, measure the points of a figure on one or several devices.
@@ -80,17 +104,33 @@ def command(
         bench_suite(chosen, as_json, **options)
         return
     if any(value is not None for value in (budget_s, up_to, memory_limit_bytes, jobs, dask)):
-        raise RequestError("--budget, --up-to, --memory-limit, --jobs and --dask are for suites", hint="name one by --suite")
+        raise RequestError(
+            "--budget, --up-to, --memory-limit, --jobs and --dask are for suites", hint="name one by --suite"
+        )
     if len(devices) > 1:
-        raise RequestError("several --device are for suites", hint="name one by --suite, or bench one device after the other")
+        raise RequestError(
+            "several --device are for suites", hint="name one by --suite, or bench one device after the other"
+        )
     _bench_models(devices[0], as_json, **options)
 
 
 def _bench_models(
-    device_text: str, as_json: bool, files: tuple[Path, ...], names: tuple[str, ...], resolution: Resolution | None, runtime: str,
-    threads: tuple[int, ...], cores: tuple[str, ...], runs: int | None, rounds: int | None, profile: bool, out: Path | None, resume: bool,
-    force: bool, **phone: Any,
-) -> None:  # fmt: skip
+    device_text: str,
+    as_json: bool,
+    files: tuple[Path, ...],
+    names: tuple[str, ...],
+    resolution: Resolution | None,
+    runtime: str,
+    threads: tuple[int, ...],
+    cores: tuple[str, ...],
+    runs: int | None,
+    rounds: int | None,
+    profile: bool,
+    out: Path | None,
+    resume: bool,
+    force: bool,
+    **phone: Any,
+) -> None:
     from android_bench.device import DeviceOptions, default_settings, open_device
     from android_bench.suites.resume import begin
     from evit_mobile.cli.profile import reasons_of
@@ -98,7 +138,9 @@ def _bench_models(
     from evit_mobile.results.record import RunSettings, file_name
 
     if files and not names and resolution is not None:
-        raise RequestError("--resolution says how to convert, and nothing is converted", hint="leave it out, or name a --model")
+        raise RequestError(
+            "--resolution says how to convert, and nothing is converted", hint="leave it out, or name a --model"
+        )
     if resume and out is None:
         raise RequestError("--resume does not say what to go on with", hint="name the result file by --out")
     started = datetime.now(UTC)
@@ -106,7 +148,15 @@ def _bench_models(
     check_output(out or (folder / "new.json" if folder.is_dir() else folder), force=force or resume)
     usual = default_settings(device_text)
     settings = [
-        RunSettings(**{**dict(usual), "threads": count, "cores": mask, "runs": runs or usual.runs, "rounds": rounds or usual.rounds})
+        RunSettings(
+            **{
+                **dict(usual),
+                "threads": count,
+                "cores": mask,
+                "runs": runs or usual.runs,
+                "rounds": rounds or usual.rounds,
+            }
+        )
         for mask in dict.fromkeys(cores)
         for count in dict.fromkeys(threads or (1,))
     ]
@@ -123,7 +173,9 @@ def _bench_models(
         raise DeviceError(f"{failed[0].name} failed: {failed[0].error}", hint=f"what was measured is in {out}")
 
 
-def _candidates(names: tuple[str, ...], files: tuple[Path, ...], resolution: Resolution | None, runtime: str) -> list[Candidate]:
+def _candidates(
+    names: tuple[str, ...], files: tuple[Path, ...], resolution: Resolution | None, runtime: str
+) -> list[Candidate]:
     """The models to measure, converted where they are named, under names that differ."""
     from converters.options import ConvertOptions
     from converters.pipeline import convert_cached
@@ -160,7 +212,12 @@ def _candidate(name: str, path: Path, runtime: str) -> Candidate:
 
 
 def _measure(
-    device: Device, candidates: list[Candidate], settings: list[RunSettings], results: ResultSet, out: Path, profile: bool
+    device: Device,
+    candidates: list[Candidate],
+    settings: list[RunSettings],
+    results: ResultSet,
+    out: Path,
+    profile: bool,
 ) -> ResultSet:
     """Measure, with all that there is on disk after each round."""
     from rich.console import Console
@@ -184,7 +241,9 @@ def _measure(
                 bar.update(task, completed=sum(len(point.rounds) for point in points), refresh=True)
     except (KeyboardInterrupt, UnusableDeviceError, OSError):
         if results.points:
-            click.echo(f"what was measured so far is in {out}; the same command with --out {out} --resume goes on", err=True)
+            click.echo(
+                f"what was measured so far is in {out}; the same command with --out {out} --resume goes on", err=True
+            )
         raise
     return results
 

@@ -39,9 +39,12 @@ class PercentType(click.ParamType[float]):
 @click.argument("before", metavar="BEFORE.json", type=click.Path(path_type=Path))
 @click.argument("after", metavar="AFTER.json", type=click.Path(path_type=Path))
 @click.option(
-    "--fail-if-slower", "limit", type=PercentType(), metavar="5%",
+    "--fail-if-slower",
+    "limit",
+    type=PercentType(),
+    metavar="5%",
     help="Exit with 1 where a model is significantly and by more than this slower (or needs more instructions), failed or is gone.",
-)  # fmt: skip
+)
 @click.option("--allow-unlike", is_flag=True, help="Compare other devices and settings too, and say what differs.")
 @click.option("--markdown", is_flag=True, help="Print Markdown, for a pull request.")
 @json_option
@@ -67,7 +70,9 @@ def command(before: Path, after: Path, limit: float | None, allow_unlike: bool, 
         _print(found)
     if failed:
         assert limit is not None
-        raise ClaimError(f"{len(failed)} of {len(found.differences)} regressed: {'; '.join(_regression(each, limit) for each in failed)}")
+        raise ClaimError(
+            f"{len(failed)} of {len(found.differences)} regressed: {'; '.join(_regression(each, limit) for each in failed)}"
+        )
 
 
 def _regression(each: Difference, limit: float) -> str:
@@ -173,7 +178,9 @@ def _document(found: Comparison, limit: float | None, failed: list[Difference]) 
             {
                 "name": each.label,
                 "status": each.status.value,
-                "quantity": next((point.quantity for point in (each.after, each.before) if point and point.quantity), None),
+                "quantity": next(
+                    (point.quantity for point in (each.after, each.before) if point and point.quantity), None
+                ),
                 "before": median(each.before),
                 "after": median(each.after),
                 "ratio": each.change.ratio if each.change else None,

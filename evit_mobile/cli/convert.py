@@ -15,7 +15,7 @@ from evit_mobile.cli.options import (
     resolution_option,
     seed_option,
     weights_option,
-)  # fmt: skip
+)
 from evit_mobile.specs import IoType, Precision, Resolution
 
 if TYPE_CHECKING:
@@ -23,32 +23,67 @@ if TYPE_CHECKING:
 
 
 @click.command("convert")
-@click.option("--model", required=True, metavar="NAME|timm:NAME|package.module:factory|FILE.onnx", help="What to convert.")
+@click.option(
+    "--model", required=True, metavar="NAME|timm:NAME|package.module:factory|FILE.onnx", help="What to convert."
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
 @resolution_option
 @weights_option
 @seed_option
-@click.option("--attention", type=click.Choice(["linear", "softmax"]), default="linear", help="softmax: the paper's ablation twin.")
+@click.option(
+    "--attention",
+    type=click.Choice(["linear", "softmax"]),
+    default="linear",
+    help="softmax: the paper's ablation twin.",
+)
 @click.option("--raw-heads", is_flag=True, help="Detectors: leave the decoding of boxes out.")
 @click.option("--upsample", is_flag=True, help="Segmenters: logits at the input's size.")
 @click.option("--argmax", is_flag=True, help="Segmenters: class numbers instead of logits.")
 @click.option("--pretrained", is_flag=True, help="timm: models: timm's trained weights, over the network.")
 @click.option("--no-rewrite", is_flag=True, help="Leave the graph as exported: what the stock converter gives.")
-@click.option("--attention-form", default="auto", metavar="FORM", help="Canonical form of linear attention.  [default: auto]")
 @click.option(
-    "--precision", type=click.Choice([item.value for item in Precision]), default="fp32",
+    "--attention-form", default="auto", metavar="FORM", help="Canonical form of linear attention.  [default: auto]"
+)
+@click.option(
+    "--precision",
+    type=click.Choice([item.value for item in Precision]),
+    default="fp32",
     help="fp16: for Armv8.2 and newer; int8 needs --calibration.  [default: fp32]",
-)  # fmt: skip
-@click.option("--calibration", metavar="FOLDER|FILE.npz|package.module:function", help="int8: what to measure value ranges on.")
-@click.option("--io-type", type=click.Choice([item.value for item in IoType]), default="float32", help="int8: type of input and outputs.")
-@click.option("--keep-onnx", type=click.Path(path_type=Path), help="Write the ONNX graph that goes into the lowering here.")
+)
+@click.option(
+    "--calibration", metavar="FOLDER|FILE.npz|package.module:function", help="int8: what to measure value ranges on."
+)
+@click.option(
+    "--io-type",
+    type=click.Choice([item.value for item in IoType]),
+    default="float32",
+    help="int8: type of input and outputs.",
+)
+@click.option(
+    "--keep-onnx", type=click.Path(path_type=Path), help="Write the ONNX graph that goes into the lowering here."
+)
 @force_option
 @json_option
 def command(
-    model: str, out: Path, resolution: Resolution | None, weights: Path | None, seed: int, attention: str, raw_heads: bool, upsample: bool,
-    argmax: bool, pretrained: bool, no_rewrite: bool, attention_form: str, precision: str, calibration: str | None, io_type: str,
-    keep_onnx: Path | None, force: bool, as_json: bool,
-) -> None:  # fmt: skip
+    model: str,
+    out: Path,
+    resolution: Resolution | None,
+    weights: Path | None,
+    seed: int,
+    attention: str,
+    raw_heads: bool,
+    upsample: bool,
+    argmax: bool,
+    pretrained: bool,
+    no_rewrite: bool,
+    attention_form: str,
+    precision: str,
+    calibration: str | None,
+    io_type: str,
+    keep_onnx: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
     """Make a .tflite from a PyTorch model or an ONNX file.
 
     \b
@@ -65,13 +100,19 @@ def command(
     from evit_mobile.files import check_output
     from evit_mobile.models.registry import with_variants
 
-    wanted = {"softmax": attention == "softmax", "raw-heads": raw_heads, "upsample": upsample, "argmax": argmax, "pretrained": pretrained}
+    wanted = {
+        "softmax": attention == "softmax",
+        "raw-heads": raw_heads,
+        "upsample": upsample,
+        "argmax": argmax,
+        "pretrained": pretrained,
+    }
     model = with_variants(model, [variant for variant, chosen in wanted.items() if chosen])
     for path in filter(None, (out, keep_onnx)):
         check_output(path, force=force)
     options = ConvertOptions(
         resolution, weights, Precision(precision), seed, not no_rewrite, attention_form, calibration, IoType(io_type)
-    )  # fmt: skip
+    )
     with progress(f"converting {model}"):
         report = convert(model, out, options, keep_onnx=keep_onnx)
     for warning in report.warnings:
@@ -84,8 +125,12 @@ def command(
 
 def _print(report: ConversionReport) -> None:
     spent = "from the cache" if report.cached else f"{sum(report.seconds.values()):.1f} s"
-    click.echo(f"{report.out}: {report.model} at {report.resolution}, {report.precision}, {report.bytes_tflite / 1e6:.1f} MB, {spent}")
-    before, after, lowered = (sum(ops.values()) for ops in (report.onnx_ops_before, report.onnx_ops_after, report.tflite_ops))
+    click.echo(
+        f"{report.out}: {report.model} at {report.resolution}, {report.precision}, {report.bytes_tflite / 1e6:.1f} MB, {spent}"
+    )
+    before, after, lowered = (
+        sum(ops.values()) for ops in (report.onnx_ops_before, report.onnx_ops_after, report.tflite_ops)
+    )
     click.echo(f"ops: {before} exported, {after} after the passes, {lowered} in the .tflite")
     for done in report.passes:
         if done["fired"] or done["declined"]:

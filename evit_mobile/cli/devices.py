@@ -74,7 +74,11 @@ def _print(device: dict[str, Any]) -> None:
         click.echo(visible(f"{device['serial']}  {device['state']}: {device['todo']}"))
         return
     emulated = ", emulated" if device["emulated"] else ""
-    click.echo(visible(f"{device['serial']}  {device['model']}, {device['soc']}, {device['abi']}, Android {device['android']}{emulated}"))
+    click.echo(
+        visible(
+            f"{device['serial']}  {device['model']}, {device['soc']}, {device['abi']}, Android {device['android']}{emulated}"
+        )
+    )
     for cluster in device["clusters"]:
         clock = f" up to {cluster['max_clock_khz'] / 1e6:.2f} GHz" if cluster["max_clock_khz"] else ""
         click.echo(f"    --cores {cluster['name']:7} {len(cluster['cores'])} of them{clock}, mask {cluster['mask']}")

@@ -40,14 +40,21 @@ def _package(name: str, todo: str) -> Finding:
 
 def _python() -> Finding:
     version = platform.python_version()
-    return Finding("python", (3, 12) <= sys.version_info[:2] < (3, 14), f"{version} on {platform.machine()}", "use Python 3.12 or 3.13")
+    return Finding(
+        "python",
+        (3, 12) <= sys.version_info[:2] < (3, 14),
+        f"{version} on {platform.machine()}",
+        "use Python 3.12 or 3.13",
+    )
 
 
 def _memory() -> Finding:
     import psutil
 
     free = psutil.virtual_memory().available / 1e9
-    return Finding("memory", free >= MEMORY_GB, f"{free:.0f} GB free", f"the largest models need {MEMORY_GB} GB to convert")
+    return Finding(
+        "memory", free >= MEMORY_GB, f"{free:.0f} GB free", f"the largest models need {MEMORY_GB} GB to convert"
+    )
 
 
 def _disk() -> Finding:
@@ -55,7 +62,12 @@ def _disk() -> Finding:
 
     folder = cache_folder("models")
     free = shutil.disk_usage(folder).free / 1e9
-    return Finding("cache", free >= DISK_GB and os.access(folder, os.W_OK), f"{folder.parent}, {free:.0f} GB free", "free some space")
+    return Finding(
+        "cache",
+        free >= DISK_GB and os.access(folder, os.W_OK),
+        f"{folder.parent}, {free:.0f} GB free",
+        "free some space",
+    )
 
 
 def _packages() -> list[Finding]:
@@ -70,7 +82,14 @@ def _runtimes() -> list[Finding]:
     rows = []
     for name, runtime in RUNTIMES.items():
         version = runtime.version()
-        rows.append(Finding(f"runtime {name}", version is not None, version or "not installed", f"evit-mobile runtimes install {name}"))
+        rows.append(
+            Finding(
+                f"runtime {name}",
+                version is not None,
+                version or "not installed",
+                f"evit-mobile runtimes install {name}",
+            )
+        )
     return rows
 
 
@@ -91,7 +110,15 @@ def _emulator() -> Finding:
     return Finding("bench on qemu:", not lacking, "; ".join(lacking) or "can be set up", "evit-mobile emulator setup")
 
 
-CHECKS: tuple[Callable[[], Finding | list[Finding]], ...] = (_python, _memory, _disk, _packages, _runtimes, _phone, _emulator)
+CHECKS: tuple[Callable[[], Finding | list[Finding]], ...] = (
+    _python,
+    _memory,
+    _disk,
+    _packages,
+    _runtimes,
+    _phone,
+    _emulator,
+)
 
 
 @click.command("doctor")

@@ -52,7 +52,9 @@ def profile(file: Path, cpu: str, runtime: str, plot: Path | None, force: bool, 
             parts = [(layer.name, layer.instructions / 1e6) for layer in layers]
             temporary.write_text(stacked_bar(parts, title, "million instructions"), encoding="utf-8")
     if as_json:
-        print_json({"file": str(file), "processor": cpu, "instructions": whole, "layers": [asdict(layer) for layer in layers]})
+        print_json(
+            {"file": str(file), "processor": cpu, "instructions": whole, "layers": [asdict(layer) for layer in layers]}
+        )
         return
     click.echo(title)
     for layer in layers:
@@ -76,7 +78,9 @@ def setup(as_json: bool) -> None:
     if lacking:
         for line in lacking[1:]:
             click.echo(f"also: {line}", err=True)
-        raise MachineError(f"the emulated device cannot be set up: {lacking[0]}", hint="as root, this command installs packages itself")
+        raise MachineError(
+            f"the emulated device cannot be set up: {lacking[0]}", hint="as root, this command installs packages itself"
+        )
     with progress("setting up the emulated device") as say:
         root = prepare(say)
     _report(root, as_json)
@@ -85,14 +89,26 @@ def setup(as_json: bool) -> None:
 def _install(packages: list[str]) -> None:
     """apt-get install, announced on stderr."""
     click.echo(f"installing {' '.join(packages)} (apt-get)", err=True)
-    environment = {"DEBIAN_FRONTEND": "noninteractive", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+    environment = {
+        "DEBIAN_FRONTEND": "noninteractive",
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    }
     for arguments in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *packages]):
         done = subprocess.run(
-            ["apt-get", *arguments], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
+            ["apt-get", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
         )
         if done.returncode:
-            lines = [line for line in done.stderr.splitlines() if line.startswith("E:")] or [f"exit code {done.returncode}"]
-            raise MachineError(f"apt-get {arguments[0]} failed: {lines[0]}", hint=f"install {' '.join(packages)}, then try again")
+            lines = [line for line in done.stderr.splitlines() if line.startswith("E:")] or [
+                f"exit code {done.returncode}"
+            ]
+            raise MachineError(
+                f"apt-get {arguments[0]} failed: {lines[0]}", hint=f"install {' '.join(packages)}, then try again"
+            )
 
 
 def _report(root: EmulatorRoot, as_json: bool) -> None:
@@ -104,6 +120,8 @@ def _report(root: EmulatorRoot, as_json: bool) -> None:
         print_json({**plain, "processors": list(CPUS)})
         return
     releases = " and ".join(root.litert)
-    click.echo(f"{root.root.parent}: QEMU {root.qemu_version}, arm64 libraries of {root.distribution}, LiteRT {releases}")
+    click.echo(
+        f"{root.root.parent}: QEMU {root.qemu_version}, arm64 libraries of {root.distribution}, LiteRT {releases}"
+    )
     click.echo(f"processors: {', '.join(CPUS)}")
     click.echo("next: evit-mobile bench --device qemu:cortex-a76 --model base-r224")

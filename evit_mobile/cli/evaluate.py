@@ -22,15 +22,34 @@ LOG_EVERY_S = 15.0
 
 @click.command("evaluate")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
-@click.option("--data", "folder", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Pictures and their answers.")
+@click.option(
+    "--data",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Pictures and their answers.",
+)
 @click.option("--annotations", type=click.Path(path_type=Path), help="Detectors: the COCO file, where DIR has several.")
-@click.option("--labels", type=click.Path(path_type=Path), help="The model's class names, one a line.  [default: the task's data set's]")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="The model's class names, one a line.  [default: the task's data set's]",
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N pictures, spread over all.  [default: all]")
-@click.option("--threads", type=click.IntRange(1), default=os.cpu_count() or 1, help="Threads of the model.  [default: all cores]")
+@click.option(
+    "--threads", type=click.IntRange(1), default=os.cpu_count() or 1, help="Threads of the model.  [default: all cores]"
+)
 @json_option
 def command(
-    file: Path, folder: Path, annotations: Path | None, labels: Path | None, limit: int | None, threads: int, as_json: bool,
-) -> None:  # fmt: skip
+    file: Path,
+    folder: Path,
+    annotations: Path | None,
+    labels: Path | None,
+    limit: int | None,
+    threads: int,
+    as_json: bool,
+) -> None:
     """Measure a .tflite's accuracy on pictures whose answers are known.
 
     \b
@@ -50,12 +69,20 @@ def command(
         hint = "evaluate takes what convert made of such a model"
         raise RequestError(f"{file} does not say that it classifies, detects or segments", hint=hint)
     options = Options(read_labels(labels) if labels else None, limit, annotations)
-    with open_model(file, Resolution.parse(description.resolution), description.preprocessing, threads=threads) as model:
+    with open_model(
+        file, Resolution.parse(description.resolution), description.preprocessing, threads=threads
+    ) as model:
         with _progress() as progress:
             figures = evaluate(model, folder, options, progress)
     if not description.has_trained_weights:
         click.echo("warning: the weights are random, the figures mean nothing", err=True)
-    document = {"model": description.model, "task": description.task, "resolution": description.resolution, "data": str(folder), **figures}
+    document = {
+        "model": description.model,
+        "task": description.task,
+        "resolution": description.resolution,
+        "data": str(folder),
+        **figures,
+    }
     if as_json:
         print_json(document)
     else:
@@ -73,7 +100,14 @@ def _progress() -> Iterator[Progress]:
     if not console.is_terminal:
         yield _log_lines()
         return
-    with Bar(TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
+    with Bar(
+        TextColumn("evaluating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    ) as bar:
         task = bar.add_task("evaluating", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -97,7 +131,9 @@ def _print(document: dict[str, Any]) -> None:
     from rich.table import Table
 
     of = "" if document["images"] == document["images_in_folder"] else f" of {document['images_in_folder']}"
-    table = Table("figure", "%", title=f"{document['model']} at {document['resolution']} on {document['images']}{of} pictures")
+    table = Table(
+        "figure", "%", title=f"{document['model']} at {document['resolution']} on {document['images']}{of} pictures"
+    )
     for name, value in document.items():
         if name == "iou":
             for label, share in value.items():

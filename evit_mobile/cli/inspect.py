@@ -90,7 +90,11 @@ def _print_one(found: Inspection, list_ops: bool) -> None:
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True)
-    made = f", {found.description.model} at {found.description.resolution}, {found.description.precision}" if found.description else ""
+    made = (
+        f", {found.description.model} at {found.description.resolution}, {found.description.precision}"
+        if found.description
+        else ""
+    )
     console.print(f"{found.file}: {found.size_bytes / 1e6:.1f} MB{made}", markup=False)
     for kind, tensors in (("input", found.inputs), ("output", found.outputs)):
         for tensor in tensors:
@@ -99,7 +103,9 @@ def _print_one(found: Inspection, list_ops: bool) -> None:
         f"{found.op_total} ops, {found.macs / 1e6:.1f} M MACs, {found.parameter_bytes / 1e6:.1f} MB of parameters; "
         f"needs TFLite {found.minimum_runtime or 'of unknown version'} or newer; signatures: {', '.join(found.signatures) or 'none'}"
     )
-    console.print(f"{found.runtime} ({found.runtime_version}): {found.partitions} partition(s), {len(found.undelegated)} undelegated op(s)")
+    console.print(
+        f"{found.runtime} ({found.runtime_version}): {found.partitions} partition(s), {len(found.undelegated)} undelegated op(s)"
+    )
     kinds = Table(box=box.SIMPLE)
     for heading in ("op", "count", "undelegated", "M MACs", "weights MB", "values MB"):
         kinds.add_column(heading, no_wrap=True, justify="left" if heading == "op" else "right")
@@ -107,9 +113,13 @@ def _print_one(found: Inspection, list_ops: bool) -> None:
     for kind, count in found.op_counts.items():
         ops = [op for op in found.ops if op.type == kind]
         kinds.add_row(
-            kind, str(count), str(outside[kind] or ""), _number(sum(op.macs for op in ops)), _number(sum(op.weight_bytes for op in ops)),
+            kind,
+            str(count),
+            str(outside[kind] or ""),
+            _number(sum(op.macs for op in ops)),
+            _number(sum(op.weight_bytes for op in ops)),
             _number(sum(op.activation_bytes for op in ops)),
-        )  # fmt: skip
+        )
     console.print(kinds)
     for (kind, reason), count in Counter((op.type, op.reason) for op in found.undelegated).most_common():
         console.print(f"undelegated: {count} {kind}: {reason}", markup=False)
@@ -123,7 +133,11 @@ def _print_plan(found: Inspection, console: Console) -> None:
     told = found.description.quantisation if found.description else None
     if told is None:
         return
-    measured = f"ranges from {told.calibration_images} calibration input(s)" if told.calibration_images else "ranges taken at run time"
+    measured = (
+        f"ranges from {told.calibration_images} calibration input(s)"
+        if told.calibration_images
+        else "ranges taken at run time"
+    )
     console.print(f"quantised, {measured}, {told.io_type} input and output:")
     groups = Counter((op.precision, op.type, op.reason) for op in found.ops)
     for (precision, kind, reason), count in sorted(groups.items(), key=lambda item: (item[0][0], -item[1])):
@@ -136,10 +150,22 @@ def _print_ops(found: Inspection) -> None:
     console = Console(highlight=False, soft_wrap=True, markup=False)
     outside = {op.index for op in found.undelegated}
     for op in found.ops:
-        place = f"partition {op.partition}" if op.partition is not None else "undelegated" if op.index in outside else "idle"
+        place = (
+            f"partition {op.partition}"
+            if op.partition is not None
+            else "undelegated"
+            if op.index in outside
+            else "idle"
+        )
         why = f" ({op.reason})" if op.reason else ""
-        shapes = " ".join(_shape(shape) for shape in op.input_shapes) + " -> " + " ".join(_shape(shape) for shape in op.output_shapes)
-        console.print(f"{op.index:4} {op.type} v{op.version} {shapes} {op.macs} MACs, {place}, {op.precision}: {op.name}{why}")
+        shapes = (
+            " ".join(_shape(shape) for shape in op.input_shapes)
+            + " -> "
+            + " ".join(_shape(shape) for shape in op.output_shapes)
+        )
+        console.print(
+            f"{op.index:4} {op.type} v{op.version} {shapes} {op.macs} MACs, {place}, {op.precision}: {op.name}{why}"
+        )
 
 
 def _tensor_text(tensor: TensorSummary) -> str:

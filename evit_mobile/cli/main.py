@@ -96,7 +96,10 @@ def _explain(error: Exception) -> int:
         click.echo(f"error: {visible(str(error), keep=chr(10))}", err=True)
         return error.exit_code
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        click.echo(f"error: no space left on the disk that holds {error.filename or 'the output'} (free some, then try again)", err=True)
+        click.echo(
+            f"error: no space left on the disk that holds {error.filename or 'the output'} (free some, then try again)",
+            err=True,
+        )
         return MachineError.exit_code
     if isinstance(error, OSError):
         click.echo(f"error: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
@@ -104,7 +107,9 @@ def _explain(error: Exception) -> int:
     if isinstance(error, MemoryError):
         click.echo("error: this machine ran out of memory", err=True)
         return MachineError.exit_code
-    click.echo(f"error: {type(error).__name__}: {error} (this is a bug; run again with --debug for the traceback)", err=True)
+    click.echo(
+        f"error: {type(error).__name__}: {error} (this is a bug; run again with --debug for the traceback)", err=True
+    )
     return MachineError.exit_code
 
 

@@ -10,7 +10,9 @@ from evit_mobile.cli.options import json_option, print_json, progress, table_con
 
 
 @click.command("models")
-@click.option("--paper", is_flag=True, help="The paper's Tables 1 to 3 and figure 1 (middle) beside our counts; needs timm.")
+@click.option(
+    "--paper", is_flag=True, help="The paper's Tables 1 to 3 and figure 1 (middle) beside our counts; needs timm."
+)
 @json_option
 def command(paper: bool, as_json: bool) -> None:
     """List the models, with counted MACs and parameters beside the paper's."""
@@ -71,23 +73,53 @@ def _paper_counts(say: Callable[[str], None]) -> dict[str, Any]:
     figure = paper.figure_1()
     return {
         "tables": rows,
-        "figure_1_middle": {"sides": list(paper.FIGURE_1_SIDES), "macs_m": figure, "overtaken_at": paper.overtaken_at(figure)},
+        "figure_1_middle": {
+            "sides": list(paper.FIGURE_1_SIDES),
+            "macs_m": figure,
+            "overtaken_at": paper.overtaken_at(figure),
+        },
     }
 
 
 def _print_models(rows: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
-    table = Table("name", "task", "resolution", "params M", "paper", "MACs M", "paper", "variants", title="Counted, beside the paper's")
+    table = Table(
+        "name",
+        "task",
+        "resolution",
+        "params M",
+        "paper",
+        "MACs M",
+        "paper",
+        "variants",
+        title="Counted, beside the paper's",
+    )
     for row in rows:
-        table.add_row(row["name"], row["task"], row["resolution"], *_figures(row), " ".join(f"+{name}" for name in row["variants"]))
+        table.add_row(
+            row["name"],
+            row["task"],
+            row["resolution"],
+            *_figures(row),
+            " ".join(f"+{name}" for name in row["variants"]),
+        )
     table_console().print(table)
 
 
 def _print_paper(counted: dict[str, Any]) -> None:
     from rich.table import Table
 
-    table = Table("table", "model", "ours", "resolution", "params M", "paper", "MACs M", "paper", title="The paper's models, counted")
+    table = Table(
+        "table",
+        "model",
+        "ours",
+        "resolution",
+        "params M",
+        "paper",
+        "MACs M",
+        "paper",
+        title="The paper's models, counted",
+    )
     for row in counted["tables"]:
         table.add_row(str(row["table"]), row["title"], row["name"], row["resolution"], *_figures(row))
     table_console().print(table)
@@ -99,12 +131,18 @@ def _print_paper(counted: dict[str, Any]) -> None:
         table.add_row(str(side), *(f"{value:.0f}" for value in macs))
     table_console().print(table)
     at = figure["overtaken_at"]
-    click.echo(f"{names[0]} needs more than {names[1]} from {at}x{at} on" if at else f"{names[0]} never needs more than {names[1]}")
+    click.echo(
+        f"{names[0]} needs more than {names[1]} from {at}x{at} on"
+        if at
+        else f"{names[0]} never needs more than {names[1]}"
+    )
 
 
 def _parameters_explained(rows: list[dict[str, Any]]) -> str:
     """Why detectors and segmenters have fewer parameters than the paper says."""
-    bounds = ", ".join(f"{row['name']} {row['params_bound_m']:.1f} M" for row in rows if row["params_bound_m"] is not None)
+    bounds = ", ".join(
+        f"{row['name']} {row['params_bound_m']:.1f} M" for row in rows if row["params_bound_m"] is not None
+    )
     return (
         "Parameters in tables 1 and 2: the paper's cannot all be convolutions of its own MACs. A weight is used once a place of its map,\n"
         "and the coarsest map is H/32 x W/32. With all that the backbone leaves (+3 %) spent there, the most that a model can have is\n"
@@ -118,5 +156,8 @@ def _figures(row: dict[str, Any]) -> tuple[str, str, str, str]:
     cells = []
     for key, form in (("params_m", ".2f"), ("macs_m", ".1f")):
         stated = row[f"paper_{key}"]
-        cells += [f"{row[key]:{form}}", "–" if stated is None else f"{stated:g} ({100 * (row[key] / stated - 1):+.1f} %)"]
+        cells += [
+            f"{row[key]:{form}}",
+            "–" if stated is None else f"{stated:g} ({100 * (row[key] / stated - 1):+.1f} %)",
+        ]
     return cells[0], cells[1], cells[2], cells[3]

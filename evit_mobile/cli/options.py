@@ -30,11 +30,19 @@ class ResolutionType(click.ParamType[Resolution]):
         return value if isinstance(value, Resolution) else Resolution.parse(value)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else."
+)
 force_option = click.option("--force", is_flag=True, help="Replace an existing output.")
-resolution_option = click.option("--resolution", type=ResolutionType(), help="Input size, e.g. 288 or 704x1408.  [default: the model's]")
-weights_option = click.option("--weights", type=click.Path(path_type=Path), help="Checkpoint: .pt, .pth or .safetensors.")
-seed_option = click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="For the weights that are not given.  [default: 0]")
+resolution_option = click.option(
+    "--resolution", type=ResolutionType(), help="Input size, e.g. 288 or 704x1408.  [default: the model's]"
+)
+weights_option = click.option(
+    "--weights", type=click.Path(path_type=Path), help="Checkpoint: .pt, .pth or .safetensors."
+)
+seed_option = click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="For the weights that are not given.  [default: 0]"
+)
 
 
 runtime_option = click.option(

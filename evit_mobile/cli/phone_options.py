@@ -9,31 +9,46 @@ import click
 #: Each is named as the field of ``android_bench.device.DeviceOptions`` that it sets.
 _OPTIONS = (
     click.option(
-        "--benchmark-binary", metavar="PATH|URL",
+        "--benchmark-binary",
+        metavar="PATH|URL",
         help="Phone, qemu: benchmark_model to use.  [default: LiteRT's for the phone's ABI; qemu: a runner of our own]",
     ),
     click.option("--benchmark-sha256", metavar="HASH", help="Phone, qemu: what its SHA-256 must be."),
     click.option(
-        "--max-temp", "max_temperature_celsius", type=click.FloatRange(0, 150), metavar="CELSIUS",
+        "--max-temp",
+        "max_temperature_celsius",
+        type=click.FloatRange(0, 150),
+        metavar="CELSIUS",
         help="Phone: let the processor cool to this before each round.  [default: while it throttles]",
     ),
     click.option(
-        "--cool-timeout", "cool_timeout_s", type=click.FloatRange(0), default=600.0, metavar="SECONDS",
+        "--cool-timeout",
+        "cool_timeout_s",
+        type=click.FloatRange(0),
+        default=600.0,
+        metavar="SECONDS",
         help="Phone: give up cooling.  [default: 600]",
     ),
     click.option(
-        "--run-timeout", "run_timeout_s", type=click.FloatRange(1), metavar="SECONDS",
+        "--run-timeout",
+        "run_timeout_s",
+        type=click.FloatRange(1),
+        metavar="SECONDS",
         help="Phone and suites: stop a run that takes longer.  [default: 600, or the suite's]",
     ),
     click.option(
-        "--reconnect", "reconnect_s", type=click.FloatRange(0), default=30.0, metavar="SECONDS",
+        "--reconnect",
+        "reconnect_s",
+        type=click.FloatRange(0),
+        default=30.0,
+        metavar="SECONDS",
         help="Phone: wait for one that went away.  [default: 30]",
     ),
     click.option("--fixed-performance", is_flag=True, help="Phone: Android's fixed-performance mode while measuring."),
     click.option("--stay-awake", is_flag=True, help="Phone: keep the screen on while measuring."),
     click.option("--governor", metavar="NAME", help="Phone: cpufreq governor while measuring; needs root."),
     click.option("--clean", is_flag=True, help="Phone: leave no file on it."),
-)  # fmt: skip
+)
 
 
 def phone_options(command: Callable[..., Any]) -> Callable[..., Any]:

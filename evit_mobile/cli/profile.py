@@ -52,6 +52,8 @@ def print_profile(point: Point, reasons: Mapping[str, str]) -> None:
     click.echo(visible(f"{point.name}: {sum(row['mean_us'] for row in rows) / 1e3:.3f} ms under the profiler"))
     for row in rows[:SHOWN]:
         outside = "" if row["delegated"] else f"  outside the delegate{': ' + row['reason'] if row['reason'] else ''}"
-        click.echo(visible(f"  {row['share']:6.1%} {row['mean_us'] / 1e3:10.3f} ms  {row['nodes']:4} x {row['op']}{outside}"))
+        click.echo(
+            visible(f"  {row['share']:6.1%} {row['mean_us'] / 1e3:10.3f} ms  {row['nodes']:4} x {row['op']}{outside}")
+        )
     if len(rows) > SHOWN:
         click.echo(f"  {sum(row['share'] for row in rows[SHOWN:]):6.1%}  {len(rows) - SHOWN} other types")

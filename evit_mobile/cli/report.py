@@ -11,11 +11,18 @@ from evit_mobile.cli.options import force_option, progress
 
 @click.command("report")
 @click.argument("files", nargs=-1, required=True, metavar="RESULTS.json...", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The page to write.  [default: report.html beside the first result file]")
 @click.option(
-    "--export", "folder", metavar="DIR", type=click.Path(path_type=Path),
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The page to write.  [default: report.html beside the first result file]",
+)
+@click.option(
+    "--export",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
     help="Write every chart as PNG, SVG and CSV here; no page then, unless --out asks for one.",
-)  # fmt: skip
+)
 @force_option
 def command(files: tuple[Path, ...], out: Path | None, folder: Path | None, force: bool) -> None:
     """Make one self-contained HTML page from result files, or their charts as files."""

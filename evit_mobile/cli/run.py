@@ -24,12 +24,22 @@ CITYSCAPES_CLASSES = 19
 @click.command("run")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
 @click.option("--image", "image_path", required=True, type=click.Path(path_type=Path), help="A photograph.")
-@click.option("--out", type=click.Path(path_type=Path), help="Write the photograph with the boxes or the mask on it to this PNG.")
-@click.option("--threshold", type=click.FloatRange(0, 1), default=0.3, help="Detectors: the lowest score.  [default: 0.3]")
-@click.option("--labels", type=click.Path(path_type=Path), help="Class names, one a line.  [default: those of the task's data set]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write the photograph with the boxes or the mask on it to this PNG."
+)
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), default=0.3, help="Detectors: the lowest score.  [default: 0.3]"
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="Class names, one a line.  [default: those of the task's data set]",
+)
 @force_option
 @json_option
-def command(file: Path, image_path: Path, out: Path | None, threshold: float, labels: Path | None, force: bool, as_json: bool) -> None:
+def command(
+    file: Path, image_path: Path, out: Path | None, threshold: float, labels: Path | None, force: bool, as_json: bool
+) -> None:
     """Run a .tflite on one image: five names, boxes, or a mask.
 
     \b
@@ -54,7 +64,12 @@ def command(file: Path, image_path: Path, out: Path | None, threshold: float, la
     if out is not None:
         with whole_file(out) as temporary:
             picture.save(temporary, format="PNG")
-    document = {"model": description.model, "task": description.task, "resolution": description.resolution, "result": answer}
+    document = {
+        "model": description.model,
+        "task": description.task,
+        "resolution": description.resolution,
+        "result": answer,
+    }
     if as_json:
         print_json({**document, "out": str(out) if out else None})
     else:
@@ -69,7 +84,9 @@ def _named(names: list[str] | None, task: str, count: int) -> list[str]:
     return names or class_names(task, count)
 
 
-def _classes(model: ImageModel, photo: Image.Image, names: list[str] | None, threshold: float) -> tuple[Any, Image.Image]:
+def _classes(
+    model: ImageModel, photo: Image.Image, names: list[str] | None, threshold: float
+) -> tuple[Any, Image.Image]:
     outputs, _ = model.run(photo)
     (logits,) = outputs.values()
     named = _named(names, "classification", len(logits))
@@ -86,7 +103,12 @@ def _boxes(model: ImageModel, photo: Image.Image, names: list[str] | None, thres
     found = boxes_in(*model.run(photo), threshold=threshold)
     named = _named(names, "detection", model.classes("scores"))
     answer = [
-        {"name": named[index], "index": int(index), "score": float(score), "box": [round(float(value), 2) for value in box]}
+        {
+            "name": named[index],
+            "index": int(index),
+            "score": float(score),
+            "box": [round(float(value), 2) for value in box],
+        }
         for box, score, index in zip(found.boxes, found.scores, found.classes)
     ]
     return answer, draw_boxes(photo, found, named)
@@ -105,7 +127,9 @@ def _mask(model: ImageModel, photo: Image.Image, names: list[str] | None, thresh
     named = _named(names, "segmentation", max(count, int(seen.max()) + 1))
     shares = np.bincount(seen, minlength=len(named)) / seen.size
     order = [int(index) for index in np.argsort(-shares, kind="stable") if shares[index]]
-    return [{"name": named[index], "index": index, "share": float(shares[index])} for index in order], draw_mask(photo, classes)
+    return [{"name": named[index], "index": index, "share": float(shares[index])} for index in order], draw_mask(
+        photo, classes
+    )
 
 
 READERS = {"classification": _classes, "detection": _boxes, "segmentation": _mask}

@@ -23,7 +23,9 @@ def command(context: click.Context, as_json: bool) -> None:
     if context.invoked_subcommand is None:
         _show(list(RUNTIMES.values()), as_json)
     elif as_json:
-        raise RequestError("--json stands before install", hint=f"write: evit-mobile runtimes {context.invoked_subcommand} … --json")
+        raise RequestError(
+            "--json stands before install", hint=f"write: evit-mobile runtimes {context.invoked_subcommand} … --json"
+        )
 
 
 @command.command("install")
@@ -70,7 +72,9 @@ def _show(runtimes: Sequence[Runtime], as_json: bool) -> None:
     table = Table("runtime", "package", "version", "python", "state", box=None, pad_edge=False)
     table.add_column("path", overflow="fold")
     for state in states:
-        table.add_row(state.name, state.package, state.version, state.python or "", state.problem or "installed", state.path)
+        table.add_row(
+            state.name, state.package, state.version, state.python or "", state.problem or "installed", state.path
+        )
     table_console().print(table)
     missing = [state.name for state in states if not state.installed]
     if missing:

@@ -70,24 +70,43 @@ class Lane:
 
 
 def bench_suite(
-    choice: SuiteChoice, as_json: bool, files: tuple[Path, ...], names: tuple[str, ...], resolution: Resolution | None, runtime: str,
-    threads: tuple[int, ...], cores: tuple[str, ...], runs: int | None, rounds: int | None, profile: bool, out: Path | None, resume: bool,
-    force: bool, **phone: Any,
-) -> None:  # fmt: skip
+    choice: SuiteChoice,
+    as_json: bool,
+    files: tuple[Path, ...],
+    names: tuple[str, ...],
+    resolution: Resolution | None,
+    runtime: str,
+    threads: tuple[int, ...],
+    cores: tuple[str, ...],
+    runs: int | None,
+    rounds: int | None,
+    profile: bool,
+    out: Path | None,
+    resume: bool,
+    force: bool,
+    **phone: Any,
+) -> None:
     """``evit-mobile bench --suite``: measure, print, and raise what the exit code is of."""
     from android_bench.suites.schema import load_suite
     from android_bench.suites.schema import names as all_names
     from evit_mobile.cli.suite_table import print_suite
 
     if files or names or resolution is not None or profile:
-        raise RequestError("a suite says itself what is measured", hint="leave out files, --model, --resolution and --profile")
+        raise RequestError(
+            "a suite says itself what is measured", hint="leave out files, --model, --resolution and --profile"
+        )
     if choice.name == "list":
         for name in all_names():
             click.echo(f"{name}  {load_suite(name).title}")
         return
     if resume and out is None:
-        raise RequestError("--resume does not say what to go on with", hint="name the result file (of several devices the folder) by --out")
-    request = SuiteRequest(load_suite(choice.name), choice, runtime, threads, cores, runs, rounds, out, resume, force, given(phone))
+        raise RequestError(
+            "--resume does not say what to go on with",
+            hint="name the result file (of several devices the folder) by --out",
+        )
+    request = SuiteRequest(
+        load_suite(choice.name), choice, runtime, threads, cores, runs, rounds, out, resume, force, given(phone)
+    )
     measured = run_suite(request)
     print_suite(measured, as_json)
     check_points(measured)
@@ -101,7 +120,9 @@ def run_suite(request: SuiteRequest) -> list[tuple[Path, ResultSet]]:
     """
     points = request.suite.points(request.choice.up_to)
     if not points:
-        raise RequestError(f"no point of the suite {request.suite.name} lies up to {request.choice.up_to:g}", hint="raise --up-to")
+        raise RequestError(
+            f"no point of the suite {request.suite.name} lies up to {request.choice.up_to:g}", hint="raise --up-to"
+        )
     lanes = _lanes(request, datetime.now(UTC))
     made = _convert(request, points, max(lane.limit_bytes for lane in lanes))
     _measure_all(lanes, lambda lane, tell, stop: _measure(lane, request, points, made, tell, stop), len(points))
@@ -120,7 +141,9 @@ def check_points(measured: Sequence[tuple[Path, ResultSet]]) -> None:
     for out, results in measured:
         for verdict in verdicts(results):
             if verdict.outcome is Outcome.NOT_REPRODUCED:
-                raise ClaimError(f"{verdict.claim} is not reproduced: {verdict.reason}", hint=f"the figures are in {out}")
+                raise ClaimError(
+                    f"{verdict.claim} is not reproduced: {verdict.reason}", hint=f"the figures are in {out}"
+                )
 
 
 def _lanes(request: SuiteRequest, started: datetime) -> list[Lane]:
@@ -153,12 +176,16 @@ def _lane(request: SuiteRequest, text: str, out: Path, started: datetime) -> Lan
     runs = request.runs or (usual.runs if counted else plan.runs * rounds)
     settings = [
         RunSettings(
-            threads=threads, cores=cores, runs=runs, rounds=rounds, warmup_runs=plan.warmup_runs,
+            threads=threads,
+            cores=cores,
+            runs=runs,
+            rounds=rounds,
+            warmup_runs=plan.warmup_runs,
             min_time_s=0 if counted or request.runs else plan.min_time_s * rounds,
         )
         for cores in dict.fromkeys(request.cores)
         for threads in dict.fromkeys(request.threads or _default_threads(text, cores))
-    ]  # fmt: skip
+    ]
     return Lane(text, device, settings, limit, out, _begin(request, device, out, started, limit))
 
 
@@ -189,15 +216,24 @@ def _begin(request: SuiteRequest, device: Device, out: Path, started: datetime, 
 
     suite = request.suite
     record = Suite(
-        name=suite.name, title=suite.title, figure=suite.figure, along=suite.along, counts_only=suite.counts_only, seed=suite.measure.seed,
-        budget_s=request.budget_s, interval_percent=suite.measure.interval_percent,
-        memory_limit_bytes=limit_bytes, sha256=suite.sha256,
-    )  # fmt: skip
+        name=suite.name,
+        title=suite.title,
+        figure=suite.figure,
+        along=suite.along,
+        counts_only=suite.counts_only,
+        seed=suite.measure.seed,
+        budget_s=request.budget_s,
+        interval_percent=suite.measure.interval_percent,
+        memory_limit_bytes=limit_bytes,
+        sha256=suite.sha256,
+    )
     goes_on = request.resume and out.exists()
     before = begin(device, started, ("evit-mobile", *sys.argv[1:]), out if goes_on else None)
     if goes_on and (before.suite is None or before.suite.sha256 != suite.sha256):
         held = f"the suite {before.suite.name} as it was then" if before.suite else "no suite"
-        raise RequestError(f"{out} holds {held}, not this {suite.name}", hint="give another --out, or --force without --resume")
+        raise RequestError(
+            f"{out} holds {held}, not this {suite.name}", hint="give another --out, or --force without --resume"
+        )
     return ResultSet(**{**dict(before), "suite": record})
 
 
@@ -214,7 +250,9 @@ def _convert(request: SuiteRequest, points: Sequence[SuitePoint], limit_bytes: i
     with progress(f"converting {len(unique)} models") as show:
         for task, made in convert_all(unique, limit_bytes, workers=request.choice.jobs, dask=request.choice.dask):
             found[task] = made
-            show(f"converting: {len(found)} of {len(unique)} models are done, the last was {task.model}@{task.resolution}")
+            show(
+                f"converting: {len(found)} of {len(unique)} models are done, the last was {task.model}@{task.resolution}"
+            )
     return {name: found[task] for name, task in tasks.items()}
 
 
@@ -235,7 +273,9 @@ def _measure_all(lanes: Sequence[Lane], work: Callable[[Lane, Tell, threading.Ev
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"))
     # Drawn between rounds only: a thread that redraws would run beside what is measured.
-    with Progress(*columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, console=console, transient=True, auto_refresh=False, disable=not console.is_terminal
+    ) as bar:
         tasks = {lane.text: bar.add_task(f"{lane.text}: 0 of {total} points", total=None) for lane in lanes}
         try:
             if len(lanes) == 1:
@@ -243,7 +283,9 @@ def _measure_all(lanes: Sequence[Lane], work: Callable[[Lane, Tell, threading.Ev
                 return
             with ThreadPoolExecutor(len(lanes)) as pool:
                 try:
-                    for future in [pool.submit(work, lane, _teller(bar, tasks[lane.text], lane.text), stop) for lane in lanes]:
+                    for future in [
+                        pool.submit(work, lane, _teller(bar, tasks[lane.text], lane.text), stop) for lane in lanes
+                    ]:
                         future.result()
                 except BaseException as error:
                     # A device that fails does not end the others; the user does.
@@ -253,7 +295,10 @@ def _measure_all(lanes: Sequence[Lane], work: Callable[[Lane, Tell, threading.Ev
         except (KeyboardInterrupt, EvitMobileError):
             for lane in lanes:
                 if lane.results.points:
-                    click.echo(f"what was measured so far is in {lane.out}; the same command with --out and --resume goes on", err=True)
+                    click.echo(
+                        f"what was measured so far is in {lane.out}; the same command with --out and --resume goes on",
+                        err=True,
+                    )
             raise
 
 
@@ -262,7 +307,12 @@ def _teller(bar: Progress, task: TaskID, name: str) -> Tell:
 
 
 def _measure(
-    lane: Lane, request: SuiteRequest, points: Sequence[SuitePoint], made: dict[str, Made], tell: Tell, stop: threading.Event
+    lane: Lane,
+    request: SuiteRequest,
+    points: Sequence[SuitePoint],
+    made: dict[str, Made],
+    tell: Tell,
+    stop: threading.Event,
 ) -> None:
     """Measure one lane under one setting after the other, with all that there is on disk after each round."""
     from android_bench.suites.adaptive import measure_suite
@@ -270,19 +320,29 @@ def _measure(
 
     plan = request.suite.measure
     end = time.monotonic() + request.budget_s
-    order = {(point.name, setting): place for place, (setting, point) in enumerate(itertools.product(lane.settings, points))}
+    order = {
+        (point.name, setting): place for place, (setting, point) in enumerate(itertools.product(lane.settings, points))
+    }
     for number, setting in enumerate(lane.settings):
         candidates, others = _sorted_out(points, made, lane.limit_bytes, setting)
-        before = [point for point in (*lane.results.points, *lane.results.references) if point.settings == setting and point.rounds]
+        before = [
+            point
+            for point in (*lane.results.points, *lane.results.references)
+            if point.settings == setting and point.rounds
+        ]
         lane.results = _merged(lane.results, order, others, None)
         save(lane.results, lane.out)
         if not candidates:
             continue
         reference, budget_s = _reference(request.suite, made), (end - time.monotonic()) / (len(lane.settings) - number)
-        for state in measure_suite(lane.device, candidates, reference, setting, plan, before, budget_s=budget_s, stop=stop):
+        for state in measure_suite(
+            lane.device, candidates, reference, setting, plan, before, budget_s=budget_s, stop=stop
+        ):
             lane.results = _merged(lane.results, order, state.points, state.reference)
             save(lane.results, lane.out)
-            left = "" if state.left_s is None else f", at most {state.left_s // 60:.0f} min {state.left_s % 60:.0f} s left"
+            left = (
+                "" if state.left_s is None else f", at most {state.left_s // 60:.0f} min {state.left_s % 60:.0f} s left"
+            )
             tell(f"{state.done} of {len(candidates)} points are done{left}")
 
 
@@ -299,15 +359,30 @@ def _sorted_out(
         place = point.place.model_copy(update={"macs": found.macs, "memory_bytes": found.memory_bytes})
         too_large = found.too_large or (found.memory_bytes or 0) > limit_bytes
         if found.path is not None and not too_large:
-            candidates.append(Candidate(
-                point.name, found.path, str(point.resolution), found.precision, found.ops, found.partitions, found.undelegated_ops, place
-            ))  # fmt: skip
+            candidates.append(
+                Candidate(
+                    point.name,
+                    found.path,
+                    str(point.resolution),
+                    found.precision,
+                    found.ops,
+                    found.partitions,
+                    found.undelegated_ops,
+                    place,
+                )
+            )
             continue
         error = found.error or (f"needs about {(found.memory_bytes or 0) / 1e9:.2f} GB" if too_large else None)
-        others.append(Point(
-            name=point.name, resolution=str(point.resolution), settings=settings, place=place, error=error,
-            limit="does not fit" if too_large else None,
-        ))  # fmt: skip
+        others.append(
+            Point(
+                name=point.name,
+                resolution=str(point.resolution),
+                settings=settings,
+                place=place,
+                error=error,
+                limit="does not fit" if too_large else None,
+            )
+        )
     return candidates, others
 
 
@@ -320,7 +395,15 @@ def _reference(suite: SuiteFile, made: dict[str, Made]) -> Candidate | None:
     if found.path is None:
         raise MachineError(f"the {_reference_name(suite)} is not there: {found.error}")
     resolution = str(suite.reference.resolution)
-    return Candidate(_reference_name(suite), found.path, resolution, found.precision, found.ops, found.partitions, found.undelegated_ops)
+    return Candidate(
+        _reference_name(suite),
+        found.path,
+        resolution,
+        found.precision,
+        found.ops,
+        found.partitions,
+        found.undelegated_ops,
+    )
 
 
 def _merged(
@@ -332,4 +415,4 @@ def _merged(
     ordered = sorted(places, key=lambda key: order.get(key, len(order)))
     return type(results)(
         **{**dict(results), "points": tuple(places[key] for key in ordered), "references": tuple(references.values())}
-    )  # fmt: skip
+    )

@@ -43,15 +43,35 @@ class SuiteChoice:
 
 _OPTIONS = (
     click.option("--suite", metavar="NAME|FILE.yaml", help="Measure the points of a figure; --suite list names them."),
-    click.option("--budget", "budget_s", type=click.FloatRange(1), metavar="SECONDS", help="Suite: time to measure.  [default: its own]"),
-    click.option("--up-to", type=click.FloatRange(0), metavar="X", help="Suite: leave out points beyond these tokens or this side."),
     click.option(
-        "--memory-limit", "memory_limit_bytes", type=BytesType(), metavar="SIZE",
+        "--budget",
+        "budget_s",
+        type=click.FloatRange(1),
+        metavar="SECONDS",
+        help="Suite: time to measure.  [default: its own]",
+    ),
+    click.option(
+        "--up-to",
+        type=click.FloatRange(0),
+        metavar="X",
+        help="Suite: leave out points beyond these tokens or this side.",
+    ),
+    click.option(
+        "--memory-limit",
+        "memory_limit_bytes",
+        type=BytesType(),
+        metavar="SIZE",
         help="Suite: what a model may use, e.g. 4G.  [default: half of the device's]",
     ),
-    click.option("--jobs", type=click.IntRange(1, 256), help="Suite: conversions at the same time.  [default: as cores and memory allow]"),
-    click.option("--dask", metavar="ADDRESS", help="Suite: convert on the Dask cluster of this scheduler, e.g. tcp://HOST:8786."),
-)  # fmt: skip
+    click.option(
+        "--jobs",
+        type=click.IntRange(1, 256),
+        help="Suite: conversions at the same time.  [default: as cores and memory allow]",
+    ),
+    click.option(
+        "--dask", metavar="ADDRESS", help="Suite: convert on the Dask cluster of this scheduler, e.g. tcp://HOST:8786."
+    ),
+)
 
 
 def suite_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,5 +92,7 @@ def result_paths(out: Path | None, suite: str, devices: Sequence[str], default: 
     if len(devices) == 1:
         return [out]
     if out.suffix == ".json" or out.is_file():
-        raise RequestError(f"{out} would be one file, and there are {len(devices)} devices", hint="name a folder by --out")
+        raise RequestError(
+            f"{out} would be one file, and there are {len(devices)} devices", hint="name a folder by --out"
+        )
     return [out / f"{suite}-{re.sub(r'[^A-Za-z0-9._]+', '-', device)}.json" for device in devices]

@@ -57,7 +57,12 @@ def _print_curve(curve: Curve) -> None:
 
     xs = sorted({point.x for series in curve.series for point in series.points})
     unit = f", {curve.y.unit}" if curve.y.unit else ""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(visible(f"{curve.title} ({curve.y.label}{unit})")), title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title=Text(visible(f"{curve.title} ({curve.y.label}{unit})")),
+        title_justify="left",
+    )
     table.add_column(curve.x.label, justify="right", no_wrap=True)
     for series in curve.series:
         table.add_column(Text(visible(series.name)), justify="right")
@@ -85,7 +90,9 @@ def _exponent(series: Series) -> str:
     found = series.growth
     if found is None:
         return ""
-    return f"{found.exponent:.2f}" + (f"  ({found.interval.low:.2f}–{found.interval.high:.2f})" if found.interval else "")
+    return f"{found.exponent:.2f}" + (
+        f"  ({found.interval.low:.2f}–{found.interval.high:.2f})" if found.interval else ""
+    )
 
 
 def _print_verdict(verdict: Verdict) -> None:
@@ -98,7 +105,9 @@ def _print_verdict(verdict: Verdict) -> None:
         click.echo(visible(f"  note: {text}"))
 
 
-def _document(out: Path, results: ResultSet, drawn: Sequence[Curve], judged: Sequence[Verdict], told: Sequence[str]) -> dict[str, Any]:
+def _document(
+    out: Path, results: ResultSet, drawn: Sequence[Curve], judged: Sequence[Verdict], told: Sequence[str]
+) -> dict[str, Any]:
     return {
         "out": str(out),
         "suite": results.suite.model_dump(mode="json") if results.suite else None,

@@ -40,5 +40,7 @@ def _latency(row: SurveyRow) -> str:
     if row.latency_us is None or row.ratio is None:
         return ""
     interval = row.ratio_interval
-    spread = f" ({interval.low:.2f}–{interval.high:.2f})" if interval is not None and interval.low != interval.high else ""
+    spread = (
+        f" ({interval.low:.2f}–{interval.high:.2f})" if interval is not None and interval.low != interval.high else ""
+    )
     return f"{row.latency_us / 1000:.2f} ms, ×{row.ratio:.2f}{spread}"

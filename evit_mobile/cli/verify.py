@@ -16,7 +16,7 @@ from evit_mobile.cli.options import (
     runtime_option,
     table_console,
     weights_option,
-)  # fmt: skip
+)
 from evit_mobile.cli.survey_table import print_survey
 from evit_mobile.errors import ClaimError, RequestError
 from evit_mobile.specs import Resolution
@@ -39,9 +39,16 @@ if TYPE_CHECKING:
 @click.option("--layers", is_flag=True, help="Name the first layer where the file parts from its source.")
 @json_option
 def command(
-    file: Path, model: str | None, resolution: Resolution | None, weights: Path | None, runtimes: Sequence[str], device: str | None,
-    image: Path | None, layers: bool, as_json: bool,
-) -> None:  # fmt: skip
+    file: Path,
+    model: str | None,
+    resolution: Resolution | None,
+    weights: Path | None,
+    runtimes: Sequence[str],
+    device: str | None,
+    image: Path | None,
+    layers: bool,
+    as_json: bool,
+) -> None:
     """Check a .tflite against PyTorch and ONNX Runtime.
 
     \b
@@ -73,7 +80,9 @@ def _emulated(device: str, runtimes: Sequence[str]) -> Runtime:
 
     kind, _, cpu = device.partition(":")
     if kind != "qemu":
-        raise RequestError(f"verify cannot run on the device {device!r}", hint="--device takes qemu:CPU, e.g. qemu:cortex-a76")
+        raise RequestError(
+            f"verify cannot run on the device {device!r}", hint="--device takes qemu:CPU, e.g. qemu:cortex-a76"
+        )
     if len(runtimes) > 1:
         raise RequestError("an emulated processor runs one runtime", hint="name a single --runtime, or none")
     return EmulatedRuntime(open_qemu(cpu, *runtimes))
@@ -85,7 +94,10 @@ def _reason(report: ParityReport) -> str:
     judged = report.judged()
     if all(row.passed for row in judged):
         unknown = sorted({row.output for row in report.rows} - {row.output for row in judged})
-        return "; ".join(broken) or f"{report.file} cannot be judged: on every input float32 is too coarse for {', '.join(unknown)}"
+        return (
+            "; ".join(broken)
+            or f"{report.file} cannot be judged: on every input float32 is too coarse for {', '.join(unknown)}"
+        )
     worst = report.worst()
     figure = worst.difference.failure or report.criterion.figure(worst.difference)
     return f"{report.file} has no parity with {report.reference}: {worst.describe()}: {figure}"
@@ -95,9 +107,17 @@ def _print(report: ParityReport, survey_rows: Sequence[SurveyRow]) -> None:
     from rich.table import Table
 
     table = Table(
-        "runtime", "XNNPACK", "threads", "outputs", "max rel. error", "min SQNR dB", "min cosine", "top-1", "",
+        "runtime",
+        "XNNPACK",
+        "threads",
+        "outputs",
+        "max rel. error",
+        "min SQNR dB",
+        "min cosine",
+        "top-1",
+        "",
         title=f"{report.file}: {report.model} at {report.resolution}, {report.precision}, against {report.reference}",
-    )  # fmt: skip
+    )
     groups: dict[tuple[str, bool | None, int | None], list[ParityRow]] = {}
     for row in report.judged():
         groups.setdefault((row.runtime, row.xnnpack, row.threads), []).append(row)
@@ -105,7 +125,17 @@ def _print(report: ParityReport, survey_rows: Sequence[SurveyRow]) -> None:
         table.add_row(runtime, {True: "on", False: "off", None: "–"}[xnnpack], str(threads or "–"), *_figures(rows))
     for state in report.runtimes:
         if state.error or state.version is None:
-            table.add_row(state.name, "", "", "", state.error or "not installed", "", "", "", "failed" if state.error else "left out")
+            table.add_row(
+                state.name,
+                "",
+                "",
+                "",
+                state.error or "not installed",
+                "",
+                "",
+                "",
+                "failed" if state.error else "left out",
+            )
     console = table_console()
     console.print(table)
     console.print(f"inputs: {', '.join(report.inputs)}; passes with: {report.criterion}", soft_wrap=True)
@@ -132,12 +162,17 @@ def _figures(rows: list[ParityRow]) -> tuple[str, ...]:
     ratios = [row.difference.sqnr_db for row in rows if row.difference.sqnr_db is not None]
     cosines = [row.difference.cosine for row in rows if row.difference.cosine is not None]
     top1 = [row.difference.top1_agrees for row in rows if row.difference.top1_agrees is not None]
-    worst = "not finite" if any(row.difference.failure for row in rows) else f"{max(error or 0.0 for error in errors):.2e}"
+    worst = (
+        "not finite" if any(row.difference.failure for row in rows) else f"{max(error or 0.0 for error in errors):.2e}"
+    )
     return (
-        str(len(rows)), worst, f"{min(ratios):.1f}" if ratios else "–",
-        f"{min(cosines):.7f}" if cosines else "–", f"{sum(top1)}/{len(top1)}" if top1 else "–",
+        str(len(rows)),
+        worst,
+        f"{min(ratios):.1f}" if ratios else "–",
+        f"{min(cosines):.7f}" if cosines else "–",
+        f"{sum(top1)}/{len(top1)}" if top1 else "–",
         "passed" if all(row.passed for row in rows) else "failed",
-    )  # fmt: skip
+    )
 
 
 def _layers_text(layers: LayerReport) -> str:

@@ -53,4 +53,6 @@ def spread(items: Sequence[Item], limit: int | None) -> Sequence[Item]:
 
 def pictures_in(folder: Path) -> list[Path]:
     """Picture files of a folder, in order of their names; hidden ones left out."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith("."))
+    return sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith(".")
+    )

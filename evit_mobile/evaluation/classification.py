@@ -32,9 +32,12 @@ def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progre
         # Stable, as a sort from the best down: of equal scores the lower class number comes first.
         ranks.append(int((scores > scores[index]).sum() + (scores[:index] == scores[index]).sum()))
     return {
-        "images": len(chosen), "images_in_folder": len(pictures), "class_folders": len(classes),
-        "top1": float(np.mean([rank < 1 for rank in ranks])), "top5": float(np.mean([rank < TOP for rank in ranks])),
-    }  # fmt: skip
+        "images": len(chosen),
+        "images_in_folder": len(pictures),
+        "class_folders": len(classes),
+        "top1": float(np.mean([rank < 1 for rank in ranks])),
+        "top5": float(np.mean([rank < TOP for rank in ranks])),
+    }
 
 
 def class_folders(folder: Path, count: int, names: list[str] | None) -> dict[str, int]:
@@ -63,5 +66,7 @@ def class_folders(folder: Path, count: int, names: list[str] | None) -> dict[str
         return {name: index for index, name in enumerate(found)}
     strange = [name for name in found if name not in named]
     of = f"{len(found)} folders for {count} classes, and {len(strange)} of them name no class: {', '.join(strange[:3])}"
-    hint = "name them by class, by number, or (ImageNet) by WordNet id; --labels FILE gives the classes' names, one a line"
+    hint = (
+        "name them by class, by number, or (ImageNet) by WordNet id; --labels FILE gives the classes' names, one a line"
+    )
     raise RequestError(f"{folder} has {of}", hint=hint)

@@ -41,9 +41,17 @@ def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progre
         detections = boxes_in(outputs, placement, threshold=THRESHOLD, most=MOST)
         for (x0, y0, x1, y1), score, index in zip(detections.boxes.tolist(), detections.scores, detections.classes):
             box = [x0, y0, x1 - x0, y1 - y0]
-            found.append({"image_id": image["id"], "category_id": categories[int(index)], "bbox": box, "score": float(score)})
+            found.append(
+                {"image_id": image["id"], "category_id": categories[int(index)], "bbox": box, "score": float(score)}
+            )
     figures = _average_precision(truth, found, [image["id"] for image in chosen], categories)
-    return {"images": len(chosen), "images_in_folder": len(images), "annotations": str(path), "detections": len(found), **figures}
+    return {
+        "images": len(chosen),
+        "images_in_folder": len(images),
+        "annotations": str(path),
+        "detections": len(found),
+        **figures,
+    }
 
 
 def annotations_in(folder: Path) -> Path:
@@ -52,7 +60,9 @@ def annotations_in(folder: Path) -> Path:
     Raises:
         RequestError: there is none, or more than one.
     """
-    found = [path for place in (folder, folder / "annotations") if place.is_dir() for path in sorted(place.glob("*.json"))]
+    found = [
+        path for place in (folder, folder / "annotations") if place.is_dir() for path in sorted(place.glob("*.json"))
+    ]
     named = [path for path in found if path.name.startswith("instances")] or found
     if len(named) != 1:
         which = ", ".join(path.name for path in named[:4])
@@ -74,7 +84,10 @@ def category_ids(truth: Any, path: Path, count: int, names: list[str] | None) ->
     if ids and ids.keys() <= set(named):
         return [ids.get(name, UNKNOWN) for name in named]
     if len(ids) != count:
-        raise RequestError(f"{path} has {len(ids)} categories, the model {count} classes", hint="--labels FILE gives the classes' names")
+        raise RequestError(
+            f"{path} has {len(ids)} categories, the model {count} classes",
+            hint="--labels FILE gives the classes' names",
+        )
     return sorted(ids.values())
 
 
@@ -103,7 +116,9 @@ def _completed(document: Any) -> Any:
     for number, note in enumerate(document["annotations"], 1):
         _, _, width, height = (float(value) for value in note["bbox"])
         if note["category_id"] not in categories or note["image_id"] not in images:
-            raise ValueError(f"annotation {note.get('id', number)} is of a category or an image that is not in the file")
+            raise ValueError(
+                f"annotation {note.get('id', number)} is of a category or an image that is not in the file"
+            )
         note["id"] = number
         note.setdefault("area", width * height)
         note.setdefault("iscrowd", 0)
@@ -124,7 +139,9 @@ def _picture_folder(folder: Path, annotations: Path, name: str) -> Path:
     raise RequestError(f"{name} of {annotations} is in none of {', '.join(str(place) for place in places)}", hint=HINT)
 
 
-def _average_precision(truth: Any, found: list[dict[str, Any]], image_ids: list[int], categories: list[int]) -> dict[str, float | None]:
+def _average_precision(
+    truth: Any, found: list[dict[str, Any]], image_ids: list[int], categories: list[int]
+) -> dict[str, float | None]:
     from pycocotools.cocoeval import COCOeval
 
     known = [item for item in found if item["category_id"] in truth.cats]

@@ -37,9 +37,13 @@ def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progre
         if given.shape != wanted.shape:
             raise RequestError(f"mask {mask_path} is {_size(wanted)}, its picture {_size(given)}")
         if given.max() >= len(names):
-            raise RequestError(f"the model gives class {given.max()}, and {len(names)} are known", hint="--labels FILE names them all")
+            raise RequestError(
+                f"the model gives class {given.max()}, and {len(names)} are known", hint="--labels FILE names them all"
+            )
         judged = (wanted != IGNORED) & (given >= 0)
-        confusion += np.bincount(wanted[judged] * len(names) + given[judged], minlength=len(names) ** 2).reshape(confusion.shape)
+        confusion += np.bincount(wanted[judged] * len(names) + given[judged], minlength=len(names) ** 2).reshape(
+            confusion.shape
+        )
     return {"images": len(chosen), "images_in_folder": len(pairs), **figures(confusion, names)}
 
 
@@ -52,9 +56,10 @@ def figures(confusion: Array, names: list[str]) -> dict[str, Any]:
     if not occurring:
         raise RequestError("the masks have no pixel that is judged", hint=f"{IGNORED} means: not judged")
     return {
-        "miou": float(np.mean(occurring)), "pixel_accuracy": float(common.sum() / confusion.sum()),
+        "miou": float(np.mean(occurring)),
+        "pixel_accuracy": float(common.sum() / confusion.sum()),
         "iou": dict(zip(names, ious)),
-    }  # fmt: skip
+    }
 
 
 def pairs_in(folder: Path) -> list[tuple[Path, Path]]:
@@ -66,7 +71,9 @@ def pairs_in(folder: Path) -> list[tuple[Path, Path]]:
     if not folder.is_dir():
         raise RequestError(f"{folder} is no folder", hint=HINT)
     if (folder / "leftImg8bit").is_dir():
-        split = next((folder / "leftImg8bit" / name for name in ("val", ".") if (folder / "leftImg8bit" / name).is_dir()))
+        split = next(
+            (folder / "leftImg8bit" / name for name in ("val", ".") if (folder / "leftImg8bit" / name).is_dir())
+        )
         pictures = sorted(split.rglob(f"*{IMAGE_SUFFIX}.png"))
         pairs = [(picture, _cityscapes_mask(folder, picture)) for picture in pictures]
     elif (folder / "images").is_dir() and (folder / "masks").is_dir():
@@ -110,7 +117,9 @@ def read_mask(path: Path, classes: int) -> NDArray[np.int64]:
         numbers = table[numbers.clip(0, 255)]
     strange = numbers[(numbers >= classes) & (numbers != IGNORED)]
     if strange.size:
-        raise RequestError(f"mask {path} holds class {strange[0]}, the model has {classes}", hint=f"{IGNORED} means: not judged")
+        raise RequestError(
+            f"mask {path} holds class {strange[0]}, the model has {classes}", hint=f"{IGNORED} means: not judged"
+        )
     return numbers
 
 

@@ -23,7 +23,13 @@ MATCHED = "matched"
 
 
 @register_model(
-    "attention-linear", task="attention", resolution=14, outputs=("tokens",), variants={MATCHED: None}, divisor=1, channels=WIDTH
+    "attention-linear",
+    task="attention",
+    resolution=14,
+    outputs=("tokens",),
+    variants={MATCHED: None},
+    divisor=1,
+    channels=WIDTH,
 )
 def attention_linear(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """ReLU linear attention, 12 heads of 16."""

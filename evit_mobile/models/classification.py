@@ -34,25 +34,38 @@ def _classifier(width_multiplier: float, resolution: Resolution, variants: froze
 
 
 @register_model(
-    "base-r192", task="classification", resolution=192, outputs=("logits",), paper=_paper(7.9, 304, 77.7),
+    "base-r192",
+    task="classification",
+    resolution=192,
+    outputs=("logits",),
+    paper=_paper(7.9, 304, 77.7),
     variants={SOFTMAX: None, VANILLA: None},
-)  # fmt: skip
+)
 def base_r192(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Base, 192x192."""
     return _classifier(1.0, Resolution(192, 192), variants)
 
 
 @register_model(
-    "base-r224", task="classification", resolution=224, outputs=("logits",), paper=_paper(7.9, 406, 78.6),
+    "base-r224",
+    task="classification",
+    resolution=224,
+    outputs=("logits",),
+    paper=_paper(7.9, 406, 78.6),
     variants={SOFTMAX: None, VANILLA: None},
-)  # fmt: skip
+)
 def base_r224(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Base, 224x224."""
     return _classifier(1.0, Resolution(224, 224), variants)
 
 
 @register_model(
-    "base-r224-w1.2", task="classification", resolution=224, outputs=("logits",), paper=_paper(10.9, 584, 79.7), variants={SOFTMAX: None}
+    "base-r224-w1.2",
+    task="classification",
+    resolution=224,
+    outputs=("logits",),
+    paper=_paper(10.9, 584, 79.7),
+    variants={SOFTMAX: None},
 )
 def base_r224_w1_2(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Base with every width times 1.2, 224x224."""

@@ -23,7 +23,9 @@ CLASSES = 80
 WIDTH = 64
 OUTPUTS = ("boxes", "scores")
 RAW_HEADS, SOFTMAX = "raw-heads", "softmax"
-RAW_OUTPUTS = tuple(f"{part}_{stride}" for stride in (8, 16, 32) for part in ("centre", "size", "objectness", "classes"))
+RAW_OUTPUTS = tuple(
+    f"{part}_{stride}" for stride in (8, 16, 32) for part in ("centre", "size", "objectness", "classes")
+)
 VARIANTS = {RAW_HEADS: RAW_OUTPUTS, SOFTMAX: None}
 
 
@@ -42,27 +44,42 @@ def _detector(side: int, variants: frozenset[str]) -> nn.Module:
 
 
 @register_model(
-    "det-r416", task="detection", resolution=416, outputs=OUTPUTS, paper=_paper(2100), variants=VARIANTS,
+    "det-r416",
+    task="detection",
+    resolution=416,
+    outputs=OUTPUTS,
+    paper=_paper(2100),
+    variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
-)  # fmt: skip
+)
 def det_r416(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Det, 416x416."""
     return _detector(416, variants)
 
 
 @register_model(
-    "det-r512", task="detection", resolution=512, outputs=OUTPUTS, paper=_paper(3200), variants=VARIANTS,
+    "det-r512",
+    task="detection",
+    resolution=512,
+    outputs=OUTPUTS,
+    paper=_paper(3200),
+    variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
-)  # fmt: skip
+)
 def det_r512(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Det, 512x512."""
     return _detector(512, variants)
 
 
 @register_model(
-    "det-r608", task="detection", resolution=608, outputs=OUTPUTS, paper=_paper(4400), variants=VARIANTS,
+    "det-r608",
+    task="detection",
+    resolution=608,
+    outputs=OUTPUTS,
+    paper=_paper(4400),
+    variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
-)  # fmt: skip
+)
 def det_r608(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Det, 608x608."""
     return _detector(608, variants)

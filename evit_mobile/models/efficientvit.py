@@ -89,7 +89,9 @@ class LayerNorm2d(nn.LayerNorm):
 class ConvBatchNorm(nn.Sequential):
     """Convolution, batch normalisation and, unless ``act`` is false, hard-swish [48]."""
 
-    def __init__(self, inputs: int, outputs: int, kernel_size: int, *, stride: int = 1, groups: int = 1, act: bool = True) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel_size: int, *, stride: int = 1, groups: int = 1, act: bool = True
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
@@ -240,7 +242,9 @@ class EfficientViTBackbone(nn.Module):
 
     def __init__(self, config: EfficientViTConfig) -> None:
         super().__init__()
-        self.stem = nn.Sequential(ConvBatchNorm(3, config.stem_width, 3, stride=2), DepthwiseSeparable(config.stem_width))
+        self.stem = nn.Sequential(
+            ConvBatchNorm(3, config.stem_width, 3, stride=2), DepthwiseSeparable(config.stem_width)
+        )
         widths = (config.stem_width, *config.stage_widths)
         self.stages = nn.ModuleList(_stage(config, stage, widths[stage], widths[stage + 1]) for stage in range(4))
 

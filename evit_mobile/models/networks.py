@@ -27,7 +27,9 @@ class EfficientViTDetector(nn.Module):
 class EfficientViTSegmenter(nn.Module):
     """Backbone and segmentation head."""
 
-    def __init__(self, config: EfficientViTConfig, width: int, classes: int, *, argmax: bool = False, upsample: bool = False) -> None:
+    def __init__(
+        self, config: EfficientViTConfig, width: int, classes: int, *, argmax: bool = False, upsample: bool = False
+    ) -> None:
         super().__init__()
         self.argmax, self.upsample = argmax, upsample
         self.backbone = EfficientViTBackbone(config)

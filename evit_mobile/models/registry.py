@@ -67,10 +67,17 @@ _MODELS: dict[str, ModelSpec] = {}
 
 
 def register_model(
-    name: str, *, task: str, resolution: int | tuple[int, int], outputs: tuple[str, ...], paper: PaperFigures | None = None,
-    variants: Mapping[str, tuple[str, ...] | None] | None = None, divisor: int = 32, channels: int = 3,
+    name: str,
+    *,
+    task: str,
+    resolution: int | tuple[int, int],
+    outputs: tuple[str, ...],
+    paper: PaperFigures | None = None,
+    variants: Mapping[str, tuple[str, ...] | None] | None = None,
+    divisor: int = 32,
+    channels: int = 3,
     preprocessing: Preprocessing = Preprocessing(),
-) -> Callable[[Builder], Builder]:  # fmt: skip
+) -> Callable[[Builder], Builder]:
     """Register the decorated builder under ``name``. ``resolution`` is a side, or (height, width), in pixels; see ``ModelSpec``."""
     height, width = resolution if isinstance(resolution, tuple) else (resolution, resolution)
 
@@ -78,9 +85,17 @@ def register_model(
         if name in _MODELS:
             raise ValueError(f"two models are called {name}")
         _MODELS[name] = ModelSpec(
-            name, task, Resolution(height, width), builder, outputs, paper, divisor, preprocessing, dict(variants or {}),
+            name,
+            task,
+            Resolution(height, width),
+            builder,
+            outputs,
+            paper,
+            divisor,
+            preprocessing,
+            dict(variants or {}),
             channels=channels,
-        )  # fmt: skip
+        )
         return builder
 
     return add
@@ -93,7 +108,9 @@ def with_variants(model: str, variants: list[str]) -> str:
         RequestError: ``model`` is an ONNX file or a factory, which has no variants.
     """
     if variants and not ModelName.parse(model).is_counted:
-        raise RequestError(f"{model} has no variant {variants[0]!r}", hint=f"--{variants[0]} is for the models that evit-mobile lists")
+        raise RequestError(
+            f"{model} has no variant {variants[0]!r}", hint=f"--{variants[0]} is for the models that evit-mobile lists"
+        )
     return VARIANT.join([model, *variants])
 
 
@@ -112,7 +129,9 @@ def find_model(name: str) -> ModelSpec:
     if base not in _MODELS:
         near = difflib.get_close_matches(base, _MODELS, n=3, cutoff=0.5)
         known = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(_MODELS)}"
-        raise RequestError(f"no model is called {base!r}", hint=f"{known} Also taken: timm:NAME, package.module:factory, or FILE.onnx")
+        raise RequestError(
+            f"no model is called {base!r}", hint=f"{known} Also taken: timm:NAME, package.module:factory, or FILE.onnx"
+        )
     spec = _MODELS[base]
     outputs = spec.outputs
     for variant in chosen:
@@ -126,4 +145,4 @@ def find_model(name: str) -> ModelSpec:
     ordered = [variant for variant in spec.variants if variant in chosen]
     return replace(
         spec, name=VARIANT.join([base, *ordered]), outputs=outputs, paper=None, variants={}, chosen=frozenset(chosen)
-    )  # fmt: skip
+    )

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 #: Parts of the classification head: theirs -> timm's.
-HEAD = {"0": "head.in_conv", "2.linear": "head.classifier.0", "2.norm": "head.classifier.1", "3.linear": "head.classifier.4"}
+HEAD = {
+    "0": "head.in_conv",
+    "2.linear": "head.classifier.0",
+    "2.norm": "head.classifier.1",
+    "3.linear": "head.classifier.4",
+}
 
 
 def to_timm(given: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -30,7 +30,9 @@ def settle_batch_norms(module: nn.Module, generator: Generator, resolution: Reso
         # Mixed with the layer's overall variance: on a small map a channel's own may be near zero.
         variance = 0.5 * values.var(1, correction=0) + 0.5 * values.var(correction=0) + layer.eps
         spread = torch.empty_like(variance).uniform_(0.7, 1.3, generator=generator)
-        layer.running_mean.copy_(values.mean(1) + 0.5 * variance.sqrt() * torch.randn(variance.shape, generator=generator))
+        layer.running_mean.copy_(
+            values.mean(1) + 0.5 * variance.sqrt() * torch.randn(variance.shape, generator=generator)
+        )
         layer.running_var.copy_(variance * spread)
 
     handles = [layer.register_forward_pre_hook(measure) for layer in norms]

@@ -30,31 +30,48 @@ def _segmenter(variants: frozenset[str]) -> nn.Module:
     from evit_mobile.models.efficientvit import base_config
     from evit_mobile.models.networks import EfficientViTSegmenter
 
-    return EfficientViTSegmenter(base_config(), WIDTH, CLASSES, argmax=ARGMAX in variants, upsample=UPSAMPLE in variants)
+    return EfficientViTSegmenter(
+        base_config(), WIDTH, CLASSES, argmax=ARGMAX in variants, upsample=UPSAMPLE in variants
+    )
 
 
 @register_model(
-    "seg-r1408", task="segmentation", resolution=(704, 1408), outputs=OUTPUTS, paper=_paper(9100), variants=VARIANTS,
+    "seg-r1408",
+    task="segmentation",
+    resolution=(704, 1408),
+    outputs=OUTPUTS,
+    paper=_paper(9100),
+    variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
-)  # fmt: skip
+)
 def seg_r1408(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Seg, 704x1408."""
     return _segmenter(variants)
 
 
 @register_model(
-    "seg-r1536", task="segmentation", resolution=(768, 1536), outputs=OUTPUTS, paper=_paper(10800), variants=VARIANTS,
+    "seg-r1536",
+    task="segmentation",
+    resolution=(768, 1536),
+    outputs=OUTPUTS,
+    paper=_paper(10800),
+    variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
-)  # fmt: skip
+)
 def seg_r1536(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Seg, 768x1536."""
     return _segmenter(variants)
 
 
 @register_model(
-    "seg-r2048", task="segmentation", resolution=(1024, 2048), outputs=OUTPUTS, paper=_paper(19100), variants=VARIANTS,
+    "seg-r2048",
+    task="segmentation",
+    resolution=(1024, 2048),
+    outputs=OUTPUTS,
+    paper=_paper(19100),
+    variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
-)  # fmt: skip
+)
 def seg_r2048(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Seg, 1024x2048."""
     return _segmenter(variants)

@@ -74,23 +74,33 @@ def _timm(name: str) -> Any:
     try:
         import timm
     except ImportError as error:
-        raise RequestError(f"{name} needs timm, which is not installed", hint="pip install 'evit-mobile[timm]'") from error
+        raise RequestError(
+            f"{name} needs timm, which is not installed", hint="pip install 'evit-mobile[timm]'"
+        ) from error
     return timm
 
 
 def _config(timm: Any, name: str) -> Any:
     """timm's pretrained configuration of ``name``."""
     if VARIANT in name:
-        raise RequestError(f"{ZOO_PREFIX}{name} has a variant that timm's models do not have", hint=f"they have one: {PRETRAINED}")
+        raise RequestError(
+            f"{ZOO_PREFIX}{name} has a variant that timm's models do not have", hint=f"they have one: {PRETRAINED}"
+        )
     if not name or not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.6)
-        hint = f"did you mean {' or '.join(ZOO_PREFIX + other for other in near)}?" if near else "timm.list_models() lists the names"
+        hint = (
+            f"did you mean {' or '.join(ZOO_PREFIX + other for other in near)}?"
+            if near
+            else "timm.list_models() lists the names"
+        )
         raise RequestError(f"timm {timm.__version__} has no model {name!r}", hint=hint)
     try:
         config = timm.get_pretrained_cfg(name)
     except RuntimeError as error:
         tags = ", ".join(other.partition(".")[2] for other in timm.list_pretrained(f"{name.partition('.')[0]}.*"))
-        raise RequestError(f"timm {timm.__version__} has no {name!r}: {first_line(error)}", hint=f"tags of this model: {tags}") from error
+        raise RequestError(
+            f"timm {timm.__version__} has no {name!r}: {first_line(error)}", hint=f"tags of this model: {tags}"
+        ) from error
     if config is None or config.input_size[0] != 3:
         raise RequestError(f"{ZOO_PREFIX}{name} is not described by timm as a model of RGB images")
     return config
@@ -106,7 +116,9 @@ def _create(timm: Any, name: str, pretrained: bool, seed: int, arguments: dict[s
         except Exception as error:  # timm and the hub's client raise anything from AssertionError to ConnectionError
             if pretrained:
                 hint = "needs the network; without it, download the file elsewhere and give it by --weights FILE"
-                raise RequestError(f"timm could not get the weights of {name}: {first_line(error)}", hint=hint) from error
+                raise RequestError(
+                    f"timm could not get the weights of {name}: {first_line(error)}", hint=hint
+                ) from error
             at = f" at {arguments['img_size'][0]}x{arguments['img_size'][1]}" if arguments else ""
             raise RequestError(f"timm could not build {name}{at}: {first_line(error)}") from error
     return module

@@ -161,7 +161,9 @@ class Round(Entry):
     def _one_measurement(self) -> Self:
         measured = [name for name in ("latency_us", "printed_latency", "instructions") if getattr(self, name)]
         if len(measured) != 1:
-            raise ValueError(f"a round holds one of latency_us, printed_latency and instructions, not {measured or 'none'}")
+            raise ValueError(
+                f"a round holds one of latency_us, printed_latency and instructions, not {measured or 'none'}"
+            )
         if self.instructions and (self.init_us or self.first_inference_us or self.warmup_us or self.printed_warmup):
             raise ValueError("a round that counts instructions has no times")
         return self
@@ -332,7 +334,9 @@ def load(path: Path) -> ResultSet:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the document"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise RequestError(f"{path} is not a sound result file: {where}: {first['msg']}{more}", hint="measure again") from error
+        raise RequestError(
+            f"{path} is not a sound result file: {where}: {first['msg']}{more}", hint="measure again"
+        ) from error
 
 
 def _check_version(path: Path, content: bytes) -> None:

@@ -102,7 +102,9 @@ def summarise(rounds: Rounds) -> Summary:
     pooled = np.concatenate([np.asarray(samples, np.float64) for samples in rounds])
     medians = _medians(rounds)
     p10, p90 = np.percentile(pooled, [10, 90])
-    return Summary(float(np.median(medians)), _interval_of_median(medians), float(p10), float(p90), pooled.size, len(rounds))
+    return Summary(
+        float(np.median(medians)), _interval_of_median(medians), float(p10), float(p90), pooled.size, len(rounds)
+    )
 
 
 def paired_ratio(rounds: Rounds, baseline: Rounds) -> Ratio:
@@ -185,7 +187,9 @@ def _interval_of_median(values: NDArray[np.float64]) -> Interval | None:
     return Interval(float(low), float(high))
 
 
-def _shifts_not_rejected(a: NDArray[np.float64], b: NDArray[np.float64], shifts: NDArray[np.float64]) -> tuple[float, float]:
+def _shifts_not_rejected(
+    a: NDArray[np.float64], b: NDArray[np.float64], shifts: NDArray[np.float64]
+) -> tuple[float, float]:
     """Least and greatest shift of ``a`` against ``b`` that the test keeps; ``shifts`` are those at which values change sides, in order."""
     # The test is asked between them, where nothing is tied.
     gaps = (shifts[1:] + shifts[:-1]) / 2

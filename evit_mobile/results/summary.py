@@ -59,7 +59,9 @@ def caveats(results: ResultSet) -> list[str]:
     """What every reader of these figures must know before the figures."""
     device, soc = results.device, visible(results.device.soc)
     if device.kind == "qemu":
-        return [f"Emulated: instructions per inference on an emulated {soc}. They are no latency and no Snapdragon figure."]
+        return [
+            f"Emulated: instructions per inference on an emulated {soc}. They are no latency and no Snapdragon figure."
+        ]
     if device.emulated:
         return [f"Emulated: {soc} is imitated by another machine. These are no Snapdragon figures."]
     if device.kind == "host":
@@ -106,7 +108,11 @@ def measured(results: ResultSet) -> str:
     if quantity is None:
         return f"Nothing measured on {results.device.soc}"
     emulated = "emulated " if results.device.emulated else ""
-    return f"{title(quantity)}, {emulated}{results.device.soc}" if emulated else f"{title(quantity)} on {results.device.soc}"
+    return (
+        f"{title(quantity)}, {emulated}{results.device.soc}"
+        if emulated
+        else f"{title(quantity)} on {results.device.soc}"
+    )
 
 
 def axis_title(results: ResultSet, quantity: Quantity) -> str:
@@ -169,6 +175,11 @@ def _scaling(point: Point, points: Sequence[Point]) -> Iterator[str]:
     """Threads that do not help were perhaps never started: seen where the same model was measured with one, too."""
     for other in points:
         alone = other.name == point.name and other.settings.threads == 1 < point.settings.threads
-        if alone and other.rounds and other.settings.cores == point.settings.cores and other.quantity == point.quantity == "latency_us":
+        if (
+            alone
+            and other.rounds
+            and other.settings.cores == point.settings.cores
+            and other.quantity == point.quantity == "latency_us"
+        ):
             if summarise(point.values).median >= summarise(other.values).median:
                 yield f"{point.settings.threads} threads are no faster than one"

@@ -5,6 +5,8 @@ from evit_mobile.runtimes.foreign import LITERT_LATEST, TENSORFLOW, TFLITE_RUNTI
 from evit_mobile.runtimes.litert import LITERT
 
 #: Registration order is the order in which tables show them.
-RUNTIMES: dict[str, Runtime] = {runtime.name: runtime for runtime in (LITERT, LITERT_LATEST, TFLITE_RUNTIME, TENSORFLOW)}
+RUNTIMES: dict[str, Runtime] = {
+    runtime.name: runtime for runtime in (LITERT, LITERT_LATEST, TFLITE_RUNTIME, TENSORFLOW)
+}
 
 __all__ = ["RUNTIMES", "Runtime", "RuntimeStatus", "Session"]

@@ -73,7 +73,9 @@ class Environment:
             return "made from other versions"
         if not self.interpreter.exists():
             return f"its Python is gone: {os.path.realpath(self.interpreter)}"
-        if not list(self.path.glob(f"lib/python*/site-packages/{self.package.replace('-', '_')}-{self.version}.dist-info")):
+        if not list(
+            self.path.glob(f"lib/python*/site-packages/{self.package.replace('-', '_')}-{self.version}.dist-info")
+        ):
             return f"{self.package} is gone from it"
         return None
 
@@ -89,7 +91,8 @@ class Environment:
         problem = self.problem()
         if problem:
             raise MachineError(
-                f"runtime {self.name} ({self.label}) cannot be used: {problem}", hint=f"run: evit-mobile runtimes install {self.name}"
+                f"runtime {self.name} ({self.label}) cannot be used: {problem}",
+                hint=f"run: evit-mobile runtimes install {self.name}",
             )
 
     def install(self, progress: Callable[[str], None] = lambda text: None) -> bool:
@@ -132,21 +135,39 @@ class Environment:
         progress(f"{self.label}: starting it once")
         started = Worker(python, self.module, self.label)
         started.kill()
-        marker = {"package": self.package, "version": self.version, "python": started.python, "lock": self._lock_digest()}
+        marker = {
+            "package": self.package,
+            "version": self.version,
+            "python": started.python,
+            "lock": self._lock_digest(),
+        }
         (folder / _MARKER).write_text(json.dumps(marker))
 
     def _step(self, command: Sequence[str], folder: Path) -> None:
         # In the new folder, so that no project's .python-version or uv.toml around the user has a say.
-        environment = {key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH")}
+        environment = {
+            key: value for key, value in os.environ.items() if key not in ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONPATH")
+        }
         environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"  # its notice would be taken for the last words
         try:
             done = subprocess.run(
-                command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=INSTALL_TIMEOUT_S
+                command,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=INSTALL_TIMEOUT_S,
             )
         except subprocess.TimeoutExpired as error:
-            raise MachineError(f"{self.label} was not installed within {INSTALL_TIMEOUT_S:g} s", hint="is the network slow?") from error
+            raise MachineError(
+                f"{self.label} was not installed within {INSTALL_TIMEOUT_S:g} s", hint="is the network slow?"
+            ) from error
         if done.returncode:
-            lines = [line.strip() for line in (done.stderr or done.stdout).decode(errors="replace").splitlines() if line.strip()]
+            lines = [
+                line.strip()
+                for line in (done.stderr or done.stdout).decode(errors="replace").splitlines()
+                if line.strip()
+            ]
             reason = lines[-1].removeprefix("cause:").strip() if lines else f"exit code {done.returncode}"
             raise MachineError(
                 f"{self.label} cannot be installed: {reason}",

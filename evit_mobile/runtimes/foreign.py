@@ -32,7 +32,9 @@ class ForeignRuntime:
 
     configurations = CONFIGURATIONS
 
-    def __init__(self, environment: Environment, *, tflite_version: str | None = None, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, environment: Environment, *, tflite_version: str | None = None, timeout_s: float = TIMEOUT_S
+    ) -> None:
         self.environment = environment
         self.name = environment.name
         self._tflite_version = tflite_version
@@ -69,7 +71,9 @@ class ForeignRuntime:
             try:
                 opened, _ = worker.call("open", model=str(model.absolute()), threads=threads, xnnpack=xnnpack)
             except CallError as error:
-                raise load_error(model, self.environment.label, str(error) or error.kind, self._tflite_version) from error
+                raise load_error(
+                    model, self.environment.label, str(error) or error.kind, self._tflite_version
+                ) from error
             session = WorkerSession(worker, opened)
             try:
                 yield session
@@ -110,7 +114,9 @@ LITERT_LATEST: Runtime = ForeignRuntime(
     Environment("litert-latest", package="ai-edge-litert", version="2.3.0", module="ai_edge_litert.interpreter")
 )
 TFLITE_RUNTIME: Runtime = ForeignRuntime(
-    Environment("tflite-runtime", package="tflite-runtime", version="2.14.0", module="tflite_runtime.interpreter", python="3.11"),
+    Environment(
+        "tflite-runtime", package="tflite-runtime", version="2.14.0", module="tflite_runtime.interpreter", python="3.11"
+    ),
     tflite_version="2.14.0",
 )
 TENSORFLOW: Runtime = ForeignRuntime(

@@ -43,7 +43,9 @@ class LiteRt:
 
     def install(self, progress: Callable[[str], None] = lambda text: None) -> bool:
         if _installed_version() is None:
-            raise MachineError(f"{_PACKAGE} is missing, although evit-mobile depends on it", hint="install evit-mobile again")
+            raise MachineError(
+                f"{_PACKAGE} is missing, although evit-mobile depends on it", hint="install evit-mobile again"
+            )
         return False
 
     @contextmanager

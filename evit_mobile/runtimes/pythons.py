@@ -40,7 +40,9 @@ def find_python(version: str | None, uv: Path | None) -> Path:
     if uv is not None:
         # uv knows its own downloads, and fetches one where the user's settings and the network let it.
         for command in (["python", "find", version], ["python", "install", version], ["python", "find", version]):
-            done = subprocess.run([str(uv), *command], capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/")
+            done = subprocess.run(
+                [str(uv), *command], capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd="/"
+            )
             if done.returncode == 0 and command[1] == "find":
                 return Path(done.stdout.strip())
         reason += ", and uv could not fetch it"
@@ -68,7 +70,12 @@ def _fitting(python: Path, version: str, *, makes_environments: bool) -> Path | 
     needed = "import ensurepip, venv; " if makes_environments else ""
     try:
         done = subprocess.run(
-            [str(python), "-I", "-c", f"{needed}import sys; print('%d.%d' % sys.version_info[:2]); print(sys.executable)"],
+            [
+                str(python),
+                "-I",
+                "-c",
+                f"{needed}import sys; print('%d.%d' % sys.version_info[:2]); print(sys.executable)",
+            ],
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,

@@ -72,7 +72,9 @@ class InterpreterSession:
         if not content:
             raise ValueError("the file is empty")
         # From a buffer the runtime verifies the flatbuffer; from a path it does not, and a truncated file is a segmentation fault.
-        self._interpreter = module.Interpreter(model_content=content, num_threads=threads, experimental_op_resolver_type=resolver)
+        self._interpreter = module.Interpreter(
+            model_content=content, num_threads=threads, experimental_op_resolver_type=resolver
+        )
         self._interpreter.allocate_tensors()
         self.inputs = [_tensor(detail) for detail in self._interpreter.get_input_details()]
         self.outputs = [_tensor(detail) for detail in self._interpreter.get_output_details()]

@@ -71,7 +71,9 @@ def description_in(model: Any, name: str = "this file") -> ModelDescription | No
             try:
                 return ModelDescription.model_validate_json(bytes(model.buffers[entry.buffer].data))
             except (ValidationError, IndexError, TypeError) as error:
-                raise RequestError(f"{name}: its {OWN_ENTRY} entry is damaged", hint="convert the model again") from error
+                raise RequestError(
+                    f"{name}: its {OWN_ENTRY} entry is damaged", hint="convert the model again"
+                ) from error
     return None
 
 

@@ -152,10 +152,14 @@ def _tensor(index: int, tensor: Any, type_names: dict[int, str], buffers: list[A
     scale = quantisation.scale if quantisation is not None and quantisation.scale is not None else ()
     zero = quantisation.zeroPoint if quantisation is not None and quantisation.zeroPoint is not None else ()
     return Tensor(
-        index, tensor.name.decode(errors="replace") if tensor.name else "", tuple(map(int, shape if shape is not None else ())),
-        type_names[tensor.type].lower(), tuple(map(float, scale)), tuple(map(int, zero)),
+        index,
+        tensor.name.decode(errors="replace") if tensor.name else "",
+        tuple(map(int, shape if shape is not None else ())),
+        type_names[tensor.type].lower(),
+        tuple(map(float, scale)),
+        tuple(map(int, zero)),
         bytes(data) if data is not None and len(data) else None,
-    )  # fmt: skip
+    )
 
 
 def _indices(values: Any) -> tuple[int, ...]:

@@ -69,7 +69,9 @@ def minimum_runtime_version(model: bytes) -> str | None:
 
 def newest_known(name: str, release: str) -> int:
     """The highest version of an op that a TFLite release has; 0 where it does not have the op."""
-    known = [version for version, since in enumerate(_table().get(name, []), 1) if since and _key(since) <= _key(release)]
+    known = [
+        version for version, since in enumerate(_table().get(name, []), 1) if since and _key(since) <= _key(release)
+    ]
     return max(known, default=0)
 
 
@@ -95,7 +97,10 @@ def load_error(model: Path, label: str, reason: str, release: str | None) -> Req
 def _too_new(model: Path, named: list[OpVersion], release: str | None) -> str:
     """Which op versions a runtime lacks: those it named, and with a known release all the others too."""
     if release is None:
-        return "; ".join(f"it does not know {op.name} version {op.version}" for op in named) or "it does not know one of the ops"
+        return (
+            "; ".join(f"it does not know {op.name} version {op.version}" for op in named)
+            or "it does not know one of the ops"
+        )
     lacking = {op for op in op_versions(read_whole(model)) if op.version > newest_known(op.name, release)}
     told = []
     for op in sorted(lacking | set(named)):

@@ -19,7 +19,9 @@ class Detections:
     classes: NDArray[np.int64]
 
 
-def select_boxes(boxes: Array, scores: Array, *, threshold: float = 0.3, iou: float = 0.65, most: int = 100) -> Detections:
+def select_boxes(
+    boxes: Array, scores: Array, *, threshold: float = 0.3, iou: float = 0.65, most: int = 100
+) -> Detections:
     """Non-maximum suppression, each class on its own, of a detector's two outputs: ``boxes`` [M, 4] and ``scores`` [M, classes].
 
     A place counts for its best class alone, as in YOLOX, from a score of ``threshold`` on. A box that overlaps a better one of its

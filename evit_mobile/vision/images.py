@@ -83,7 +83,9 @@ def _open(path: Path) -> tuple[Image.Image, str]:
             mode, transparent = file.mode, "transparency" in file.info
             return _rgb(ImageOps.exif_transpose(file)), f"{mode}A" if transparent and not mode.endswith("A") else mode
     except UnidentifiedImageError as error:
-        raise RequestError(f"{path} is not an image", hint="expected a JPEG, PNG or another format that Pillow reads") from error
+        raise RequestError(
+            f"{path} is not an image", hint="expected a JPEG, PNG or another format that Pillow reads"
+        ) from error
     except (*_DAMAGED, Image.DecompressionBombError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RequestError(f"image {path} cannot be read: {reason}") from error
@@ -106,7 +108,9 @@ def to_input(image: Image.Image, resolution: Resolution, preprocessing: Preproce
     return normalise(pixels[np.newaxis].astype(np.float32) / np.float32(255), preprocessing), placement
 
 
-def _fit(image: Image.Image, resolution: Resolution, preprocessing: Preprocessing) -> tuple[NDArray[np.uint8], Placement]:
+def _fit(
+    image: Image.Image, resolution: Resolution, preprocessing: Preprocessing
+) -> tuple[NDArray[np.uint8], Placement]:
     """An RGB image at a model's resolution, [H, W, 3]; what it does not cover is grey."""
     from PIL import Image
 

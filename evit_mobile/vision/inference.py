@@ -38,7 +38,9 @@ class ImageModel:
         (info,) = self.session.inputs
         values = self.session.run([info.quantise(pixels)])
         names = self.session.output_names()
-        return {name: output.dequantise(value)[0] for name, output, value in zip(names, self.session.outputs, values)}, placement
+        return {
+            name: output.dequantise(value)[0] for name, output, value in zip(names, self.session.outputs, values)
+        }, placement
 
     def classes(self, output: str) -> int:
         """The length of the last axis of the output of that name.
@@ -53,7 +55,9 @@ class ImageModel:
 
 
 @contextlib.contextmanager
-def open_model(file: Path, resolution: Resolution, preprocessing: Preprocessing, *, threads: int = 1) -> Iterator[ImageModel]:
+def open_model(
+    file: Path, resolution: Resolution, preprocessing: Preprocessing, *, threads: int = 1
+) -> Iterator[ImageModel]:
     """The .tflite ``file`` in LiteRT, with XNNPACK."""
     with RUNTIMES["litert"].open(file, threads=threads) as session:
         yield ImageModel(session, resolution, preprocessing)
@@ -80,16 +84,25 @@ def mask_in(outputs: dict[str, Array], placement: Placement, resolution: Resolut
     ((name, values),) = outputs.items()
     mask = np.full((placement.image_height, placement.image_width), UNSEEN, np.int64)
     x0, y0 = max(0, placement.left), max(0, placement.top)
-    x1, y1 = min(resolution.width, placement.left + placement.width), min(resolution.height, placement.top + placement.height)
+    x1, y1 = (
+        min(resolution.width, placement.left + placement.width),
+        min(resolution.height, placement.top + placement.height),
+    )
     seen = placement.boxes_in_image(np.array([[x0, y0, x1, y1]], np.float32))[0].round().astype(int)
     inside = (slice(y0, y1), slice(x0, x1))
     size = (int(seen[3] - seen[1]), int(seen[2] - seen[0]))
-    part = _enlarged_classes(values, resolution, inside, size) if name == "classes" else _enlarged_logits(values, resolution, inside, size)
+    part = (
+        _enlarged_classes(values, resolution, inside, size)
+        if name == "classes"
+        else _enlarged_logits(values, resolution, inside, size)
+    )
     mask[seen[1] : seen[3], seen[0] : seen[2]] = part
     return mask
 
 
-def _enlarged_logits(values: Array, resolution: Resolution, inside: tuple[slice, slice], size: tuple[int, int]) -> Array:
+def _enlarged_logits(
+    values: Array, resolution: Resolution, inside: tuple[slice, slice], size: tuple[int, int]
+) -> Array:
     """[h, w, classes] -> the classes of the part ``inside`` the input, at ``size``."""
     import torch
     from torch.nn import functional as F
@@ -103,10 +116,13 @@ def _enlarged_logits(values: Array, resolution: Resolution, inside: tuple[slice,
     return classes
 
 
-def _enlarged_classes(values: Array, resolution: Resolution, inside: tuple[slice, slice], size: tuple[int, int]) -> Array:
+def _enlarged_classes(
+    values: Array, resolution: Resolution, inside: tuple[slice, slice], size: tuple[int, int]
+) -> Array:
     """[h, w] -> the part ``inside`` the input, at ``size``: each place takes the class of the cell that it lies in."""
     rows, columns = (
-        part.start + (np.arange(count) + 0.5) * (part.stop - part.start) / count for part, count in zip(inside, size, strict=True)
+        part.start + (np.arange(count) + 0.5) * (part.stop - part.start) / count
+        for part, count in zip(inside, size, strict=True)
     )
     y = (rows * values.shape[0] / resolution.height).astype(int)
     x = (columns * values.shape[1] / resolution.width).astype(int)

@@ -77,7 +77,9 @@ def _start(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> AdbLane:
 
 
 @pytest.fixture(params=["distribution"])
-def adb_lane(request: pytest.FixtureRequest, system: EmulatorRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AdbLane]:
+def adb_lane(
+    request: pytest.FixtureRequest, system: EmulatorRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[AdbLane]:
     """``request.param`` is the generation; a test that asks for both says so by indirect parameters."""
     started = _start(request.param, tmp_path, monkeypatch)
     yield started
@@ -89,7 +91,9 @@ def make_phone(system: EmulatorRoot, adb_lane: AdbLane) -> Iterator[Callable[...
     """Switches phones on: ``make_phone()`` is a Snapdragon 855."""
     phones: list[VirtualPhone] = []
 
-    def make(profile: Profile | str = "snapdragon-855", data_bytes: int | None = None, noexec: bool = False) -> VirtualPhone:
+    def make(
+        profile: Profile | str = "snapdragon-855", data_bytes: int | None = None, noexec: bool = False
+    ) -> VirtualPhone:
         if isinstance(profile, str):
             profile = android.load_profile(profile)
         phone = VirtualPhone(system, adb_lane.folder / f"phone{len(phones)}", profile, data_bytes, noexec)
@@ -186,7 +190,10 @@ def converted_graph(cache: Path) -> Callable[..., Path]:
                 features = helper.make_tensor_value_info("features", TensorProto.FLOAT, shape)
                 weights = [numpy_helper.from_array(value, key) for key, value in constants.items()]
                 graph = helper.make_graph(nodes, name, [image], [features], weights)
-                onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), cache / f"{name}.onnx")
+                onnx.save(
+                    helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+                    cache / f"{name}.onnx",
+                )
                 convert(str(cache / f"{name}.onnx"), path)
         return path
 
@@ -226,7 +233,9 @@ def gathering_tflite(converted_graph: Callable[..., Path]) -> Path:
         helper.make_node("Conv", ["chosen", "second"], ["features"], pads=[1, 1, 1, 1]),
     ]
     rows = np.array([7, 0, 2, 5, 1, 1])
-    return converted_graph("gathering", nodes, [1, 8, len(rows), 8], first=_kernel(8, 3), second=_kernel(8, 8), rows=rows)
+    return converted_graph(
+        "gathering", nodes, [1, 8, len(rows), 8], first=_kernel(8, 3), second=_kernel(8, 8), rows=rows
+    )
 
 
 @pytest.fixture(scope="session")
@@ -263,7 +272,9 @@ def replaying(compiled: Callable[..., Path]) -> Callable[..., Path]:
             code += f"static const unsigned char {part}_bytes[] = {literal(content)};\n"
             if part in written:
                 flag = written[part]
-                code += f'for (int i = 1; i < count; i++) if (!strncmp(values[i], "{flag}", {len(flag)})) {{ FILE *file = '
+                code += (
+                    f'for (int i = 1; i < count; i++) if (!strncmp(values[i], "{flag}", {len(flag)})) {{ FILE *file = '
+                )
                 code += f'fopen(values[i] + {len(flag)}, "wb"); fwrite({part}_bytes, 1, {len(content)}, file); fclose(file); }}\n'
             else:
                 code += f"fwrite({part}_bytes, 1, {len(content)}, {part});\n"

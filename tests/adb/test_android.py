@@ -41,8 +41,13 @@ def test_soc_name(model: str, platform: str, name: str) -> None:
 def test_masks_of_a_snapdragon_855() -> None:
     found = processors("snapdragon-855")
     assert {name: parse_cores(name, found) for name in ("all", "prime", "big", "little", "0xF0", "7")} == {
-        "all": None, "prime": 0x80, "big": 0x70, "little": 0x0F, "0xF0": 0xF0, "7": 0x7,
-    }  # fmt: skip
+        "all": None,
+        "prime": 0x80,
+        "big": 0x70,
+        "little": 0x0F,
+        "0xF0": 0xF0,
+        "7": 0x7,
+    }
 
 
 def test_two_middle_clusters_are_both_big() -> None:
@@ -69,7 +74,12 @@ def test_a_device_with_one_kind_of_core() -> None:
 
 @pytest.mark.parametrize(
     ("properties", "emulated"),
-    [({"ro.kernel.qemu": "1"}, True), ({"ro.boot.qemu": "1"}, True), ({"ro.hardware": "ranchu"}, True), ({"ro.hardware": "qcom"}, False)],
+    [
+        ({"ro.kernel.qemu": "1"}, True),
+        ({"ro.boot.qemu": "1"}, True),
+        ({"ro.hardware": "ranchu"}, True),
+        ({"ro.hardware": "qcom"}, False),
+    ],
 )
 def test_emulated(properties: dict[str, str], emulated: bool) -> None:
     facts = Facts({"ro.product.cpu.abi": "arm64-v8a", **properties}, processors("snapdragon-855"), ("asimd",), None)
@@ -86,7 +96,10 @@ def test_emulated(properties: dict[str, str], emulated: bool) -> None:
         ("", True),
         ("error: device unauthorized.\nThis adb server's $ADB_VENDOR_KEYS is not set\n", False),
         ("adb server version (32) doesn't match this client (41); killing...\nerror: cannot connect to daemon\n", True),
-        ("adb: error: failed to copy 'm' to '/data/local/tmp/m': remote write failed: No space left on device\n", False),
+        (
+            "adb: error: failed to copy 'm' to '/data/local/tmp/m': remote write failed: No space left on device\n",
+            False,
+        ),
         ("adb: error: failed to copy 'm' to '/system/m': remote couldn't create file: Read-only file system\n", False),
     ],
 )
@@ -98,7 +111,8 @@ def test_which_errors_are_worth_another_try(stderr: str, transient: bool) -> Non
 
 def test_two_adbs_that_take_the_server_from_each_other() -> None:
     stderr = (
-        "adb server version (32) doesn't match this client (41); killing...\n* failed to start daemon\nerror: cannot connect to daemon\n"
+        "adb server version (32) doesn't match this client (41); killing...\n"
+        "* failed to start daemon\nerror: cannot connect to daemon\n"
     )
     error = error_of(subprocess.CompletedProcess(["adb", "devices"], 1, "", stderr), None)
     assert str(error).startswith("cannot connect to daemon (two versions of adb take the server from each other")
@@ -134,6 +148,8 @@ def test_a_server_has_one_address_however_it_is_named(monkeypatch: pytest.Monkey
     for name in ("ANDROID_ADB_SERVER_ADDRESS", "ANDROID_ADB_SERVER_PORT"):
         monkeypatch.delenv(name, raising=False)
     adb = Path("adb")
-    assert {Server(adb).address, Server(adb, "127.0.0.1", 5037).address, Server(adb, port=5037).address} == {"localhost:5037"}
+    assert {Server(adb).address, Server(adb, "127.0.0.1", 5037).address, Server(adb, port=5037).address} == {
+        "localhost:5037"
+    }
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "5038")
     assert Server(adb).address == Server(adb, "localhost", 5038).address != Server(adb, "lab", 5038).address

@@ -39,18 +39,35 @@ def test_plain_run() -> None:
     assert output.dialect == "tflite"
     assert (output.init_us, output.first_inference_us) == (55131, 7481)
     latency = output.inference
-    assert (latency.count, latency.mean_us, latency.std_us, latency.min_us, latency.max_us) == (20, 6985.35, 93, 6825, 7220)
+    assert (latency.count, latency.mean_us, latency.std_us, latency.min_us, latency.max_us) == (
+        20,
+        6985.35,
+        93,
+        6825,
+        7220,
+    )
     assert (latency.p5_us, latency.median_us, latency.p95_us) == (6866, 6981, 7220)
     assert output.peak_memory_bytes == round(72.4414 * 2**20)
     # A single run prints neither average nor extremes.
-    assert output.warmup is not None and (output.warmup.count, output.warmup.mean_us, output.warmup.max_us) == (1, 7481, 7481)
+    assert output.warmup is not None and (output.warmup.count, output.warmup.mean_us, output.warmup.max_us) == (
+        1,
+        7481,
+        7481,
+    )
 
 
 @pytest.mark.parametrize(
     "name",
-    ["01_default_m3", "02_xnn_true_m3", "03_prof_csv_stdout_m3", "03_prof_stdout_m3", "04_peakmem_m3", "05_result_file_m3",
-     "06_threads2_m3"],
-)  # fmt: skip
+    [
+        "01_default_m3",
+        "02_xnn_true_m3",
+        "03_prof_csv_stdout_m3",
+        "03_prof_stdout_m3",
+        "04_peakmem_m3",
+        "05_result_file_m3",
+        "06_threads2_m3",
+    ],
+)
 def test_what_else_is_printed_does_not_matter(name: str) -> None:
     assert sample(name).inference.count == 20
 
@@ -90,7 +107,9 @@ def test_terminal_merges_the_streams() -> None:
 
 
 def test_old_builds_print_no_level() -> None:
-    stdout = (DATA / "01_default_m1.stdout").read_text().replace("INFO: ", "").replace(" p5=6866 median=6981 p95=7220", "")
+    stdout = (
+        (DATA / "01_default_m1.stdout").read_text().replace("INFO: ", "").replace(" p5=6866 median=6981 p95=7220", "")
+    )
     output = parse(stdout, "", 0, 20)
     assert output.inference.mean_us == 6985.35 and output.inference.median_us is None
 
@@ -125,8 +144,13 @@ def test_another_abi() -> None:
 def test_flags() -> None:
     flags = Request("/data/local/tmp/m.tflite", threads=2, runs=5, min_time_s=0.05, warmup_runs=4).flags()
     assert flags == [
-        "--graph=/data/local/tmp/m.tflite", "--num_threads=2", "--num_runs=5", "--min_secs=0.05", "--warmup_runs=4", "--warmup_min_secs=0",
-    ]  # fmt: skip
+        "--graph=/data/local/tmp/m.tflite",
+        "--num_threads=2",
+        "--num_runs=5",
+        "--min_secs=0.05",
+        "--warmup_runs=4",
+        "--warmup_min_secs=0",
+    ]
 
 
 def test_result_file() -> None:
@@ -136,15 +160,25 @@ def test_result_file() -> None:
     latency, warmup = printed.inference, printed.warmup
     assert warmup is not None
     assert {name: round(value * 1e3, 4) for name, value in found["latency_metrics"].items()} == {
-        "avg_ms": latency.mean_us, "min_ms": latency.min_us, "max_ms": latency.max_us, "stddev_ms": latency.std_us,
-        "median_ms": latency.median_us, "p5_ms": latency.p5_us, "p95_ms": latency.p95_us, "init_ms": printed.init_us,
-        "first_inference_ms": printed.first_inference_us, "average_warm_up_ms": warmup.mean_us,
-    }  # fmt: skip
+        "avg_ms": latency.mean_us,
+        "min_ms": latency.min_us,
+        "max_ms": latency.max_us,
+        "stddev_ms": latency.std_us,
+        "median_ms": latency.median_us,
+        "p5_ms": latency.p5_us,
+        "p95_ms": latency.p95_us,
+        "init_ms": printed.init_us,
+        "first_inference_ms": printed.first_inference_us,
+        "average_warm_up_ms": warmup.mean_us,
+    }
     # Printed: "init=7.41016 overall=7.91016" MB, and a model of 1.6157 MB.
     assert found["memory_metrics"] == {"init_footprint_kb": 7588, "overall_footprint_kb": 8100}
     assert {**found["misc_metrics"], "model_throughput_in_mb_per_sec": 0} == {
-        "model_size_mb": 1.6157, "num_runs": 20, "num_warmup_runs": 1, "model_throughput_in_mb_per_sec": 0,
-    }  # fmt: skip
+        "model_size_mb": 1.6157,
+        "num_runs": 20,
+        "num_warmup_runs": 1,
+        "model_throughput_in_mb_per_sec": 0,
+    }
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", (DATA / "05_result_file_m3.pb").read_bytes()[:40]])
@@ -174,13 +208,16 @@ def test_op_profile_of_the_newer_program() -> None:
     table = (DATA / "litert_2.3.0_profile.txt").read_text()
     ops = parse_log(f"INFO: [./litert/tools/benchmark_litert_model.h:160] \n{table}")
     assert [(op.op, op.partition, op.calls, op.mean_us) for op in ops] == [
-        ("Convolution (NHWC, PF32) IGEMM", 0, 2, 784), ("GATHER", None, 1, 6),
-    ]  # fmt: skip
+        ("Convolution (NHWC, PF32) IGEMM", 0, 2, 784),
+        ("GATHER", None, 1, 6),
+    ]
     # The tool's own sum: "Timings (microseconds): count=2 curr=789".
     assert sum(op.mean_us for op in ops) == pytest.approx(789, abs=3)
 
 
-@pytest.mark.parametrize("text", ["", "no table", "====== Run Order ======\n", "====== Run Order ======\n\t[node]\t[Name]\n"])
+@pytest.mark.parametrize(
+    "text", ["", "no table", "====== Run Order ======\n", "====== Run Order ======\n\t[node]\t[Name]\n"]
+)
 def test_no_op_profile_in_the_log(text: str) -> None:
     with pytest.raises(BenchmarkError, match="gave no op profile"):
         parse_log(text)

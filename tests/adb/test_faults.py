@@ -148,7 +148,9 @@ def test_vanishes_in_mid_run(phone: VirtualPhone, bench: Bench, compiled: Callab
 def test_cable_pulled(phone: VirtualPhone, bench: Bench, compiled: Callable[[str], Path]) -> None:
     """The phone lives on, and is as it was before anyone comes back to it."""
     with when(lambda: running(phone), lambda: phone.fault(unplugged=True)):
-        ended = bench(phone, "--benchmark-binary", compiled("pause(); return 0;"), "--fixed-performance", "--stay-awake")
+        ended = bench(
+            phone, "--benchmark-binary", compiled("pause(); return 0;"), "--fixed-performance", "--stay-awake"
+        )
     assert ended.code == 3 and "went away and did not come back" in ended.err
     soon(lambda: phone.state("fixed_performance") == "false" and phone.state(AWAKE) is None)
     assert not list(ours(phone).glob("restore*"))
@@ -197,22 +199,33 @@ def test_a_run_that_was_cut_off_is_ended_before_it_is_repeated(
 #: What happens after the first round, how a bench that was begun before it ends, and how it is made good.
 LATER: dict[str, tuple[Callable[[VirtualPhone], object], str, Callable[[VirtualPhone], object]]] = {
     "the phone goes down": (VirtualPhone.stop, "did not come back", VirtualPhone.start),
-    "the cable is pulled": (lambda phone: phone.fault(unplugged=True), "did not come back", lambda phone: phone.fault(unplugged=False)),
+    "the cable is pulled": (
+        lambda phone: phone.fault(unplugged=True),
+        "did not come back",
+        lambda phone: phone.fault(unplugged=False),
+    ),
     "authorisation is withdrawn": (
         lambda phone: phone.fault(authorized=False, unplugged=True) or phone.fault(unplugged=False),
         "is unauthorized (unlock the phone",
         lambda phone: phone.fault(authorized=True, unplugged=True) or phone.fault(unplugged=False),
     ),
-    "it gets hot": (lambda phone: phone.set_thermal_status(3), "(thermal status 3)", lambda phone: phone.set_thermal_status(0)),
-    "its clocks are held back": (
-        lambda phone: phone.set_clock_limit(1000000), "may run at 1000 MHz only", lambda phone: phone.set_clock_limit(2841600),
+    "it gets hot": (
+        lambda phone: phone.set_thermal_status(3),
+        "(thermal status 3)",
+        lambda phone: phone.set_thermal_status(0),
     ),
-}  # fmt: skip
+    "its clocks are held back": (
+        lambda phone: phone.set_clock_limit(1000000),
+        "may run at 1000 MHz only",
+        lambda phone: phone.set_clock_limit(2841600),
+    ),
+}
 
 
 @pytest.mark.parametrize(
     ("adb_lane", "later"),
-    [("distribution", later) for later in LATER] + [("google", "the phone goes down"), ("google", "authorisation is withdrawn")],
+    [("distribution", later) for later in LATER]
+    + [("google", "the phone goes down"), ("google", "authorisation is withdrawn")],
     indirect=["adb_lane"],
 )
 def test_finished_rounds_are_kept(phone: VirtualPhone, bench: Bench, tmp_path: Path, later: str) -> None:
@@ -244,7 +257,10 @@ def test_data_full(adb_lane: AdbLane, make_phone: Callable[..., VirtualPhone], b
     ended = bench(phone)
     assert ended.code == 3 and "no space left on the device (free some" in ended.err
     # Nothing of what did not fit stays.
-    assert "evit-mobile" in adb.shell("cd /data/local/tmp; ls").stdout and adb.shell("ls /data/local/tmp/evit-mobile").stdout == ""
+    assert (
+        "evit-mobile" in adb.shell("cd /data/local/tmp; ls").stdout
+        and adb.shell("ls /data/local/tmp/evit-mobile").stdout == ""
+    )
 
 
 def test_binary_of_another_abi(phone: VirtualPhone, bench: Bench) -> None:
@@ -269,7 +285,12 @@ def test_model_that_the_runtime_rejects(phone: VirtualPhone, system: object, tin
 
 
 def test_a_model_that_fails_leaves_the_others(
-    phone: VirtualPhone, bench: Bench, compiled: Callable[[str], Path], system: EmulatorRoot, tiny: Callable[[int], Path], tmp_path: Path
+    phone: VirtualPhone,
+    bench: Bench,
+    compiled: Callable[[str], Path],
+    system: EmulatorRoot,
+    tiny: Callable[[int], Path],
+    tmp_path: Path,
 ) -> None:
     """The exit code tells of the one, the result file holds the other."""
     other = tiny(12)
@@ -280,7 +301,10 @@ def test_a_model_that_fails_leaves_the_others(
     )
     assert bench(phone).code == 0  # brings the runner there
     ended = bench(phone, other, "--benchmark-binary", choosy)
-    assert ended.code == 3 and f"{other.stem} failed: benchmark_model failed with exit code 1: Could not load it" in ended.err
+    assert (
+        ended.code == 3
+        and f"{other.stem} failed: benchmark_model failed with exit code 1: Could not load it" in ended.err
+    )
     sound, failed = load(tmp_path / "r.json").points
     assert sound.is_complete and failed.error is not None
 
@@ -327,7 +351,9 @@ def test_clock_held_at_its_minimum(phone: VirtualPhone, bench: Bench) -> None:
     for cluster in phone.profile.clusters:
         phone.set_clock(cluster.min_khz, cluster.cores)
     ended = bench(phone, "--cool-timeout", 1)
-    assert ended.code == 3 and "holds its clocks at their minimum under load: core 7 at 826 MHz of 2842 MHz" in ended.err
+    assert (
+        ended.code == 3 and "holds its clocks at their minimum under load: core 7 at 826 MHz of 2842 MHz" in ended.err
+    )
 
 
 def test_clock_limited(phone: VirtualPhone, bench: Bench) -> None:
@@ -359,13 +385,28 @@ def without_sysfs(phone: VirtualPhone) -> None:
         (without("sha256sum"), [], 3, "has no sha256sum (Android 6 is the oldest that can be measured)"),
         (without("getprop"), [], 3, "does not answer as Android does (boot it into Android)"),
         (without_sysfs, [], 0, ""),
-        (without_sysfs, ["--cores", "big"], 2, "does not say which of its cores are big (give all, or a hexadecimal mask: 0xf0)"),
+        (
+            without_sysfs,
+            ["--cores", "big"],
+            2,
+            "does not say which of its cores are big (give all, or a hexadecimal mask: 0xf0)",
+        ),
         (without_sysfs, ["--max-temp", "40"], 2, "does not say how warm it is (leave --max-temp out)"),
-        (without_sysfs, ["--governor", "performance"], 2, "does not let its governor be set to performance (that needs root (adb root))"),
+        (
+            without_sysfs,
+            ["--governor", "performance"],
+            2,
+            "does not let its governor be set to performance (that needs root (adb root))",
+        ),
     ],
 )
 def test_what_a_phone_may_lack(
-    phone: VirtualPhone, bench: Bench, lacking: Callable[[VirtualPhone], None], arguments: list[str], code: int, words: str
+    phone: VirtualPhone,
+    bench: Bench,
+    lacking: Callable[[VirtualPhone], None],
+    arguments: list[str],
+    code: int,
+    words: str,
 ) -> None:
     lacking(phone)
     ended = bench(phone, *arguments)
@@ -375,7 +416,9 @@ def test_what_a_phone_may_lack(
 
 def test_programs_may_not_be_executed(make_phone: Callable[..., VirtualPhone], bench: Bench) -> None:
     ended = bench(make_phone(data_bytes=16 << 20, noexec=True))
-    assert ended.code == 3 and "does not let programs be executed there, by its mount options or SELinux" in ended.err, ended.err
+    assert (
+        ended.code == 3 and "does not let programs be executed there, by its mount options or SELinux" in ended.err
+    ), ended.err
 
 
 def test_names_with_spaces_and_dashes(phone: VirtualPhone, bench: Bench, tiny_tflite: Path, tmp_path: Path) -> None:
@@ -385,7 +428,9 @@ def test_names_with_spaces_and_dashes(phone: VirtualPhone, bench: Bench, tiny_tf
     assert bench(phone, model=odd).code == 0
 
 
-def test_another_machines_server(adb_lane: AdbLane, phone: VirtualPhone, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_machines_server(
+    adb_lane: AdbLane, phone: VirtualPhone, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     adb_lane.server.await_device(phone.serial, 10)
     monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", "1")
     assert bench(f"adb:{phone.serial}@127.0.0.1:{adb_lane.port}").code == 0
@@ -393,7 +438,11 @@ def test_another_machines_server(adb_lane: AdbLane, phone: VirtualPhone, bench: 
 
 
 def test_serial_in_the_environment(
-    adb_lane: AdbLane, make_phone: Callable[[], VirtualPhone], bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    adb_lane: AdbLane,
+    make_phone: Callable[[], VirtualPhone],
+    bench: Bench,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     phones = [make_phone(), make_phone()]
     for phone in phones:

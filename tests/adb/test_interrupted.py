@@ -54,7 +54,17 @@ def test_ctrl_c(phone: VirtualPhone, start: Start, tiny_tflite: Path, tmp_path: 
 
 def test_killed_with_settings_changed(phone: VirtualPhone, start: Start, tiny_tflite: Path, tmp_path: Path) -> None:
     """The phone puts them back by itself, before anyone comes."""
-    process = start(phone, tiny_tflite, "--rounds", 50, "--out", tmp_path / "r.json", "--fixed-performance", "--governor", "performance")
+    process = start(
+        phone,
+        tiny_tflite,
+        "--rounds",
+        50,
+        "--out",
+        tmp_path / "r.json",
+        "--fixed-performance",
+        "--governor",
+        "performance",
+    )
     await_that((tmp_path / "r.json").exists, process)
     assert phone.state("fixed_performance") == "true" and phone.governors == {"performance"}
     process.kill()
@@ -65,7 +75,9 @@ def test_killed_with_settings_changed(phone: VirtualPhone, start: Start, tiny_tf
         time.sleep(0.02)
 
 
-def test_second_process(phone: VirtualPhone, start: Start, bench: Callable[..., Ended], tiny_tflite: Path, tmp_path: Path) -> None:
+def test_second_process(
+    phone: VirtualPhone, start: Start, bench: Callable[..., Ended], tiny_tflite: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "first.json"
     process = start(phone, tiny_tflite, "--rounds", 50, "--out", out)
     await_that(out.exists, process)
@@ -89,12 +101,25 @@ def test_host_disk_full(phone: VirtualPhone, start: Start, tiny_tflite: Path, tm
     assert 1 <= len(point.rounds) < 6
 
 
-def test_killed_sweep_goes_on(
-    phone: VirtualPhone, start: Start, tiny: Callable[[int], Path], tmp_path: Path
-) -> None:  # fmt: skip
+def test_killed_sweep_goes_on(phone: VirtualPhone, start: Start, tiny: Callable[[int], Path], tmp_path: Path) -> None:
     out = tmp_path / "sweep.json"
     models = [tiny(channels) for channels in (8, 12, 16)]
-    sweep = [*models, "--threads", 1, "--threads", 2, "--threads", 4, "--runs", 1, "--rounds", 1, "--out", out, "--resume"]
+    sweep = [
+        *models,
+        "--threads",
+        1,
+        "--threads",
+        2,
+        "--threads",
+        4,
+        "--runs",
+        1,
+        "--rounds",
+        1,
+        "--out",
+        out,
+        "--resume",
+    ]
     ours = phone.data / "evit-mobile"
 
     def moments() -> list[Callable[[], bool]]:
@@ -116,5 +141,5 @@ def test_killed_sweep_goes_on(
     points = load(out).points
     assert [(point.name, point.settings.threads) for point in points] == [
         (model.stem, threads) for threads in (1, 2, 4) for model in models
-    ]  # fmt: skip
+    ]
     assert all(point.is_complete and len(point.rounds) == 1 for point in points)

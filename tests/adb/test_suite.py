@@ -27,7 +27,15 @@ def test_smoke_is_killed_gone_on_with_and_reported(
     phone: VirtualPhone, evit: Callable[..., Ended], system: EmulatorRoot, tmp_path: Path
 ) -> None:
     out = tmp_path / "smoke.json"
-    arguments = ["bench", "--suite", "smoke", "--device", f"adb:{phone.serial}", "--benchmark-binary", str(system.runner)]
+    arguments = [
+        "bench",
+        "--suite",
+        "smoke",
+        "--device",
+        f"adb:{phone.serial}",
+        "--benchmark-binary",
+        str(system.runner),
+    ]
     arguments += ["--threads", "1", "--rounds", "2", "--runs", "2", "--budget", "240", "--out", str(out)]
     command = [sys.executable, "-m", "evit_mobile.cli.main", *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -43,7 +51,11 @@ def test_smoke_is_killed_gone_on_with_and_reported(
         assert new.rounds[: len(old.rounds)] == old.rounds
     [document] = json.loads(ended.out)["results"]
     [verdict] = document["verdicts"]
-    assert verdict["claim"] == "figure-2-left" and verdict["outcome"] in ("same direction", "opposite", "not comparable")
+    assert verdict["claim"] == "figure-2-left" and verdict["outcome"] in (
+        "same direction",
+        "opposite",
+        "not comparable",
+    )
     assert any(text.startswith("Emulated") for text in verdict["caveats"])
     page = tmp_path / "report.html"
     assert evit("report", out, "--out", page).code == 0

@@ -20,7 +20,9 @@ from evit_mobile.results.record import DeviceInfo, Point, ResultSet, Round, RunS
 from tests.kits.results import device, layer, place, point, results
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
-HOSTILE = "<script>document.title = 'taken'</script>\"'><img src=http://evil.example/x onerror=\"document.title = 'taken'\">"
+HOSTILE = (
+    "<script>document.title = 'taken'</script>\"'><img src=http://evil.example/x onerror=\"document.title = 'taken'\">"
+)
 
 
 def _layer(info: DeviceInfo) -> ResultSet:
@@ -29,7 +31,12 @@ def _layer(info: DeviceInfo) -> ResultSet:
 
 def _counted() -> ResultSet:
     points = tuple(
-        Point(**{**dict(each), "rounds": tuple(Round(instructions=(round(counts[0] * 1000),)) for counts in each.values[:2])})
+        Point(
+            **{
+                **dict(each),
+                "rounds": tuple(Round(instructions=(round(counts[0] * 1000),)) for counts in each.values[:2]),
+            }
+        )
         for each in _layer(device()).points
     )
     return results(list(points), device("qemu", "Cortex-A76", True), "figure-2-left", "tokens")
@@ -85,7 +92,9 @@ PAGES: dict[str, Callable[[], list[tuple[str, ResultSet]]]] = {
 #: Width in CSS pixels and colour scheme; the first page is seen in all of them.
 VIEWS = [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")]
 CASES = [
-    pytest.param(name, *view, id=f"{name}-{view[0]}-{view[1]}") for name in PAGES for view in (VIEWS if name == "layer" else VIEWS[1:3])
+    pytest.param(name, *view, id=f"{name}-{view[0]}-{view[1]}")
+    for name in PAGES
+    for view in (VIEWS if name == "layer" else VIEWS[1:3])
 ]
 
 
@@ -104,7 +113,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[P
 
 
 @pytest.mark.parametrize(("name", "width", "scheme"), CASES)
-def test_the_page_in_a_browser(name: str, width: int, scheme: Any, written: Callable[[str], tuple[Path, int]], browser: Browser) -> None:
+def test_the_page_in_a_browser(
+    name: str, width: int, scheme: Any, written: Callable[[str], tuple[Path, int]], browser: Browser
+) -> None:
     path, count = written(name)
     page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
     said: list[str] = []

@@ -22,7 +22,9 @@ QUICK = ["--runs", "6", "--rounds", "6"]
 
 
 def _run(arguments: list[str | Path], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *map(str, arguments)], cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)], cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
 
 
 def test_two_models_one_document(small_tflite: Path, tmp_path: Path) -> None:
@@ -38,7 +40,9 @@ def test_two_models_one_document(small_tflite: Path, tmp_path: Path) -> None:
         assert point.model_sha256 == sha256_of(small_tflite)
         assert (point.resolution, point.precision, point.settings.threads) == ("96", "fp32", 2)
         assert point.is_complete and point.ops and point.partitions and point.undelegated_ops is not None
-        assert all(len(entry.warmup_us) == 3 and entry.init_us and entry.before and entry.after for entry in point.rounds)
+        assert all(
+            len(entry.warmup_us) == 3 and entry.init_us and entry.before and entry.after for entry in point.rounds
+        )
         low, high = shown["latency_us"]["interval"]["low"], shown["latency_us"]["interval"]["high"]
         assert 0 < low <= shown["latency_us"]["median"] <= high
     first, second = document["points"]
@@ -68,7 +72,9 @@ def test_by_default_base_r224_is_run_fifty_times(base_r224_tflite: Path, tmp_pat
     assert sum(map(len, point.values)) >= 50 and len(point.rounds) >= 10
 
 
-def test_a_model_that_does_not_run_ends_in_3_and_the_others_are_kept(small_tflite: Path, dividing_tflite: Path, tmp_path: Path) -> None:
+def test_a_model_that_does_not_run_ends_in_3_and_the_others_are_kept(
+    small_tflite: Path, dividing_tflite: Path, tmp_path: Path
+) -> None:
     done = _run([dividing_tflite, small_tflite, *QUICK, "--out", "r.json"], tmp_path)
     assert done.returncode == 3
     assert "does not run" in done.stderr and "Traceback" not in done.stderr
@@ -81,7 +87,10 @@ def test_a_model_that_does_not_run_ends_in_3_and_the_others_are_kept(small_tflit
 def test_interrupted_it_keeps_what_it_has(small_tflite: Path, tmp_path: Path) -> None:
     out = tmp_path / "r.json"
     process = subprocess.Popen(
-        [*COMMAND, str(small_tflite), "--rounds", "10000", "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, str(small_tflite), "--rounds", "10000", "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     try:
         deadline = time.monotonic() + 120
@@ -125,7 +134,12 @@ def test_existing_results_are_not_replaced_before_or_after_measuring(small_tflit
     ],
 )
 def test_bad_requests(
-    arguments: list[str], said: str, small_tflite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    said: str,
+    small_tflite: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Exit code 2, one clear line, nothing left behind."""
     monkeypatch.chdir(tmp_path)
@@ -145,9 +159,12 @@ def test_progress_is_for_terminals_alone(small_tflite: Path, tmp_path: Path) -> 
     assert "measuring" not in done.stderr and "\x1b" not in done.stderr + done.stdout
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [*COMMAND, str(small_tflite), *QUICK, "--out", "t.json"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs,
+        [*COMMAND, str(small_tflite), *QUICK, "--out", "t.json"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=theirs,
         env={**os.environ, "TERM": "xterm"},
-    )  # fmt: skip
+    )
     os.close(theirs)
     shown = b""
     while True:

@@ -18,16 +18,28 @@ HOSTILE = "<script>alert(1)</script> @all | `x` [a](http://evil.example) \x1b[2J
 def _write(path: Path, levels: dict[str, float], *, soc: str = "A CPU", seed: int) -> Path:
     rng = np.random.default_rng(seed)
     points = [
-        Point(name=name, model_sha256="0" * 64, model_bytes=1, settings=RunSettings(),
-              rounds=tuple(Round(latency_us=tuple(level * rng.lognormal(0, 0.01, 5))) for _ in range(10)))
+        Point(
+            name=name,
+            model_sha256="0" * 64,
+            model_bytes=1,
+            settings=RunSettings(),
+            rounds=tuple(Round(latency_us=tuple(level * rng.lognormal(0, 0.01, 5))) for _ in range(10)),
+        )
         for name, level in levels.items()
-    ]  # fmt: skip
-    device = DeviceInfo(kind="host", name="host", soc=soc, abi="x86_64", cores=(Core(index=0),), os_build="Linux", emulated=False)
+    ]
+    device = DeviceInfo(
+        kind="host", name="host", soc=soc, abi="x86_64", cores=(Core(index=0),), os_build="Linux", emulated=False
+    )
     save(
-        ResultSet(created=datetime(2026, 1, 2, tzinfo=UTC), command=("evit-mobile", "bench"), device=device, points=tuple(points),
-                  components=(Component(name="t", version=str(seed)),)),
+        ResultSet(
+            created=datetime(2026, 1, 2, tzinfo=UTC),
+            command=("evit-mobile", "bench"),
+            device=device,
+            points=tuple(points),
+            components=(Component(name="t", version=str(seed)),),
+        ),
         path,
-    )  # fmt: skip
+    )
     return path
 
 
@@ -53,7 +65,11 @@ def test_the_table_says_what_became_slower(before: Path, after: Path, capsys: py
     code, stdout, stderr = _run(capsys, before, after)
     assert (code, stderr) == (0, "")
     lines = {line.split()[0]: line for line in stdout.splitlines() if line.strip()}
-    assert "slower" in lines["a"] and "faster" in lines["b"] and "no difference shown" in lines["<script>alert(1)</script>"]
+    assert (
+        "slower" in lines["a"]
+        and "faster" in lines["b"]
+        and "no difference shown" in lines["<script>alert(1)</script>"]
+    )
     assert "1 slower, 1 faster, 1 no difference shown" in stdout
     assert "\x1b" not in stdout and "\u202e" not in stdout
 
@@ -73,7 +89,12 @@ def test_json_is_one_document(before: Path, after: Path, capsys: pytest.CaptureF
     assert code == 1 and "regressed" in stderr
     assert document["regressed"] == ["a"] and document["limit"] == 0.05
     first = document["differences"][0]
-    assert (first["name"], first["verdict"], first["is_significant"], first["quantity"]) == ("a", "slower", True, "latency_us")
+    assert (first["name"], first["verdict"], first["is_significant"], first["quantity"]) == (
+        "a",
+        "slower",
+        True,
+        "latency_us",
+    )
     assert first["interval"]["low"] < first["ratio"] < first["interval"]["high"]
     assert first["before"] == pytest.approx(1e4, rel=0.02)
 
@@ -89,7 +110,9 @@ def test_markdown_shows_hostile_names_as_code(before: Path, after: Path, capsys:
     assert not [line for line in stdout.splitlines() if line.startswith("# heading")]
 
 
-def test_unlike_devices_are_refused_in_one_line(before: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unlike_devices_are_refused_in_one_line(
+    before: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     other = _write(tmp_path / "other.json", {"a": 1e4}, soc="Another\x1b[2J", seed=3)
     code, stdout, stderr = _run(capsys, before, other)
     assert (code, stdout, stderr.count("\n")) == (2, "", 1)
@@ -117,7 +140,9 @@ def test_files_that_are_broken_or_newer(before: Path, tmp_path: Path, capsys: py
     assert _run(capsys, before)[0] == _run(capsys, before, tmp_path / "absent.json")[0] == 2
 
 
-def test_a_file_of_the_first_version_is_compared_with_one_of_this(before: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_of_the_first_version_is_compared_with_one_of_this(
+    before: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     old = tmp_path / "old.json"
     old.write_text(before.read_text().replace('"schema_version": 2', '"schema_version": 1'))
     code, stdout, _ = _run(capsys, old, before)

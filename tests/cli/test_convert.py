@@ -27,7 +27,12 @@ SMALL = ["convert", "--model", "base-r192", "--resolution", "96"]
 
 def _run(arguments: list[str], folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, *arguments], cwd=folder, capture_output=True, text=True, env={**os.environ, **environment}, stdin=subprocess.DEVNULL
+        [*COMMAND, *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
     )
 
 
@@ -58,7 +63,9 @@ def test_json_is_one_document_and_the_folder_stays_clean(small_tflite: Path, tmp
     assert (tmp_path / "m.tflite").read_bytes() == small_tflite.read_bytes()
 
 
-def test_the_same_conversion_gives_the_same_bytes(small_tflite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_conversion_gives_the_same_bytes(
+    small_tflite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("EVIT_MOBILE_CACHE", str(tmp_path))
     report = convert("base-r192", tmp_path / "m.tflite", ConvertOptions(resolution=Resolution(96, 96)))
     assert not report.cached
@@ -75,9 +82,13 @@ def test_a_damaged_cache_is_not_served(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_onnx_file_and_keep_onnx(tmp_path: Path) -> None:
-    net = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    )
     with warnings.catch_warnings(action="ignore"):
-        torch.onnx.export(net.eval(), (torch.zeros(1, 3, 16, 16),), tmp_path / "net.onnx", dynamo=False, input_names=["photo"])
+        torch.onnx.export(
+            net.eval(), (torch.zeros(1, 3, 16, 16),), tmp_path / "net.onnx", dynamo=False, input_names=["photo"]
+        )
     done = _run(["convert", "--model", "net.onnx", "--out", "net.tflite", "--keep-onnx", "kept.onnx"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "kept.onnx").is_file()
@@ -87,16 +98,28 @@ def test_onnx_file_and_keep_onnx(tmp_path: Path) -> None:
 
 BAD_REQUESTS = {
     "unknown model": (["convert", "--model", "base-r22", "--out", "m.tflite"], "did you mean base-r224"),
-    "resolution that does not divide": (["convert", "--model", "base-r224", "--resolution", "225", "--out", "m.tflite"], "224 or 256"),
-    "absurd resolution": (["convert", "--model", "base-r224", "--resolution", "99968", "--out", "m.tflite"], "out of range"),
+    "resolution that does not divide": (
+        ["convert", "--model", "base-r224", "--resolution", "225", "--out", "m.tflite"],
+        "224 or 256",
+    ),
+    "absurd resolution": (
+        ["convert", "--model", "base-r224", "--resolution", "99968", "--out", "m.tflite"],
+        "out of range",
+    ),
     "no resolution": (["convert", "--model", "base-r224", "--resolution", "0", "--out", "m.tflite"], "out of range"),
-    "resolution that is no number": (["convert", "--model", "base-r224", "--resolution", "big", "--out", "m.tflite"], "not a size"),
+    "resolution that is no number": (
+        ["convert", "--model", "base-r224", "--resolution", "big", "--out", "m.tflite"],
+        "not a size",
+    ),
     "missing folder": ([*SMALL, "--out", "none/m.tflite"], "no folder none"),
     "output is a folder": ([*SMALL, "--out", "folder"], "is a folder"),
     "existing output": ([*SMALL, "--out", "there.tflite"], "--force replaces it"),
     "missing weights": ([*SMALL, "--out", "m.tflite", "--weights", "none.pth"], "do not exist"),
     "other model's weights": ([*SMALL, "--out", "m.tflite", "--weights", "other.pth"], "do not fit"),
-    "onnx with weights": (["convert", "--model", "there.onnx", "--weights", "other.pth", "--out", "m.tflite"], "leave out"),
+    "onnx with weights": (
+        ["convert", "--model", "there.onnx", "--weights", "other.pth", "--out", "m.tflite"],
+        "leave out",
+    ),
     "foreign onnx": (["convert", "--model", "there.onnx", "--out", "m.tflite"], "not a whole, valid ONNX"),
     "unknown attention form": ([*SMALL, "--out", "m.tflite", "--attention-form", "magic"], "magic"),
     "unknown option": ([*SMALL, "--out", "m.tflite", "--frobnicate"], "No such option"),
@@ -128,10 +151,17 @@ def test_unwritable_folder(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_exit_4_and_leaves_nothing(tmp_path: Path, small_tflite: Path) -> None:
     """A file-size limit of 1 MB makes the kernel refuse the write of the 30 MB model, as a full disk does."""
-    ignore, limit = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)", "resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))"
+    ignore, limit = (
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)",
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20))",
+    )
     start = f"import resource, signal; {ignore}; {limit}; from evit_mobile.cli.main import main; main()"
     done = subprocess.run(
-        [sys.executable, "-c", start, *SMALL, "--out", "m.tflite"], cwd=tmp_path, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        [sys.executable, "-c", start, *SMALL, "--out", "m.tflite"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
     )
     assert done.returncode == 4, done.stderr
     assert "Traceback" not in done.stderr
@@ -148,7 +178,9 @@ def test_a_crash_of_the_converter_is_exit_4(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_is_exit_130_and_leaves_nothing(tmp_path: Path) -> None:
-    process = subprocess.Popen([*COMMAND, *SMALL, "--seed", "7", "--out", "m.tflite"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*COMMAND, *SMALL, "--seed", "7", "--out", "m.tflite"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
     while not psutil.Process(process.pid).children() and process.poll() is None:
         time.sleep(0.05)  # until the converter's own process runs: then it is at work
     process.send_signal(signal.SIGINT)

@@ -29,7 +29,9 @@ FIRST = 3_000_000
 
 
 def _evaluate(model: Path, folder: Path, *arguments: object) -> dict[str, Any]:
-    done = CliRunner().invoke(command, [str(model), "--data", str(folder), "--json", *map(str, arguments)], catch_exceptions=False)
+    done = CliRunner().invoke(
+        command, [str(model), "--data", str(folder), "--json", *map(str, arguments)], catch_exceptions=False
+    )
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
@@ -75,12 +77,18 @@ def _ranked_folder(folder: Path, ranked: list[tuple[Image.Image, NDArray[np.floa
 
 @pytest.mark.parametrize("naming", ["names", "numbers", "wordnet"])
 def test_top_1_and_5_are_torchmetrics(naming: str, small_tflite: Path, tmp_path: Path, ranked: list[Any]) -> None:
-    names = {"names": class_names("classification", 1000), "numbers": [str(i) for i in range(1000)], "wordnet": wordnet_ids()}[naming]
+    names = {
+        "names": class_names("classification", 1000),
+        "numbers": [str(i) for i in range(1000)],
+        "wordnet": wordnet_ids(),
+    }[naming]
     truth = torch.tensor(_ranked_folder(tmp_path / "set", ranked, names))
     logits = torch.from_numpy(np.stack([scores for _, scores in ranked]))
     figures = _evaluate(small_tflite, tmp_path / "set")
     for key, k in (("top1", 1), ("top5", 5)):
-        theirs = torchmetrics.functional.classification.multiclass_accuracy(logits, truth, 1000, top_k=k, average="micro")
+        theirs = torchmetrics.functional.classification.multiclass_accuracy(
+            logits, truth, 1000, top_k=k, average="micro"
+        )
         assert figures[key] == pytest.approx(float(theirs))
     assert (figures["top1"], figures["top5"], figures["images"]) == (pytest.approx(5 / 12), pytest.approx(9 / 12), 12)
 
@@ -91,7 +99,9 @@ def test_a_limit_is_spread_over_the_classes(small_tflite: Path, tmp_path: Path, 
     assert (figures["images"], figures["images_in_folder"]) == (4, 12)
 
 
-def _coco(folder: Path, count: int, size: int = shapes.SIDE, names: tuple[str, ...] = shapes.CLASSES) -> list[shapes.Drawing]:
+def _coco(
+    folder: Path, count: int, size: int = shapes.SIDE, names: tuple[str, ...] = shapes.CLASSES
+) -> list[shapes.Drawing]:
     """Drawings with their boxes as COCO writes them; category ids have gaps, as COCO's own. ``size``: the pictures are enlarged to it."""
     (folder / "images").mkdir(parents=True)
     drawings = [shapes.draw(FIRST + seed) for seed in range(count)]
@@ -102,8 +112,16 @@ def _coco(folder: Path, count: int, size: int = shapes.SIDE, names: tuple[str, .
             x0, y0, x1, y1 = box.tolist()
             area = (x1 - x0) * (y1 - y0)
             box_of = [x0, y0, x1 - x0, y1 - y0]
-            notes.append({"id": len(notes), "image_id": 10 + number, "category_id": 5 * int(kind) + 3, "bbox": box_of,
-                          "area": area, "iscrowd": 0})  # fmt: skip
+            notes.append(
+                {
+                    "id": len(notes),
+                    "image_id": 10 + number,
+                    "category_id": 5 * int(kind) + 3,
+                    "bbox": box_of,
+                    "area": area,
+                    "iscrowd": 0,
+                }
+            )
     document = {
         "images": [{"id": 10 + number, "file_name": f"{number}.png", "width": size, "height": size} for number in range(count)],
         "annotations": notes, "categories": [{"id": 5 * index + 3, "name": name} for index, name in enumerate(names)],
@@ -135,9 +153,17 @@ def test_average_precision_is_torchmetrics(detector: Path, tmp_path: Path) -> No
         likely = scores >= 0.001
         kept = batched_nms(torch.from_numpy(outputs["boxes"][0])[likely], scores[likely], classes[likely], 0.65)[:100]
         given = {"boxes": boxes[likely][kept], "scores": scores[likely][kept], "labels": classes[likely][kept]}
-        metric.update([given], [{"boxes": torch.from_numpy(drawing.boxes), "labels": torch.from_numpy(drawing.classes)}])
+        metric.update(
+            [given], [{"boxes": torch.from_numpy(drawing.boxes), "labels": torch.from_numpy(drawing.classes)}]
+        )
     theirs, ours = metric.compute(), _evaluate(detector, tmp_path / "set")
-    for key, their_key in (("ap", "map"), ("ap50", "map_50"), ("ap75", "map_75"), ("ap_medium", "map_medium"), ("ar_100", "mar_100")):
+    for key, their_key in (
+        ("ap", "map"),
+        ("ap50", "map_50"),
+        ("ap75", "map_75"),
+        ("ap_medium", "map_medium"),
+        ("ar_100", "mar_100"),
+    ):
         assert ours[key] == pytest.approx(float(theirs[their_key]), abs=1e-6), key
     assert 0.5 < ours["ap"] < 1 and ours["ap_large"] is None and ours["images"] == 12
 
@@ -146,7 +172,9 @@ def test_boxes_are_judged_in_the_pictures_own_pixels(detector: Path, tmp_path: P
     """Pictures of three times the model's size: the same boxes are found, and are three times as large."""
     _coco(tmp_path / "small", 8)
     _coco(tmp_path / "large", 8, size=3 * shapes.SIDE)
-    assert _evaluate(detector, tmp_path / "large")["ap50"] == pytest.approx(_evaluate(detector, tmp_path / "small")["ap50"], abs=0.05)
+    assert _evaluate(detector, tmp_path / "large")["ap50"] == pytest.approx(
+        _evaluate(detector, tmp_path / "small")["ap50"], abs=0.05
+    )
 
 
 def _ignoring(mask: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -207,7 +235,9 @@ def _damaged_picture(folder: Path) -> None:
         (_damaged_picture, r"a\.jpg"),
     ],
 )
-def test_classification_folders_that_are_wrong(prepare: Callable[[Path], None], message: str, small_tflite: Path, tmp_path: Path) -> None:
+def test_classification_folders_that_are_wrong(
+    prepare: Callable[[Path], None], message: str, small_tflite: Path, tmp_path: Path
+) -> None:
     prepare(tmp_path / "set")
     with pytest.raises(RequestError, match=message):
         _evaluate(small_tflite, tmp_path / "set")
@@ -222,18 +252,27 @@ def test_classification_folders_that_are_wrong(prepare: Callable[[Path], None], 
         ({"a.json": "[1]"}, "no COCO instances file"),
         ({"a.json": '{"images": [], "annotations": []}'}, "it lacks 'categories'"),
         (
-            {"a.json": '{"images": [{"id": 1}], "annotations": [{"bbox": [0, 0, 1, 1], "image_id": 1, "category_id": 9}],'
-                       ' "categories": []}'},
+            {
+                "a.json": '{"images": [{"id": 1}], "annotations": [{"bbox": [0, 0, 1, 1], "image_id": 1, "category_id": 9}],'
+                ' "categories": []}'
+            },
             "annotation 1 is of a category or an image that is not in the file",
         ),
         ({"a.json": '{"images": [], "annotations": [], "categories": []}'}, "0 categories, the model 3 classes"),
         (
-            {"a.json": json.dumps({"images": [{"id": 1, "file_name": "x.jpg"}], "annotations": [],
-                                   "categories": [{"id": i, "name": str(i)} for i in range(3)]})},
+            {
+                "a.json": json.dumps(
+                    {
+                        "images": [{"id": 1, "file_name": "x.jpg"}],
+                        "annotations": [],
+                        "categories": [{"id": i, "name": str(i)} for i in range(3)],
+                    }
+                )
+            },
             "x.jpg of .* is in none of",
         ),
     ],
-)  # fmt: skip
+)
 def test_coco_folders_that_are_wrong(files: dict[str, str], message: str, detector: Path, tmp_path: Path) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
@@ -249,9 +288,11 @@ def test_masks_that_are_wrong(segmenter: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="1 of 1 pictures have no mask"):
         _evaluate(segmenter, tmp_path)
     for mask, message in (
-        (Image.new("RGB", (40, 30)), "3 channels"), (Image.new("L", (30, 40)), "is 40x30, its picture 30x40"),
-        (Image.new("L", (40, 30), 7), "holds class 7, the model has 4"), (Image.new("L", (40, 30), 255), "no pixel that is judged"),
-    ):  # fmt: skip
+        (Image.new("RGB", (40, 30)), "3 channels"),
+        (Image.new("L", (30, 40)), "is 40x30, its picture 30x40"),
+        (Image.new("L", (40, 30), 7), "holds class 7, the model has 4"),
+        (Image.new("L", (40, 30), 255), "no pixel that is judged"),
+    ):
         mask.save(tmp_path / "masks" / "a.png")
         with pytest.raises(RequestError, match=message):
             _evaluate(segmenter, tmp_path)

@@ -44,7 +44,11 @@ def test_all_runtimes_in_one_table(small_tflite: Path, capsys: pytest.CaptureFix
 
 def test_bad_files_end_in_2_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "picture.tflite").write_bytes(b"\x89PNG\r\n\x1a\n" * 20)
-    for arguments in ([str(tmp_path / "picture.tflite")], [str(tmp_path)], [str(tmp_path / "absent.tflite"), "--runtime", "all"]):
+    for arguments in (
+        [str(tmp_path / "picture.tflite")],
+        [str(tmp_path)],
+        [str(tmp_path / "absent.tflite"), "--runtime", "all"],
+    ):
         code, out, err = _run(capsys, "inspect", *arguments)
         assert (code, out) == (2, "")
         assert len([line for line in err.splitlines() if line.startswith("error:")]) == 1

@@ -9,7 +9,9 @@ import pytest
 from evit_mobile.cli import options
 
 
-def test_a_wait_that_goes_on_is_told_every_ten_seconds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wait_that_goes_on_is_told_every_ten_seconds(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setattr(options, "_last_said", ("", 0.0))
     now = [100.0]

@@ -24,11 +24,16 @@ def folder(tmp_path: Path) -> Path:
     """Holds ``in/r.json``, a result file, and ``in/cut.json``, the first half of it."""
     rounds = tuple(Round(latency_us=(1e4 + step, 1e4)) for step in range(6))
     point = Point(name="m", model_sha256="0" * 64, model_bytes=1, settings=RunSettings(rounds=6), rounds=rounds)
-    device = DeviceInfo(kind="host", name="host", soc="A CPU", abi="x86_64", cores=(Core(index=0),), os_build="Linux", emulated=False)
+    device = DeviceInfo(
+        kind="host", name="host", soc="A CPU", abi="x86_64", cores=(Core(index=0),), os_build="Linux", emulated=False
+    )
     results = ResultSet(
-        created=datetime(2026, 1, 2, tzinfo=UTC), command=("evit-mobile", "bench"), components=(Component(name="t", version="1"),),
-        device=device, points=(point,),
-    )  # fmt: skip
+        created=datetime(2026, 1, 2, tzinfo=UTC),
+        command=("evit-mobile", "bench"),
+        components=(Component(name="t", version="1"),),
+        device=device,
+        points=(point,),
+    )
     (tmp_path / "in").mkdir()
     save(results, tmp_path / "in" / "r.json")
     whole = (tmp_path / "in" / "r.json").read_bytes()
@@ -56,7 +61,8 @@ def test_by_default_it_lies_beside_the_results_and_replaces_nothing(folder: Path
 
 
 @pytest.mark.parametrize(
-    "arguments", [["in/cut.json"], ["in/r.json", "in/cut.json"], ["in"], ["absent.json"], [], ["in/r.json", "--out", "no/r.html"]]
+    "arguments",
+    [["in/cut.json"], ["in/r.json", "in/cut.json"], ["in"], ["absent.json"], [], ["in/r.json", "--out", "no/r.html"]],
 )
 def test_bad_requests(
     arguments: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

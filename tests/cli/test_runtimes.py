@@ -15,7 +15,9 @@ COMMAND = [sys.executable, "-m", "evit_mobile.cli.main", "runtimes"]
 
 def _run(cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "EVIT_MOBILE_CACHE": str(cache)}
-    return subprocess.run([*COMMAND, *arguments], env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        [*COMMAND, *arguments], env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
 
 
 def test_list(tmp_path: Path) -> None:
@@ -35,8 +37,10 @@ def test_list_as_json(tmp_path: Path) -> None:
         assert state["installed"] == (state["name"] == "litert")
         assert state["installed"] == (state["problem"] is None)
     assert {state["name"]: state["version"] for state in states if state["name"] != "litert"} == {
-        "litert-latest": "2.3.0", "tflite-runtime": "2.14.0", "tensorflow": "2.21.0"
-    }  # fmt: skip
+        "litert-latest": "2.3.0",
+        "tflite-runtime": "2.14.0",
+        "tensorflow": "2.21.0",
+    }
 
 
 def test_litert_is_always_there(tmp_path: Path) -> None:

@@ -52,7 +52,11 @@ def test_a_suite_is_measured_and_judged(suite: Path, tmp_path: Path, capsys: pyt
     [document] = json.loads(text)["results"]
     assert code == 0 and document["verdicts"][0]["outcome"] in ("same direction", "opposite", "not comparable")
     results = load(out)
-    assert [point.name for point in results.points] == ["attention-linear@14", "attention-softmax@14", "attention-softmax@128"]
+    assert [point.name for point in results.points] == [
+        "attention-linear@14",
+        "attention-softmax@14",
+        "attention-softmax@128",
+    ]
     linear, softmax, large = results.points
     assert len(linear.rounds) == len(softmax.rounds) == 6 and linear.place is not None and linear.place.macs
     assert (large.limit, large.rounds, large.model_sha256) == ("does not fit", (), None)
@@ -68,7 +72,9 @@ def test_killed_and_gone_on_with(suite: Path, tmp_path: Path, capsys: pytest.Cap
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and not (out.exists() and sum(len(point.rounds) for point in load(out).points) >= 3):
+        while time.monotonic() < deadline and not (
+            out.exists() and sum(len(point.rounds) for point in load(out).points) >= 3
+        ):
             time.sleep(0.05)
     finally:
         os.kill(process.pid, signal.SIGKILL)
@@ -84,20 +90,28 @@ def test_killed_and_gone_on_with(suite: Path, tmp_path: Path, capsys: pytest.Cap
 
 def test_several_devices_have_a_file_each(suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # A device that cannot be used ends it before anything is measured.
-    code, _, err = _run(capsys, "--suite", suite, "--device", "host", "--device", "nonsense", "--out", tmp_path / "both")
+    code, _, err = _run(
+        capsys, "--suite", suite, "--device", "host", "--device", "nonsense", "--out", tmp_path / "both"
+    )
     assert code == 2 and "nonsense" in err
-    code, _, err = _run(capsys, "--suite", suite, "--device", "host", "--device", "adb", "--out", tmp_path / "both.json")
+    code, _, err = _run(
+        capsys, "--suite", suite, "--device", "host", "--device", "adb", "--out", tmp_path / "both.json"
+    )
     assert code == 2 and "folder" in err
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--suite", "figure-9"], "figure-2-left"), (["--budget", "5"], "--suite"), (["--suite", "smoke", "--model", "x"], "itself"),
-        (["--suite", "smoke", "--up-to", "3", "--out", "r.json"], "--up-to"), (["--suite", "smoke", "--resume"], "--out"),
-        (["--suite", "smoke", "--memory-limit", "lots"], "8G"), (["--device", "host", "--device", "adb"], "--suite"),
+        (["--suite", "figure-9"], "figure-2-left"),
+        (["--budget", "5"], "--suite"),
+        (["--suite", "smoke", "--model", "x"], "itself"),
+        (["--suite", "smoke", "--up-to", "3", "--out", "r.json"], "--up-to"),
+        (["--suite", "smoke", "--resume"], "--out"),
+        (["--suite", "smoke", "--memory-limit", "lots"], "8G"),
+        (["--device", "host", "--device", "adb"], "--suite"),
     ],
-)  # fmt: skip
+)
 def test_wrong_requests(
     arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,7 +120,9 @@ def test_wrong_requests(
     assert code == 2 and said in err and err.count("\n") == 1
 
 
-def test_going_on_with_another_suite_is_refused(suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_going_on_with_another_suite_is_refused(
+    suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "r.json"
     assert _run(capsys, "--suite", suite, "--up-to", 196, "--rounds", 1, "--out", out)[0] == 0
     suite.write_text(SUITE + "# changed\n")

@@ -56,7 +56,9 @@ def test_table(broken: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "parts first at head.classify" in out and out.rstrip().endswith("failed")
 
 
-def test_bad_requests_end_in_2_with_one_line(small_tflite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_requests_end_in_2_with_one_line(
+    small_tflite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "text.tflite").write_text("not a model, but long enough to be one")
     (tmp_path / "cut.tflite").write_bytes(small_tflite.read_bytes()[:50_000])
     (tmp_path / "text.jpg").write_text("not a picture")

@@ -83,7 +83,9 @@ def test_a_cluster_of_two_workers_makes_the_same(converted: Callable[..., Path])
         made = _all(SMALL, dask=cluster.scheduler_address)
     for task in SMALL:
         found = made[task]
-        assert found.path is not None and sha256_of(found.path) == sha256_of(converted(task.model, resolution=task.resolution))
+        assert found.path is not None and sha256_of(found.path) == sha256_of(
+            converted(task.model, resolution=task.resolution)
+        )
 
 
 def test_a_scheduler_that_is_not_there() -> None:

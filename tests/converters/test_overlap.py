@@ -26,7 +26,9 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize(("name", "measure", "least"), [("shapes-det", box_overlap, 0.9), ("shapes-seg", mask_overlap, 0.9)])
+@pytest.mark.parametrize(
+    ("name", "measure", "least"), [("shapes-det", box_overlap, 0.9), ("shapes-seg", mask_overlap, 0.9)]
+)
 def test_int8_keeps_the_overlap(
     name: str, measure: Callable[[Path, int], float], least: float, calibration: str, converted: Callable[..., Path]
 ) -> None:

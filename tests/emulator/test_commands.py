@@ -29,7 +29,9 @@ def invoke(root: EmulatorRoot, tmp_path: Path) -> Callable[..., None]:
     """Runs ``bench`` on the emulated Cortex-A76, into ``out.json``."""
 
     def run(*arguments: str) -> None:
-        result = CliRunner().invoke(bench, ["--device", "qemu:cortex-a76", "--out", str(tmp_path / "out.json"), *arguments])
+        result = CliRunner().invoke(
+            bench, ["--device", "qemu:cortex-a76", "--out", str(tmp_path / "out.json"), *arguments]
+        )
         if result.exception is not None:
             raise result.exception
 
@@ -50,8 +52,12 @@ def test_bench_counts_instructions_and_no_time(invoke: Callable[..., None], smal
     assert "latency_us" not in json.dumps(json.loads((tmp_path / "out.json").read_text())["points"])
 
 
-@pytest.mark.parametrize(("arguments", "message"), [(["--threads", "2"], "runs one thread"), (["--cores", "3"], "no cores to choose from")])
-def test_bench_refuses_what_cannot_be_counted(invoke: Callable[..., None], small_tflite: Path, arguments: list[str], message: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(["--threads", "2"], "runs one thread"), (["--cores", "3"], "no cores to choose from")]
+)
+def test_bench_refuses_what_cannot_be_counted(
+    invoke: Callable[..., None], small_tflite: Path, arguments: list[str], message: str
+) -> None:
     with pytest.raises(RequestError, match=message):
         invoke(str(small_tflite), *arguments)
 
@@ -104,7 +110,9 @@ def test_benchmark_binary_for_another_processor_is_refused(root: EmulatorRoot, t
         open_device("cortex-a76", DeviceOptions(benchmark_binary="absent"))
 
 
-def test_benchmark_binary_that_fails_is_one_line(invoke: Callable[..., None], build: Callable[..., Path], small_tflite: Path) -> None:
+def test_benchmark_binary_that_fails_is_one_line(
+    invoke: Callable[..., None], build: Callable[..., Path], small_tflite: Path
+) -> None:
     with pytest.raises(DeviceError, match="printed no results") as failed:
         invoke(str(small_tflite), "--benchmark-binary", str(build(Path(__file__).with_name("arm64_facts.c"))))
     assert "\n" not in str(failed.value)

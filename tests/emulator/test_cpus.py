@@ -30,7 +30,12 @@ def test_cpuinfo_says_what_the_processor_says(cpu: Cpu, root: EmulatorRoot, fact
     shown = subprocess.run([root.qemu, "-cpu", cpu.model, facts], capture_output=True, text=True, check=True).stdout
     midr, *words = (int(word, 16) for word in shown.split())
     # MIDR_EL1: implementer 31:24, variant 23:20, architecture 19:16, part 15:4, revision 3:0 (Arm ARM, D17.2.100).
-    assert (cpu.implementer, cpu.variant, cpu.part, cpu.revision) == (midr >> 24, midr >> 20 & 15, midr >> 4 & 0xFFF, midr & 15)
+    assert (cpu.implementer, cpu.variant, cpu.part, cpu.revision) == (
+        midr >> 24,
+        midr >> 20 & 15,
+        midr >> 4 & 0xFFF,
+        midr & 15,
+    )
     header = HEADER.read_text()
     present = set()
     for prefix, word in zip(("HWCAP", "HWCAP2"), words):
@@ -43,7 +48,11 @@ def test_cpuinfo_says_what_the_processor_says(cpu: Cpu, root: EmulatorRoot, fact
 def test_program_sees_the_processor_and_not_the_host(cpu: Cpu, root: EmulatorRoot) -> None:
     prefix = make_prefix(cpu, root.root)
     read = [root.qemu, "-L", prefix, "-cpu", cpu.model, root.root / "bin/toybox", "cat"]
-    files = ["/proc/cpuinfo", "/sys/devices/system/cpu/possible", "/sys/devices/system/cpu/cpu3/topology/core_siblings_list"]
+    files = [
+        "/proc/cpuinfo",
+        "/sys/devices/system/cpu/possible",
+        "/sys/devices/system/cpu/cpu3/topology/core_siblings_list",
+    ]
     seen = subprocess.run([*read, *files], capture_output=True, text=True, check=True).stdout
     assert seen == cpu.cpuinfo() + f"0-{CORES - 1}\n" * 2
     assert seen.count(f"CPU part\t: {cpu.part:#05x}\n") == CORES

@@ -41,5 +41,7 @@ def test_outputs_in_half_precision(half_tflite: Path, small_tflite: Path, a76: Q
         for stimulus in stimuli:
             [expected], [actual] = host.run([stimulus.image]), session.run([stimulus.image])
             assert np.isfinite(actual).all(), stimulus.name
-            np.testing.assert_allclose(actual, expected, rtol=0, atol=2e-2 * np.abs(expected).max(), err_msg=stimulus.name)
+            np.testing.assert_allclose(
+                actual, expected, rtol=0, atol=2e-2 * np.abs(expected).max(), err_msg=stimulus.name
+            )
             assert not np.array_equal(actual, expected)

@@ -25,7 +25,9 @@ def stimuli() -> list[Stimulus]:
 
 
 @pytest.fixture(scope="module")
-def int8_tflite(converted: Callable[..., Path], stimuli: list[Stimulus], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def int8_tflite(
+    converted: Callable[..., Path], stimuli: list[Stimulus], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     data = tmp_path_factory.mktemp("calibration") / "inputs.npz"
     np.savez(data, images=np.concatenate([stimulus.image for stimulus in stimuli]))
     return converted("base-r192", resolution=SMALL, precision=Precision.INT8, calibration=str(data))
@@ -39,7 +41,12 @@ def dynamic_tflite(converted: Callable[..., Path]) -> Path:
 @pytest.mark.parametrize("file", ["int8_tflite", "dynamic_tflite"])
 @pytest.mark.parametrize("name", ["cortex-a53", "cortex-a76", "max"])
 def test_outputs_are_those_of_the_host(
-    name: str, file: str, root: EmulatorRoot, small_tflite: Path, stimuli: list[Stimulus], request: pytest.FixtureRequest
+    name: str,
+    file: str,
+    root: EmulatorRoot,
+    small_tflite: Path,
+    stimuli: list[Stimulus],
+    request: pytest.FixtureRequest,
 ) -> None:
     """Integer kernels are exact; the float parts between them round apart, which moves values to the next step of 1/256, and random
     weights pass that on. So the outputs are not the same, but as far from float32 as the host's, all inputs together."""
@@ -59,7 +66,9 @@ def test_outputs_are_those_of_the_host(
     assert found <= 1.15 * usual
 
 
-def test_dot_products_need_fewer_instructions(root: EmulatorRoot, a76: Qemu, int8_tflite: Path, small_tflite: Path) -> None:
+def test_dot_products_need_fewer_instructions(
+    root: EmulatorRoot, a76: Qemu, int8_tflite: Path, small_tflite: Path
+) -> None:
     a53 = Qemu(root, CPUS["cortex-a53"], a76.release)
     [with_dot], [without], [full] = a76.count(int8_tflite, 1), a53.count(int8_tflite, 1), a76.count(small_tflite, 1)
     assert with_dot < 0.6 * without

@@ -55,7 +55,10 @@ def test_layers_add_up_to_the_model(a76: Qemu, small_tflite: Path, tmp_path: Pat
     # The last beginning differs from the model in its signature alone, which costs a few instructions to look up.
     assert document["instructions"] == pytest.approx(counted, rel=1e-3)
     ends = [layer["last"] for layer in document["layers"]]
-    assert ends == sorted(ends) and [layer["first"] for layer in document["layers"]] == [0, *(end + 1 for end in ends[:-1])]
+    assert ends == sorted(ends) and [layer["first"] for layer in document["layers"]] == [
+        0,
+        *(end + 1 for end in ends[:-1]),
+    ]
     assert any(layer["name"].endswith("stages.2.1") for layer in document["layers"])
     assert "</svg>" in plot.read_text()
 

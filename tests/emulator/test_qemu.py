@@ -22,7 +22,9 @@ from evit_mobile.runtimes import RUNTIMES
 def test_counter_counts_a_known_loop(root: EmulatorRoot, tmp_path: Path) -> None:
     """Oracle: the assembly. 250,000 turns more are 500,000 instructions more, not one off."""
     program, out = tmp_path / "loop", tmp_path / "counts"
-    subprocess.run(["aarch64-linux-gnu-gcc", "-O1", "-static", "-o", program, Path(__file__).with_name("arm64_loop.c")], check=True)
+    subprocess.run(
+        ["aarch64-linux-gnu-gcc", "-O1", "-static", "-o", program, Path(__file__).with_name("arm64_loop.c")], check=True
+    )
     subprocess.run([root.qemu, "-cpu", "cortex-a76", "-plugin", f"{root.plugin},out={out}", program], check=True)
     marks = [int(count) for count in re.findall(r"^mark \d (\d+)$", out.read_text(), re.MULTILINE)]
     assert len(marks) == 4
@@ -56,7 +58,9 @@ def test_counts_repeat_and_follow_the_processor(root: EmulatorRoot, a76: Qemu, s
 
 def test_blocks_are_all_that_is_counted(a76: Qemu, small_tflite: Path) -> None:
     blocks = a76.blocks(small_tflite)
-    executed = sum(int(size) * int(times) for size, times in re.findall(r"^block [0-9a-f]+ (\d+) (\d+)$", blocks, re.MULTILINE))
+    executed = sum(
+        int(size) * int(times) for size, times in re.findall(r"^block [0-9a-f]+ (\d+) (\d+)$", blocks, re.MULTILINE)
+    )
     [counted] = a76.count(small_tflite, 1)
     assert executed == pytest.approx(counted, rel=AGREEMENT)
     kinds = by_kind(blocks, a76.library)

@@ -16,7 +16,15 @@ from click.testing import CliRunner
 from android_bench.emulator import parts
 from android_bench.emulator.cpus import CPUS
 from android_bench.emulator.qemu import Qemu
-from android_bench.emulator.root import LITERT_RELEASES, NEEDS, EmulatorRoot, _fetch_litert, _make_root, missing, prepare
+from android_bench.emulator.root import (
+    LITERT_RELEASES,
+    NEEDS,
+    EmulatorRoot,
+    _fetch_litert,
+    _make_root,
+    missing,
+    prepare,
+)
 from evit_mobile.cli.emulator import command
 from evit_mobile.errors import DeviceError, MachineError
 
@@ -38,7 +46,10 @@ def test_statically_linked_qemu_is_refused(tmp_path: Path, monkeypatch: pytest.M
     program.write_text("#!/bin/sh\necho 'Argument Env-variable Description'\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert f"{program} takes no plugins (it is linked statically, or built without them): apt-get install qemu-user" in missing()
+    assert (
+        f"{program} takes no plugins (it is linked statically, or built without them): apt-get install qemu-user"
+        in missing()
+    )
 
 
 def test_setup_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +105,9 @@ def test_wheel_with_another_hash_is_one_line(root: EmulatorRoot, tmp_path: Path)
 
 
 def test_release_without_packages_is_one_line(root: EmulatorRoot, tmp_path: Path) -> None:
-    with pytest.raises(MachineError, match="^unpacking the arm64 packages of lenny-and-squiggy failed: E: .*Release") as failed:
+    with pytest.raises(
+        MachineError, match="^unpacking the arm64 packages of lenny-and-squiggy failed: E: .*Release"
+    ) as failed:
         parts.ensure(tmp_path / "root", "key", lambda place: _make_root(place, "lenny-and-squiggy"))
     assert "\n" not in str(failed.value) and not (tmp_path / "root").exists()
 
@@ -104,9 +117,13 @@ def test_root_needs_no_user_namespace(root: EmulatorRoot, tmp_path: Path) -> Non
     may_not = "echo 0 > /proc/sys/user/max_user_namespaces && ! unshare --user true 2>&-"
     inside = ["unshare", "--user", "--map-root-user", "sh", "-c", may_not + ' && "$@"', "sh"]
     if subprocess.run([*inside, "true"], capture_output=True).returncode:
-        pytest.skip("this machine has no user namespace to forbid others in: what the other tests use was made without one")
+        pytest.skip(
+            "this machine has no user namespace to forbid others in: what the other tests use was made without one"
+        )
     script = "import sys, pathlib; from android_bench.emulator import root; root._make_root(pathlib.Path(sys.argv[1]), sys.argv[2])"
-    done = subprocess.run([*inside, sys.executable, "-c", script, tmp_path, root.distribution], capture_output=True, text=True)
+    done = subprocess.run(
+        [*inside, sys.executable, "-c", script, tmp_path, root.distribution], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "lib/ld-linux-aarch64.so.1").exists()
 
@@ -129,7 +146,9 @@ def test_wrong_litert_library_is_one_line(root: EmulatorRoot, small_tflite: Path
     for content in (b"no library", Path("/proc/self/exe").read_bytes()):
         library = tmp_path / "libLiteRt.so"
         library.write_bytes(content)
-        qemu = Qemu(dataclasses.replace(root, litert={LITERT_RELEASES[0]: library}), CPUS["cortex-a76"], LITERT_RELEASES[0])
+        qemu = Qemu(
+            dataclasses.replace(root, litert={LITERT_RELEASES[0]: library}), CPUS["cortex-a76"], LITERT_RELEASES[0]
+        )
         with pytest.raises(DeviceError, match="libLiteRt.so") as failed:
             qemu.signature(small_tflite)
         assert "\n" not in str(failed.value)

@@ -137,10 +137,16 @@ def attentions() -> st.SearchStrategy[Attention]:
         st.integers(1, 4), st.integers(1, 6), st.sampled_from([(1, 1), (1, 4), (2, 2), (3, 2), (4, 4), (5, 3)]), st.sampled_from([4, 8]),
     )  # fmt: skip
     return st.builds(
-        Attention, shapes, st.sampled_from(["index", "chunk", "slice", "three"]), st.sampled_from(["state-q", "q-state"]),
-        st.sampled_from(["matmul", "sum", "mean", "pad"]), st.sampled_from(["add", "max"]), st.sampled_from([1e-3, 1e-6]),
-        bias=st.booleans(), inverse=st.booleans(),
-    )  # fmt: skip
+        Attention,
+        shapes,
+        st.sampled_from(["index", "chunk", "slice", "three"]),
+        st.sampled_from(["state-q", "q-state"]),
+        st.sampled_from(["matmul", "sum", "mean", "pad"]),
+        st.sampled_from(["add", "max"]),
+        st.sampled_from([1e-3, 1e-6]),
+        bias=st.booleans(),
+        inverse=st.booleans(),
+    )
 
 
 def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
@@ -159,7 +165,9 @@ def export(module: nn.Module, *shapes: tuple[int, ...], outputs: int = 1) -> onn
         warnings.simplefilter("ignore")
         names = [f"x{number}" for number in range(len(shapes))]
         results = [f"y{number}" for number in range(outputs)]
-        torch.onnx.export(module, inputs, buffer, dynamo=False, opset_version=17, input_names=names, output_names=results)
+        torch.onnx.export(
+            module, inputs, buffer, dynamo=False, opset_version=17, input_names=names, output_names=results
+        )
     return onnx.load_model_from_string(buffer.getvalue())
 
 

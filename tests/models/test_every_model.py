@@ -14,7 +14,11 @@ from evit_mobile.models import ModelSpec, all_models, find_model
 from evit_mobile.models.registry import VARIANT
 from evit_mobile.specs import Resolution
 
-NAMES = [VARIANT.join((spec.name, *chosen)) for spec in all_models() for chosen in ((), *((variant,) for variant in spec.variants))]
+NAMES = [
+    VARIANT.join((spec.name, *chosen))
+    for spec in all_models()
+    for chosen in ((), *((variant,) for variant in spec.variants))
+]
 
 
 def _smallest(spec: ModelSpec) -> Resolution:
@@ -27,7 +31,9 @@ def test_outputs_are_those_registered(name: str) -> None:
     spec = find_model(name)
     resolution = _smallest(spec)
     module = spec.build(resolution).to("meta").eval()
-    outputs = flatten_outputs(module(torch.empty(1, spec.channels, resolution.height, resolution.width, device="meta")), spec.outputs)
+    outputs = flatten_outputs(
+        module(torch.empty(1, spec.channels, resolution.height, resolution.width, device="meta")), spec.outputs
+    )
     assert tuple(outputs) == spec.outputs
     assert all(value.shape[0] == 1 for value in outputs.values())
 

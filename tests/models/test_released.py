@@ -20,7 +20,9 @@ from converters.source.load import load_source
 from evit_mobile.errors import RequestError
 
 pytest.importorskip("timm")
-RECORDED: dict[str, Any] = json.loads((Path(__file__).parent.parent / "data" / "released_efficientvit.json").read_text())
+RECORDED: dict[str, Any] = json.loads(
+    (Path(__file__).parent.parent / "data" / "released_efficientvit.json").read_text()
+)
 
 
 def _tensor(key: str, shape: list[int]) -> torch.Tensor:

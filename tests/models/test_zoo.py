@@ -58,12 +58,17 @@ def test_preprocessing_and_resolution_are_timms() -> None:
     assert (3, found.resolution.height, found.resolution.width) == config["input_size"]
     ours = found.preprocessing
     assert (ours.mean, ours.std, ours.crop_fraction, ours.interpolation) == (
-        config["mean"], config["std"], config["crop_pct"], config["interpolation"],
-    )  # fmt: skip
+        config["mean"],
+        config["std"],
+        config["crop_pct"],
+        config["interpolation"],
+    )
 
 
 def test_weights_do_not_depend_on_the_resolution() -> None:
-    one, other = (load_zoo_model("timm:mobilenetv3_small_050", resolution).module for resolution in (None, Resolution(64, 96)))
+    one, other = (
+        load_zoo_model("timm:mobilenetv3_small_050", resolution).module for resolution in (None, Resolution(64, 96))
+    )
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values()))
 
 
@@ -107,5 +112,7 @@ def test_pretrained_without_a_network(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 def test_conversions_are_cached_and_name_timms_version(cache: Path) -> None:
     options = ConvertOptions(Resolution(64, 64))
-    assert convert_cached("timm:mobilenetv3_small_050", options) == convert_cached("timm:mobilenetv3_small_050", options)
+    assert convert_cached("timm:mobilenetv3_small_050", options) == convert_cached(
+        "timm:mobilenetv3_small_050", options
+    )
     assert versions()["timm"] == timm.__version__

@@ -54,7 +54,9 @@ class Net:
         return layers.Activation("hard_swish")(x) if act else x
 
     def layer_norm(self, x: Any, name: str) -> Any:
-        return self.layer(layers.LayerNormalization(epsilon=EPSILON), x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"])
+        return self.layer(
+            layers.LayerNormalization(epsilon=EPSILON), x, self.weights[f"{name}.weight"], self.weights[f"{name}.bias"]
+        )
 
     def mbconv(self, x: Any, name: str, stride: int) -> Any:
         y = self.conv_bn(x, f"{name}.expand")

@@ -29,7 +29,13 @@ pytestmark = pytest.mark.timeout(900)  # the first use of a runtime downloads an
 SIDE = 96
 #: Every kind of block once, every width different from its neighbours'; 9 tokens in the last stage, more than one head in both.
 CONFIG = EfficientViTConfig(
-    stem_width=8, stage_widths=(12, 16, 24, 32), stage_depths=(1, 1, 2, 1), heads=(3, 5), head_dim=8, head_widths=(40, 56), classes=10
+    stem_width=8,
+    stage_widths=(12, 16, 24, 32),
+    stage_depths=(1, 1, 2, 1),
+    heads=(3, 5),
+    head_dim=8,
+    head_widths=(40, 56),
+    classes=10,
 )
 #: What fp32 models are held to, relative to the largest logit.
 BOUND = 1e-4

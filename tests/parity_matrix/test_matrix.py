@@ -39,7 +39,10 @@ ZOO = ("timm:efficientvit_b0", "timm:mobilenetv3_large_100", "timm:efficientnet_
 
 
 #: (precision, runtime) -> what the runtime says of such a file: too new for it, and said so, is not a difference.
-TOO_NEW = {(precision, "tflite-runtime"): "FULLY_CONNECTED up to version 10" for precision in (Precision.DYNAMIC, Precision.INT8)}
+TOO_NEW = {
+    (precision, "tflite-runtime"): "FULLY_CONNECTED up to version 10"
+    for precision in (Precision.DYNAMIC, Precision.INT8)
+}
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,11 @@ def _cases() -> list[Any]:
     cases = []
     for precision in _precisions():
         cases.append(pytest.param(case := Case("base-r192", precision, Resolution(96, 96)), id=str(case)))
-        names = [(name, spec) for spec in all_models() for name in (spec.name, *(_variants(spec) if precision == Precision.FP32 else ()))]
+        names = [
+            (name, spec)
+            for spec in all_models()
+            for name in (spec.name, *(_variants(spec) if precision == Precision.FP32 else ()))
+        ]
         registered = [Case(name, precision, _smaller(spec.resolution)) for name, spec in names]
         for case in (*registered, *(Case(name, precision) for name in ZOO)):
             quick = case == Case("base-r224")
@@ -91,7 +98,9 @@ def _smaller(own: Resolution) -> Resolution | None:
 
 
 @pytest.fixture(scope="session")
-def judged(cache: Path, converted: Callable[..., Path], installed: Callable[[str], Runtime]) -> Callable[[Case], dict[str, Any]]:
+def judged(
+    cache: Path, converted: Callable[..., Path], installed: Callable[[str], Runtime]
+) -> Callable[[Case], dict[str, Any]]:
     """``judged(case)``: its parity report, and per runtime how the model is divided. Made once, by whichever worker asks first."""
 
     def judge(case: Case) -> dict[str, Any]:
@@ -101,7 +110,12 @@ def judged(cache: Path, converted: Callable[..., Path], installed: Callable[[str
                 for name in RUNTIMES:
                     with contextlib.suppress(pytest.skip.Exception):  # its own tests will say so
                         installed(name)
-                path = converted(case.model, precision=case.precision, resolution=case.resolution, calibration=_calibration(case, cache))
+                path = converted(
+                    case.model,
+                    precision=case.precision,
+                    resolution=case.resolution,
+                    calibration=_calibration(case, cache),
+                )
                 report = verify_model(path, Request(), runtimes=list(RUNTIMES.values())).to_json()
                 kept.write_text(json.dumps({**report, "division": {name: _division(path, name) for name in RUNTIMES}}))
         found: dict[str, Any] = json.loads(kept.read_text())
@@ -131,26 +145,42 @@ def _division(path: Path, name: str) -> tuple[int, dict[str, int]] | None:
     return found.partitions, dict(Counter(op.type for op in found.undelegated).most_common())
 
 
-@pytest.mark.parametrize(("xnnpack", "threads"), CONFIGURATIONS, ids=[f"{'xnnpack' if x else 'plain'}-{t}" for x, t in CONFIGURATIONS])
+@pytest.mark.parametrize(
+    ("xnnpack", "threads"), CONFIGURATIONS, ids=[f"{'xnnpack' if x else 'plain'}-{t}" for x, t in CONFIGURATIONS]
+)
 @pytest.mark.parametrize("runtime", RUNTIMES)
 @pytest.mark.parametrize("case", _cases())
 def test_parity(
-    case: Case, runtime: str, xnnpack: bool, threads: int, judged: Callable[[Case], dict[str, Any]],
-    installed: Callable[[str], Runtime], record_property: Callable[[str, object], None],
-) -> None:  # fmt: skip
+    case: Case,
+    runtime: str,
+    xnnpack: bool,
+    threads: int,
+    judged: Callable[[Case], dict[str, Any]],
+    installed: Callable[[str], Runtime],
+    record_property: Callable[[str, object], None],
+) -> None:
     installed(runtime)
     report = judged(case)
-    rows = [row for row in report["rows"] if (row["runtime"], row["xnnpack"], row["threads"]) == (runtime, xnnpack, threads)]
+    rows = [
+        row for row in report["rows"] if (row["runtime"], row["xnnpack"], row["threads"]) == (runtime, xnnpack, threads)
+    ]
     (state,) = (state for state in report["runtimes"] if state["name"] == runtime)
     worst = max((row["relative_error"] or 0.0 for row in rows), default=None)
     passed = bool(rows) and state["error"] is None and all(row["passed"] for row in rows)
     if too_new := TOO_NEW.get((case.precision, runtime)):
         assert too_new in state["error"] and not rows
         return
-    record_property("parity", {
-        "case": str(case), "runtime": state["version"], "setting": f"XNNPACK {'on' if xnnpack else 'off'}, {threads} thr.",
-        "worst": worst, "passed": passed, "division": report["division"][runtime],
-    })  # fmt: skip
+    record_property(
+        "parity",
+        {
+            "case": str(case),
+            "runtime": state["version"],
+            "setting": f"XNNPACK {'on' if xnnpack else 'off'}, {threads} thr.",
+            "worst": worst,
+            "passed": passed,
+            "division": report["division"][runtime],
+        },
+    )
     assert state["error"] is None
     assert {row["input"] for row in rows} == set(report["inputs"])
     for row in rows:

@@ -39,11 +39,28 @@ def _sound() -> ResultSet:
     )
     found = layer(lambda tokens: 2 * tokens, lambda tokens: 0.4 * tokens**1.6, device())
     rounds = tuple(
-        Round(latency_us=entry.latency_us, init_us=4.0, first_inference_us=4.0, warmup_us=(3.0,), peak_memory_bytes=5, cores_mask="0x1",
-              before=state, after=state)
+        Round(
+            latency_us=entry.latency_us,
+            init_us=4.0,
+            first_inference_us=4.0,
+            warmup_us=(3.0,),
+            peak_memory_bytes=5,
+            cores_mask="0x1",
+            before=state,
+            after=state,
+        )
         for entry in found.points[0].rounds
-    )  # fmt: skip
-    first = Point(**{**dict(found.points[0]), "rounds": rounds, "ops": 3, "partitions": 1, "undelegated_ops": 0, "resolution": "14"})
+    )
+    first = Point(
+        **{
+            **dict(found.points[0]),
+            "rounds": rounds,
+            "ops": 3,
+            "partitions": 1,
+            "undelegated_ops": 0,
+            "resolution": "14",
+        }
+    )
     return found.with_points((first, *found.points[1:4], found.points[-1]))
 
 
@@ -69,7 +86,9 @@ def _with(document: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 
 def test_one_nasty_value_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evit_mobile.results.page.report.charts", lambda results: [])  # drawn apart, once: it takes most of the time
+    monkeypatch.setattr(
+        "evit_mobile.results.page.report.charts", lambda results: []
+    )  # drawn apart, once: it takes most of the time
     path = tmp_path / "r.json"
     sound = _sound()
     save(sound, path)

@@ -25,20 +25,43 @@ from evit_mobile.results.record import (
     file_name,
     load,
     save,
-)  # fmt: skip
+)
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-HOST = DeviceInfo(kind="host", name="host", soc="CPU", abi="x86_64", cores=(Core(index=0),), os_build="Linux", emulated=False)
+HOST = DeviceInfo(
+    kind="host", name="host", soc="CPU", abi="x86_64", cores=(Core(index=0),), os_build="Linux", emulated=False
+)
 PHONE = DeviceInfo(
-    kind="adb", name="adb:1234", serial="1234", soc="SM8150", abi="arm64-v8a", cores=(Core(index=7, max_clock_khz=2_841_600),),
-    os_build="Android 10", emulated=False,
-)  # fmt: skip
-QEMU = DeviceInfo(kind="qemu", name="qemu:cortex-a76", soc="Cortex-A76", abi="arm64", cores=(Core(index=0),), os_build="", emulated=True)
+    kind="adb",
+    name="adb:1234",
+    serial="1234",
+    soc="SM8150",
+    abi="arm64-v8a",
+    cores=(Core(index=7, max_clock_khz=2_841_600),),
+    os_build="Android 10",
+    emulated=False,
+)
+QEMU = DeviceInfo(
+    kind="qemu",
+    name="qemu:cortex-a76",
+    soc="Cortex-A76",
+    abi="arm64",
+    cores=(Core(index=0),),
+    os_build="",
+    emulated=True,
+)
 TIMED = Round(
-    latency_us=(10.5, 11.0), init_us=3.0, first_inference_us=20.0, warmup_us=(12.0,), peak_memory_bytes=0, cores_mask="0xf0",
-    before=Conditions(at=NOW, load_average_1min=0.5, clocks_khz={"7": 2_841_600}, temperatures_celsius={"cpu": 40.5}, thermal_status=0),
+    latency_us=(10.5, 11.0),
+    init_us=3.0,
+    first_inference_us=20.0,
+    warmup_us=(12.0,),
+    peak_memory_bytes=0,
+    cores_mask="0xf0",
+    before=Conditions(
+        at=NOW, load_average_1min=0.5, clocks_khz={"7": 2_841_600}, temperatures_celsius={"cpu": 40.5}, thermal_status=0
+    ),
     after=Conditions(at=NOW, battery_percent=81.0),
-)  # fmt: skip
+)
 PRINTED = Round(printed_latency=PrintedLatency(count=50, mean_us=7100.5, std_us=0))
 COUNTED = Round(instructions=(182_700_000, 182_700_010))
 
@@ -49,7 +72,11 @@ def _point(*rounds: Round, name: str = "m", **more: Any) -> Point:
 
 def _results(device: DeviceInfo, *points: Point) -> ResultSet:
     return ResultSet(
-        created=NOW, command=("evit-mobile", "bench"), components=(Component(name="t", version="1"),), device=device, points=points
+        created=NOW,
+        command=("evit-mobile", "bench"),
+        components=(Component(name="t", version="1"),),
+        device=device,
+        points=points,
     )
 
 
@@ -57,7 +84,11 @@ def _results(device: DeviceInfo, *points: Point) -> ResultSet:
     "results",
     [
         _results(HOST),
-        _results(HOST, _point(TIMED, TIMED, resolution="704x1408", precision="fp32", ops=3, partitions=0), _point(name="b", error="no")),
+        _results(
+            HOST,
+            _point(TIMED, TIMED, resolution="704x1408", precision="fp32", ops=3, partitions=0),
+            _point(name="b", error="no"),
+        ),
         _results(PHONE, _point(PRINTED), _point(TIMED, name="b")),
         _results(QEMU, _point(COUNTED)),
     ],
@@ -94,12 +125,21 @@ def test_qemu_has_instructions_and_never_a_latency() -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {}, {"latency_us": ()}, {"latency_us": (1.0,), "instructions": (1,)}, {"latency_us": (0.0,)}, {"latency_us": (-1.0,)},
-        {"latency_us": (float("nan"),)}, {"latency_us": (float("inf"),)}, {"latency_us": (1.0,), "latency_ms": 1.0},
-        {"latency_us": (1.0,), "cores_mask": "f0"}, {"latency_us": (1e300,)}, {"latency_us": (5e-324,)}, {"instructions": (10**400,)},
+        {},
+        {"latency_us": ()},
+        {"latency_us": (1.0,), "instructions": (1,)},
+        {"latency_us": (0.0,)},
+        {"latency_us": (-1.0,)},
+        {"latency_us": (float("nan"),)},
+        {"latency_us": (float("inf"),)},
+        {"latency_us": (1.0,), "latency_ms": 1.0},
+        {"latency_us": (1.0,), "cores_mask": "f0"},
+        {"latency_us": (1e300,)},
+        {"latency_us": (5e-324,)},
+        {"instructions": (10**400,)},
         {"latency_us": (1.0,), "peak_memory_bytes": 10**400},
     ],
-)  # fmt: skip
+)
 def test_a_round_holds_one_sound_measurement(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Round(**fields)
@@ -125,11 +165,18 @@ def test_a_file_cut_anywhere_is_refused_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "not JSON"), (b"\xff\xfe\x00", "not JSON"), (b"<html>", "not JSON"), (b"[" * 100_000, "not JSON"), (b"[]", "schema_version"),
-        (b"{}", "schema_version"), (b'{"schema_version": "one"}', "schema_version"), (b'{"schema_version": 3}', "newer"),
-        (b'{"schema_version": 0}', "schema_version"), (b'{"schema_version": 1}', "Field required"),
+        (b"", "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
+        (b"<html>", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"[]", "schema_version"),
+        (b"{}", "schema_version"),
+        (b'{"schema_version": "one"}', "schema_version"),
+        (b'{"schema_version": 3}', "newer"),
+        (b'{"schema_version": 0}', "schema_version"),
+        (b'{"schema_version": 1}', "Field required"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_result_file(content: bytes, said: str, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_bytes(content)

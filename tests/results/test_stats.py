@@ -23,7 +23,7 @@ from evit_mobile.results.stats import (
     instability,
     paired_ratio,
     summarise,
-)  # fmt: skip
+)
 
 EXPERIMENTS = 300
 #: What is promised of 95 % intervals and of tests at 5 %, as shares of 2,000 experiments.
@@ -37,7 +37,9 @@ def _three_errors(share: float) -> float:
     return 3 * math.sqrt(share * (1 - share) / EXPERIMENTS)
 
 
-def _rounds(rng: np.random.Generator, level: float, *, between: float = 0.02, within: float = 0.01, rounds: int = 10) -> Any:
+def _rounds(
+    rng: np.random.Generator, level: float, *, between: float = 0.02, within: float = 0.01, rounds: int = 10
+) -> Any:
     """What the harness draws: each round has a level of its own, and its runs scatter about it upwards, as latencies do."""
     levels = level * rng.lognormal(0, between, (rounds, 1))
     return levels * rng.lognormal(0, within, (rounds, 5))

@@ -17,7 +17,9 @@ def _tensor(name: str, shape: list[int]) -> Any:
     return tensor
 
 
-def _write(path: Path, op: str, version: int, operators: list[Any], tensors: list[Any], inputs: list[int], outputs: list[int]) -> Path:
+def _write(
+    path: Path, op: str, version: int, operators: list[Any], tensors: list[Any], inputs: list[int], outputs: list[int]
+) -> Path:
     code = schema.OperatorCodeT()
     code.builtinCode = getattr(schema.BuiltinOperator, op)
     code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), version

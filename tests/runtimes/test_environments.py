@@ -43,9 +43,13 @@ def _left(folder: Path) -> list[str]:
 
 def _install(cache: Path, *names: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*COMMAND, "install", *(names or [NAME])], env={**os.environ, "EVIT_MOBILE_CACHE": str(cache), **environment},
-        capture_output=True, text=True, stdin=subprocess.DEVNULL, cwd=cache,
-    )  # fmt: skip
+        [*COMMAND, "install", *(names or [NAME])],
+        env={**os.environ, "EVIT_MOBILE_CACHE": str(cache), **environment},
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        cwd=cache,
+    )
 
 
 def _one_line(done: subprocess.CompletedProcess[str]) -> str:
@@ -59,7 +63,10 @@ def _one_line(done: subprocess.CompletedProcess[str]) -> str:
 def test_missing_then_installed_then_kept(runtime: ForeignRuntime, addition: Path, tmp_path: Path) -> None:
     assert runtime.version() is None
     assert (runtime.status().installed, runtime.status().problem) == (False, "not installed")
-    with pytest.raises(MachineError, match=f"not installed .*evit-mobile runtimes install {NAME}"), runtime.open(addition):
+    with (
+        pytest.raises(MachineError, match=f"not installed .*evit-mobile runtimes install {NAME}"),
+        runtime.open(addition),
+    ):
         pass
     steps: list[str] = []
     assert runtime.install(steps.append)
@@ -73,7 +80,9 @@ def test_missing_then_installed_then_kept(runtime: ForeignRuntime, addition: Pat
     runtime.close()
 
 
-@pytest.mark.parametrize("damage", ["no marker", "broken marker", "other lock", "no python", "no package", "package without its library"])
+@pytest.mark.parametrize(
+    "damage", ["no marker", "broken marker", "other lock", "no python", "no package", "package without its library"]
+)
 def test_half_made_is_told_and_repaired(runtime: ForeignRuntime, addition: Path, tmp_path: Path, damage: str) -> None:
     assert runtime.install()
     home = runtime.environment.path
@@ -92,7 +101,10 @@ def test_half_made_is_told_and_repaired(runtime: ForeignRuntime, addition: Path,
     else:
         for library in site.glob("tflite_runtime/*.so"):
             library.unlink()
-    with pytest.raises(MachineError, match="evit-mobile runtimes install tflite-runtime") as caught, runtime.open(addition):
+    with (
+        pytest.raises(MachineError, match="evit-mobile runtimes install tflite-runtime") as caught,
+        runtime.open(addition),
+    ):
         pass
     assert "\n" not in str(caught.value)
     assert runtime.install()
@@ -104,7 +116,9 @@ def test_half_made_is_told_and_repaired(runtime: ForeignRuntime, addition: Path,
 
 @needs_uv
 def test_a_killed_install_leaves_nothing_that_looks_installed(runtime: ForeignRuntime, tmp_path: Path) -> None:
-    process = subprocess.Popen([*COMMAND, "install", NAME], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        [*COMMAND, "install", NAME], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("runtimes/.building-*/lib")):
         assert time.monotonic() < deadline
@@ -122,7 +136,12 @@ def test_no_network(runtime: ForeignRuntime, tmp_path: Path) -> None:
     """A proxy that refuses, and an empty package cache."""
     nowhere = "http://127.0.0.1:9"
     done = _install(
-        tmp_path, UV_CACHE_DIR=str(tmp_path / "uv"), UV_HTTP_RETRIES="0", HTTPS_PROXY=nowhere, HTTP_PROXY=nowhere, ALL_PROXY=nowhere
+        tmp_path,
+        UV_CACHE_DIR=str(tmp_path / "uv"),
+        UV_HTTP_RETRIES="0",
+        HTTPS_PROXY=nowhere,
+        HTTP_PROXY=nowhere,
+        ALL_PROXY=nowhere,
     )
     line = _one_line(done)
     assert "tflite-runtime 2.14.0 cannot be installed: " in line
@@ -132,21 +151,32 @@ def test_no_network(runtime: ForeignRuntime, tmp_path: Path) -> None:
 
 def test_no_python_of_that_version(runtime: ForeignRuntime, tmp_path: Path) -> None:
     """An empty PATH and home: neither a python3.11 nor pyenv's, and uv may not download one."""
-    line = _one_line(_install(tmp_path, PATH=str(tmp_path), HOME=str(tmp_path), PYENV_ROOT=str(tmp_path), UV_PYTHON_DOWNLOADS="never"))
+    line = _one_line(
+        _install(
+            tmp_path, PATH=str(tmp_path), HOME=str(tmp_path), PYENV_ROOT=str(tmp_path), UV_PYTHON_DOWNLOADS="never"
+        )
+    )
     assert "Python 3.11 was not found" in line
     assert "pyenv install 3.11" in line
     assert _left(tmp_path) == []
 
 
 def test_one_that_fails_does_not_stop_the_others(runtime: ForeignRuntime, tmp_path: Path) -> None:
-    nowhere = {"PATH": str(tmp_path), "HOME": str(tmp_path), "PYENV_ROOT": str(tmp_path), "UV_PYTHON_DOWNLOADS": "never"}
+    nowhere = {
+        "PATH": str(tmp_path),
+        "HOME": str(tmp_path),
+        "PYENV_ROOT": str(tmp_path),
+        "UV_PYTHON_DOWNLOADS": "never",
+    }
     done = _install(tmp_path, NAME, "litert", **nowhere)
     assert done.returncode == 4
     assert "Python 3.11 was not found" in done.stderr
     assert "litert: ai-edge-litert" in done.stdout
 
 
-def test_without_uv_pip_does_it(runtime: ForeignRuntime, addition: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_uv_pip_does_it(
+    runtime: ForeignRuntime, addition: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A PATH that holds Python 3.11 and no uv."""
     try:
         python = os.path.realpath(find_python("3.11", None))
@@ -167,7 +197,9 @@ def test_without_uv_pip_does_it(runtime: ForeignRuntime, addition: Path, tmp_pat
 def test_two_at_once_make_one(runtime: ForeignRuntime, tmp_path: Path) -> None:
     environment = {**os.environ, "EVIT_MOBILE_CACHE": str(tmp_path)}
     both = [
-        subprocess.Popen([*COMMAND, "install", NAME], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        subprocess.Popen(
+            [*COMMAND, "install", NAME], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
         for _ in range(2)
     ]
     said = sorted(process.communicate(timeout=120)[0] for process in both)

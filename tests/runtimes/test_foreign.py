@@ -43,8 +43,9 @@ def test_all_look_alike(runtime: Runtime, addition: Path, capfd: pytest.CaptureF
     for xnnpack in (True, False):
         with runtime.open(addition, xnnpack=xnnpack) as session:
             assert [(info.name, info.shape, info.dtype) for info in session.inputs] == [
-                ("a", (1, 2, 3), "float32"), ("b", (1, 2, 3), "float32")
-            ]  # fmt: skip
+                ("a", (1, 2, 3), "float32"),
+                ("b", (1, 2, 3), "float32"),
+            ]
             assert session.output_names() == ["y"]
             (y,) = session.run([A, B])
             np.testing.assert_array_equal(y, A + B)
@@ -55,7 +56,9 @@ def test_all_look_alike(runtime: Runtime, addition: Path, capfd: pytest.CaptureF
             samples = session.time_us([A, B], 7)
             assert len(samples) == 7
             assert all(sample > 0 for sample in samples)
-    assert not capfd.readouterr().err  # nothing of the runtime's own words: the first delegate of a process announces itself
+    assert (
+        not capfd.readouterr().err
+    )  # nothing of the runtime's own words: the first delegate of a process announces itself
 
 
 def test_results_are_the_callers_own(runtime: Runtime, addition: Path) -> None:
@@ -178,7 +181,9 @@ def test_what_a_runtime_prints_does_not_disturb_the_answers(foreign: ForeignRunt
     """Modules are found beside the worker's Python only, so a chatty one stands in its site-packages."""
     site = next(foreign.environment.path.glob("lib/python*/site-packages"))
     chatty = site / "chatty_interpreter.py"
-    chatty.write_text("import os\nprint('hello')\nos.write(1, b'raw bytes')\nfrom tflite_runtime.interpreter import *\n")
+    chatty.write_text(
+        "import os\nprint('hello')\nos.write(1, b'raw bytes')\nfrom tflite_runtime.interpreter import *\n"
+    )
     try:
         worker = Worker(foreign.environment.interpreter, "chatty_interpreter", "chatty")
         assert worker.python.startswith("3.11.")

@@ -29,7 +29,9 @@ def test_table_is_what_tensorflow_says(installed: Callable[[str], Runtime]) -> N
     assert json.loads(done.stdout) == TABLE
 
 
-def test_table_is_what_tflite_runtime_loads(installed: Callable[[str], Runtime], declares: Callable[[str, int], Path]) -> None:
+def test_table_is_what_tflite_runtime_loads(
+    installed: Callable[[str], Runtime], declares: Callable[[str, int], Path]
+) -> None:
     """For each op: its newest version in 2.14.0 loads, the next does not and is reported as too new, never as a crash."""
     runtime = installed("tflite-runtime")
     for op in TABLE:
@@ -39,7 +41,11 @@ def test_table_is_what_tflite_runtime_loads(installed: Callable[[str], Runtime],
                 pass
         with pytest.raises(RequestError) as caught, runtime.open(declares(op, known + 1)):
             pass
-        told = f"it knows {op} up to version {known}, the model needs {known + 1}" if known else f"it does not know {op} version 1"
+        told = (
+            f"it knows {op} up to version {known}, the model needs {known + 1}"
+            if known
+            else f"it does not know {op} version 1"
+        )
         assert f"too new for tflite-runtime 2.14.0: {told}" in str(caught.value)
 
 
@@ -54,14 +60,22 @@ def test_every_runtime_reports_an_op_from_the_future(
 
 def test_an_op_that_no_schema_knows(installed: Callable[[str], Runtime], declares: Callable[[str, int], Path]) -> None:
     """STABLEHLO_CBRT is beyond the enumeration that tflite-runtime 2.14.0 was built with."""
-    with pytest.raises(RequestError, match="too new for tflite-runtime 2.14.0: it does not know STABLEHLO_CBRT version 1"):
+    with pytest.raises(
+        RequestError, match="too new for tflite-runtime 2.14.0: it does not know STABLEHLO_CBRT version 1"
+    ):
         with installed("tflite-runtime").open(declares("STABLEHLO_CBRT", 1)):
             pass
 
 
 @pytest.mark.parametrize(
     ("op", "version", "release"),
-    [("ADD", 1, "1.5.0"), ("FULLY_CONNECTED", 12, "2.17.0"), ("CONV_2D", 8, "2.15.0"), ("BROADCAST_TO", 1, None), ("ADD", 99, None)],
+    [
+        ("ADD", 1, "1.5.0"),
+        ("FULLY_CONNECTED", 12, "2.17.0"),
+        ("CONV_2D", 8, "2.15.0"),
+        ("BROADCAST_TO", 1, None),
+        ("ADD", 99, None),
+    ],
 )
 def test_minimum_runtime(declares: Callable[[str, int], Path], op: str, version: int, release: str | None) -> None:
     model = declares(op, version).read_bytes()

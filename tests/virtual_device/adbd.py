@@ -111,8 +111,14 @@ class Link:
         self.writer.write(HEADER.pack(command, first, second, len(data), checksum, magic) + data)
 
     async def serve(self) -> None:
-        handlers = {b"CNXN": self._connect, b"AUTH": self._authenticate, b"OPEN": self._open, b"OKAY": self._okay,
-                    b"WRTE": self._write, b"CLSE": self._close}  # fmt: skip
+        handlers = {
+            b"CNXN": self._connect,
+            b"AUTH": self._authenticate,
+            b"OPEN": self._open,
+            b"OKAY": self._okay,
+            b"WRTE": self._write,
+            b"CLSE": self._close,
+        }
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 command, first, second, length, _, _ = HEADER.unpack(await self.reader.readexactly(HEADER.size))
@@ -190,9 +196,16 @@ class Device:
             asyncio.get_running_loop().call_later(self.faults.vanish_after_s, vanish)
         environment = {"PATH": "/system/bin", "HOME": "/", "TMPDIR": "/data/local/tmp"}
         process = await asyncio.create_subprocess_exec(
-            "/system/bin/sh", "-c", command, env=environment, cwd="/", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE if v2 else asyncio.subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            "/system/bin/sh",
+            "-c",
+            command,
+            env=environment,
+            cwd="/",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE if v2 else asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
 
         async def pump(source: asyncio.StreamReader | None, kind: int) -> None:
             while source is not None and (data := await source.read(32768)):
@@ -212,7 +225,9 @@ class Device:
         assert process.stdin is not None
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while not stream.incoming.at_eof():
-                kind, length = SHELL_PACKET.unpack(await stream.incoming.readexactly(SHELL_PACKET.size)) if v2 else (STDIN, 0)
+                kind, length = (
+                    SHELL_PACKET.unpack(await stream.incoming.readexactly(SHELL_PACKET.size)) if v2 else (STDIN, 0)
+                )
                 data = await (stream.incoming.readexactly(length) if v2 else stream.incoming.read(32768))
                 if kind == STDIN:
                     process.stdin.write(data)
@@ -267,9 +282,19 @@ def status(path: str, request: bytes) -> bytes:
     if request == b"STAT":
         return struct.pack("<3I", found.st_mode, found.st_size & 0xFFFFFFFF, int(found.st_mtime))
     return struct.pack(
-        "<I2Q4IQ3q", error, found.st_dev or 0, found.st_ino, found.st_mode, found.st_nlink, found.st_uid, found.st_gid, found.st_size,
-        int(found.st_atime), int(found.st_mtime), int(found.st_ctime),
-    )  # fmt: skip
+        "<I2Q4IQ3q",
+        error,
+        found.st_dev or 0,
+        found.st_ino,
+        found.st_mode,
+        found.st_nlink,
+        found.st_uid,
+        found.st_gid,
+        found.st_size,
+        int(found.st_atime),
+        int(found.st_mtime),
+        int(found.st_ctime),
+    )
 
 
 def mount(source: str, target: str, kind: str | None = None, flags: int = 0, options: str | None = None) -> None:
@@ -326,7 +351,9 @@ def main() -> None:
     parser.add_argument("--root", required=True)
     parser.add_argument("--qemu", required=True)
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--banner", default="ro.product.name=virtual;ro.product.model=Virtual;ro.product.device=virtual")
+    parser.add_argument(
+        "--banner", default="ro.product.name=virtual;ro.product.model=Virtual;ro.product.device=virtual"
+    )
     parser.add_argument("--data-bytes", type=int)
     parser.add_argument("--noexec", action="store_true")
     arguments = parser.parse_args()

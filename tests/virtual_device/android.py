@@ -98,7 +98,11 @@ def install(root: Path, profile: Profile) -> None:
 
 
 def _install_properties(root: Path, profile: Profile) -> None:
-    properties = {"ro.build.version.release": profile.android, "ro.build.version.sdk": str(profile.sdk), **profile.properties}
+    properties = {
+        "ro.build.version.release": profile.android,
+        "ro.build.version.sdk": str(profile.sdk),
+        **profile.properties,
+    }
     _write(root / "virtual" / "properties", "".join(f"[{name}]: [{value}]\n" for name, value in properties.items()))
     processors = [
         f"processor\t: {core}\nBogoMIPS\t: 38.40\nFeatures\t: {cluster.features}\nCPU implementer\t: 0x41\nCPU architecture: 8\n"
@@ -107,8 +111,11 @@ def _install_properties(root: Path, profile: Profile) -> None:
         for core in cluster.cores
     ]
     _write(root / "virtual" / "cpuinfo", "\n".join(processors))
-    _write(root / "virtual" / "dumpsys" / "battery", "Current Battery Service state:\n  AC powered: false\n  USB powered: true\n"
-           "  level: 87\n  scale: 100\n  temperature: 274\n")  # fmt: skip
+    _write(
+        root / "virtual" / "dumpsys" / "battery",
+        "Current Battery Service state:\n  AC powered: false\n  USB powered: true\n"
+        "  level: 87\n  scale: 100\n  temperature: 274\n",
+    )
 
 
 def set_clock(root: Path, core: int, khz: int) -> None:
@@ -128,8 +135,11 @@ def set_temperature(root: Path, celsius: float) -> None:
 
 
 def set_thermal_status(root: Path, status: int) -> None:
-    _write(root / "virtual/dumpsys/thermalservice", f"IsStatusOverride: false\nThermalEventListeners:\n\tcallbacks: 2\n"
-           f"Thermal Status: {status}\nCached temperatures:\nHAL Ready: true\n")  # fmt: skip
+    _write(
+        root / "virtual/dumpsys/thermalservice",
+        f"IsStatusOverride: false\nThermalEventListeners:\n\tcallbacks: 2\n"
+        f"Thermal Status: {status}\nCached temperatures:\nHAL Ready: true\n",
+    )
 
 
 def _cpu(root: Path, core: int) -> Path:

@@ -28,7 +28,9 @@ def missing() -> str | None:
     if other:
         return other[0]
     script = "mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc && test -w /proc/sys/fs/binfmt_misc/register"
-    done = subprocess.run(["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script], capture_output=True, text=True)
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script], capture_output=True, text=True
+    )
     if done.returncode != 0:
         return f"the virtual phone needs user namespaces with a binfmt_misc of their own (Linux 6.7): {done.stderr.strip()}"
     return None

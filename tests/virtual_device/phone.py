@@ -34,14 +34,16 @@ class VirtualPhone:
 
     def __init__(
         self, system: EmulatorRoot, folder: Path, profile: Profile, data_bytes: int | None = None, noexec: bool = False
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.root, self.profile = folder, profile
         self._data = ["--data-bytes", str(data_bytes)] if data_bytes else []
         self._data += ["--noexec"] if noexec else []
         self._process: subprocess.Popen[str] | None = None
         self.port = 0
         # Device nodes are no files that could be copied; a phone sees this machine's /dev.
-        shutil.copytree(system.root, folder, symlinks=True, ignore=lambda path, _: ["dev"] if Path(path) == system.root else [])
+        shutil.copytree(
+            system.root, folder, symlinks=True, ignore=lambda path, _: ["dev"] if Path(path) == system.root else []
+        )
         for name in ("dev", "proc"):
             (folder / name).mkdir(exist_ok=True)
         # Where the dynamic loader looks by itself.
@@ -61,7 +63,17 @@ class VirtualPhone:
         """Switch it on; the port stays the same from the first time on."""
         qemu = shutil.which("qemu-aarch64-static")
         assert qemu is not None
-        command = ["unshare", "--user", "--map-root-user", "--mount", "--pid", "--fork", "--kill-child", sys.executable, str(ADBD)]
+        command = [
+            "unshare",
+            "--user",
+            "--map-root-user",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            sys.executable,
+            str(ADBD),
+        ]
         command += ["--root", str(self.root), "--qemu", qemu, "--port", str(self.port), *self._data]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.port = int(self._answer())
@@ -113,7 +125,10 @@ class VirtualPhone:
 
     @property
     def governors(self) -> set[str]:
-        return {path.read_text().strip() for path in self.root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")}
+        return {
+            path.read_text().strip()
+            for path in self.root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
+        }
 
     def state(self, name: str) -> str | None:
         """A file of the phone's state, as ``fixed_performance`` or ``settings/global/stay_on_while_plugged_in``."""

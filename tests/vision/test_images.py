@@ -25,10 +25,14 @@ def photograph(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("side", [64, 96, 224])
 def test_square_is_what_torchvision_does(photograph: Path, side: int) -> None:
     preprocessing = Preprocessing()
-    oracle = transforms.Compose([
-        transforms.Resize(int(side / 0.875), transforms.InterpolationMode.BICUBIC), transforms.CenterCrop(side), transforms.ToTensor(),
-        transforms.Normalize(preprocessing.mean, preprocessing.std),
-    ])  # fmt: skip
+    oracle = transforms.Compose(
+        [
+            transforms.Resize(int(side / 0.875), transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(side),
+            transforms.ToTensor(),
+            transforms.Normalize(preprocessing.mean, preprocessing.std),
+        ]
+    )
     expected = oracle(Image.open(photograph)).numpy().transpose(1, 2, 0)
     # Both round once in each of the same two operations.
     np.testing.assert_allclose(load_image(photograph, Resolution(side, side), preprocessing)[0], expected, atol=1e-6)

@@ -80,21 +80,36 @@ class LinearAttention:
             del factors["k"]
         made = {name: _activated(emit, selector, name, factor) for name, factor in factors.items()}
         operands = Operands(
-            emit, made["q"], made.get("k"), made.get("v"), key, value, projection, found.heads,
-            found.q.channels.shape[1], found.v.channels.shape[1], found.epsilon, found.epsilon_is_floor, found.gain,
-        )  # fmt: skip
+            emit,
+            made["q"],
+            made.get("k"),
+            made.get("v"),
+            key,
+            value,
+            projection,
+            found.heads,
+            found.q.channels.shape[1],
+            found.v.channels.shape[1],
+            found.epsilon,
+            found.epsilon_is_floor,
+            found.gain,
+        )
         out = build(form, fit_half(operands) if target.precision is Precision.FP16 else operands)
         if form.folds_projection and place.projection is not None:
             replace_value(place.projection.outputs[0], out)
         else:
             replace_value(place.value, _ordered(graph, emit, out, place))
 
-    def _choose(self, found: Attention, value: Linear | None, key: Linear | None, projection: Linear | None, target: Target) -> Form:
+    def _choose(
+        self, found: Attention, value: Linear | None, key: Linear | None, projection: Linear | None, target: Target
+    ) -> Form:
         """The asked form, or the nearest that this attention allows."""
         form = self._form
         if form is None:
             if target.precision is Precision.INT8:
-                return Form.CHANNEL_MAJOR  # the projections stay convolutions, which int8 makes cheap; its transposes are the cheapest
+                return (
+                    Form.CHANNEL_MAJOR
+                )  # the projections stay convolutions, which int8 makes cheap; its transposes are the cheapest
             few = projection is None or found.tokens <= projection.weight.shape[0]
             form = Form.CHANNEL_MAJOR if few else Form.FOLD_OUTPUT  # folding costs h·dₖ·dᵥ·O once, and saves N·h·dₖ·dᵥ
             if value is not None and found.tokens > value.weight.shape[1]:
@@ -106,7 +121,9 @@ class LinearAttention:
         if form.folds_projection and projection is None:
             form = Form.TOKEN_MAJOR
         if form.folds_projection and target.precision is Precision.FP16:
-            form = Form.CHANNEL_MAJOR  # the others divide q before the product: q/ε overflows where q is not zero and Σk is
+            form = (
+                Form.CHANNEL_MAJOR
+            )  # the others divide q before the product: q/ε overflows where q is not zero and Σk is
         return form
 
 

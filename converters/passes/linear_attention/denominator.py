@@ -163,7 +163,9 @@ def _token_sum(total: Trace, numerator: Numerator) -> tuple[Array, float] | None
     channels = flat // numerator.tokens
     if flat.shape[1] != numerator.tokens or not (channels == channels[:, :1]).all():
         return None
-    if not np.array_equal(np.sort(flat % numerator.tokens, axis=1), np.broadcast_to(np.arange(numerator.tokens), flat.shape)):
+    if not np.array_equal(
+        np.sort(flat % numerator.tokens, axis=1), np.broadcast_to(np.arange(numerator.tokens), flat.shape)
+    ):
         return None
     scale = k.scale * total.scale / (numerator.tokens if node.op_type == "ReduceMean" else 1)
     return channels[:, 0][total.index], scale

@@ -118,7 +118,12 @@ def build(form: Form, operands: Operands) -> ir.Value:
 def _channel_major(o: Operands) -> ir.Value:
     emit, (h, dk, dv, n) = o.emit, (o.heads, o.key_width, o.value_width, o.tokens)
     q, k = _head_major(o, "q", o.q, dk), _head_major(o, "k", o.k, dk)
-    state = _scaled(o, emit.op("MatMul", "kv", [_head_major(o, "v", o.v, dv), emit.transpose("k_token_major", k, (0, 2, 1))], [h, dv, dk]))
+    state = _scaled(
+        o,
+        emit.op(
+            "MatMul", "kv", [_head_major(o, "v", o.v, dv), emit.transpose("k_token_major", k, (0, 2, 1))], [h, dv, dk]
+        ),
+    )
     sums = emit.reshape("k_sum_row", _sum_over_tokens(o, k), [h, 1, dk])
     numerator = emit.op("MatMul", "numerator", [state, q], [h, dv, n])
     denominator = _guarded(o, emit.op("MatMul", "denominator", [sums, q], [h, 1, n]))
@@ -157,7 +162,9 @@ def _apply_folded(o: Operands, state: ir.Value, sums: ir.Value) -> ir.Value:
 def _state(o: Operands, k: ir.Value) -> ir.Value:
     """KV = φ(k)ᵀ v [h, dₖ, dᵥ] from k [h, dₖ, N]."""
     v = _head_major(o, "v", o.v, o.value_width)
-    return o.emit.op("MatMul", "kv", [k, o.emit.transpose("v_token_major", v, (0, 2, 1))], [o.heads, o.key_width, o.value_width])
+    return o.emit.op(
+        "MatMul", "kv", [k, o.emit.transpose("v_token_major", v, (0, 2, 1))], [o.heads, o.key_width, o.value_width]
+    )
 
 
 def _gram_state(o: Operands, *, transposed: bool) -> tuple[ir.Value, ir.Value]:

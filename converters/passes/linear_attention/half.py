@@ -53,5 +53,7 @@ def _scaled(emit: Emitter, k: ir.Value, gain: float) -> ir.Value:
             inputs = [node.inputs[0], emit.constant("k_mean_weight", (weight * gain).astype(np.float32))]
             if bias is not None:
                 inputs.append(emit.constant("k_mean_bias", (bias * gain).astype(np.float32)))
-            return emit.op("Relu", "k_mean", [emit.op("Conv", "k_mean_projection", inputs, shape, **dict(node.attributes))], shape)
+            return emit.op(
+                "Relu", "k_mean", [emit.op("Conv", "k_mean_projection", inputs, shape, **dict(node.attributes))], shape
+            )
     return emit.op("Mul", "k_mean", [k, emit.constant("k_mean_gain", np.array([gain], np.float32))], shape)

@@ -111,7 +111,9 @@ def _match(numerator: ir.Value, denominator: ir.Value, output: ir.Value) -> Atte
     positions = (head * len(used) + np.searchsorted(used, p)) * tokens + n
     if not np.array_equal(np.sort(positions, axis=None), np.arange(query.channels.shape[0] * len(used) * tokens)):
         raise NoMatch("the division does not hold each output once")
-    return Attention(query, key, value, tokens, epsilon / den_scale, is_floor, top.scale * scale / den_scale, output, positions)
+    return Attention(
+        query, key, value, tokens, epsilon / den_scale, is_floor, top.scale * scale / den_scale, output, positions
+    )
 
 
 def _query_and_state(outer: Product) -> tuple[Trace, Trace, bool]:

@@ -62,7 +62,9 @@ class ChannelSelector:
             return self._emitter.op(node.op_type, "picked", [inner], shape, **dict(node.attributes))
         if np.array_equal(table, np.arange(table[0], table[0] + len(table))):
             return self._emitter.slice("picked", value, 1, int(table[0]), int(table[0]) + len(table))
-        raise CannotSelect(f"the channels of {value.name} ({'an input' if node is None else node.op_type}) cannot be reordered")
+        raise CannotSelect(
+            f"the channels of {value.name} ({'an input' if node is None else node.op_type}) cannot be reordered"
+        )
 
     def _convolution(self, node: ir.Node, table: Array, shape: tuple[int, ...]) -> ir.Value | None:
         """None where the table does not take whole groups."""

@@ -78,7 +78,9 @@ class Emitter:
 
         full_name = self._fresh(name)
         tensor = ir.tensor(np.require(array, requirements="C"), name=full_name)
-        value = ir.Value(name=full_name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+        value = ir.Value(
+            name=full_name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor
+        )
         self._graph.register_initializer(value)
         return value
 
@@ -86,7 +88,9 @@ class Emitter:
         """An int64 vector, as shapes and axes are given."""
         return self.constant(name, np.asarray(numbers, np.int64))
 
-    def op(self, op_type: str, name: str, inputs: Sequence[ir.Value | None], shape: Sequence[int], **attributes: Any) -> ir.Value:
+    def op(
+        self, op_type: str, name: str, inputs: Sequence[ir.Value | None], shape: Sequence[int], **attributes: Any
+    ) -> ir.Value:
         """One float32 node with one output of ``shape``."""
         import onnx_ir as ir
 

@@ -183,10 +183,18 @@ def _concat(node: ir.Node, output: ir.Value) -> Trace | None:
     before = trace(computed[0])
     if before.scale != 1.0:
         return None
-    parts = [before.index if array is None else np.where(array == 1.0, ONE, OTHER).astype(np.int32) for array in constants]
+    parts = [
+        before.index if array is None else np.where(array == 1.0, ONE, OTHER).astype(np.int32) for array in constants
+    ]
     return replace(before, index=np.concatenate(parts, axis=node.attributes.get_int("axis", 0)))
 
 
 STEPS: dict[str, Callable[[ir.Node, ir.Value], Trace | None]] = {
-    **dict.fromkeys(_LAYOUT, _moved), "Relu": _relu, "Clip": _relu, "Mul": _scaled, "Div": _scaled, "Pad": _pad, "Concat": _concat,
-}  # fmt: skip
+    **dict.fromkeys(_LAYOUT, _moved),
+    "Relu": _relu,
+    "Clip": _relu,
+    "Mul": _scaled,
+    "Div": _scaled,
+    "Pad": _pad,
+    "Concat": _concat,
+}

@@ -11,13 +11,26 @@ from evit_mobile.results.draw.interval_plot import Form, Theme, interval_plot
 from evit_mobile.results.judge.curves import Curve, CurvePoint, Series, curves
 from evit_mobile.results.record import ResultSet
 from evit_mobile.results.stats import Interval
-from evit_mobile.results.summary import Row, axis_title, caveats, measured, rows, scale, show, show_interval, significant, unit
+from evit_mobile.results.summary import (
+    Row,
+    axis_title,
+    caveats,
+    measured,
+    rows,
+    scale,
+    show,
+    show_interval,
+    significant,
+    unit,
+)
 
 INTERVALS_CAPTION = (
     "Large dot: median. Thick bar: its 95% interval. Thin line: p10 to p90 of all samples. Small dots: the medians of the rounds, the "
     "first on top."
 )
-CURVE_CAPTION = "Medians with 95% intervals over rounds, on logarithmic axes. A cross: no value there, for the reason beside it."
+CURVE_CAPTION = (
+    "Medians with 95% intervals over rounds, on logarithmic axes. A cross: no value there, for the reason beside it."
+)
 COUNTS_CAPTION = "Counted, not measured; logarithmic axes."
 
 
@@ -58,7 +71,9 @@ def _curve_chart(curve: Curve, results: ResultSet) -> Chart:
         for point in series.points
     )
     counted = not any(point.rounds or point.mark for series in curve.series for point in series.points)
-    said = f"{curve.y.label} against {curve.x.label.lower()}. " + " ".join(_in_words(series, curve) for series in curve.series)
+    said = f"{curve.y.label} against {curve.x.label.lower()}. " + " ".join(
+        _in_words(series, curve) for series in curve.series
+    )
     if curve.band is not None:
         said += f" {curve.band.label}: {curve.band.low:g} to {curve.band.high:g}."
 
@@ -72,7 +87,11 @@ def _curve_chart(curve: Curve, results: ResultSet) -> Chart:
 def _exponent(series: Series, curve: Curve) -> Iterator[str]:
     found = series.growth
     if found is not None:
-        sure = f" (95% interval {found.interval.low:.2f} to {found.interval.high:.2f})" if found.interval is not None else ""
+        sure = (
+            f" (95% interval {found.interval.low:.2f} to {found.interval.high:.2f})"
+            if found.interval is not None
+            else ""
+        )
         yield f"{series.name}: grows with {curve.x.label.lower()} to the power {found.exponent:.2f}{sure}, from {found.points} points."
 
 
@@ -96,7 +115,17 @@ def _interval_charts(results: ResultSet) -> list[Chart]:
     if quantity is None:
         return []
     name, heading = unit(quantity), measured(results)
-    figures = ("95% low", "95% high", "p10", "p90", "rounds", "samples", "ratio to the first", "ratio 95% low", "ratio 95% high")
+    figures = (
+        "95% low",
+        "95% high",
+        "p10",
+        "p90",
+        "rounds",
+        "samples",
+        "ratio to the first",
+        "ratio 95% low",
+        "ratio 95% high",
+    )
     said = "; ".join(
         f"{row.label} {show(quantity, row.summary.median)} {name}, interval {show_interval(quantity, row.summary.interval)}"
         for row in shown
@@ -116,10 +145,17 @@ def _interval_cells(row: Row, scaled: Callable[[float], float]) -> tuple[str | f
     assert found is not None
     low, high = _bounds(found.interval)
     return (
-        row.label, scaled(found.median), scaled(low) if low is not None else None, scaled(high) if high is not None else None,
-        scaled(found.p10), scaled(found.p90), found.rounds, found.samples,
-        ratio.value if ratio else None, *_bounds(ratio.interval if ratio else None),
-    )  # fmt: skip
+        row.label,
+        scaled(found.median),
+        scaled(low) if low is not None else None,
+        scaled(high) if high is not None else None,
+        scaled(found.p10),
+        scaled(found.p90),
+        found.rounds,
+        found.samples,
+        ratio.value if ratio else None,
+        *_bounds(ratio.interval if ratio else None),
+    )
 
 
 def _bounds(interval: Interval | None) -> tuple[float | None, float | None]:

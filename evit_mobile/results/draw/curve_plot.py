@@ -31,7 +31,9 @@ def curve_plot(curve: Curve, theme: Theme, form: Form = "svg", heading: Sequence
         for index, series in enumerate(curve.series):
             _draw_series(axes, index, series, theme)
         if curve.band is not None:
-            axes.axhspan(curve.band.low, curve.band.high, color=theme.quiet, alpha=0.28, linewidth=0, label=_band_label(curve))
+            axes.axhspan(
+                curve.band.low, curve.band.high, color=theme.quiet, alpha=0.28, linewidth=0, label=_band_label(curve)
+            )
         _scale(axes, curve)
         _draw_marks(axes, curve, theme)
         axes.set_xlabel(_named(curve.x))
@@ -63,16 +65,26 @@ def _color(index: int, theme: Theme) -> str:
 def _draw_series(axes: Any, index: int, series: Series, theme: Theme) -> None:
     known = [(point, point.value) for point in series.points if point.value is not None]
     # A label that begins with an underscore would be hidden.
-    label = " " + short(series.name, 34) + (f", exponent {series.growth.exponent:.2f}" if series.growth is not None else "")
+    label = (
+        " " + short(series.name, 34) + (f", exponent {series.growth.exponent:.2f}" if series.growth is not None else "")
+    )
     errors: Any = [
         [value - (point.interval.low if point.interval else value) for point, value in known],
         [(point.interval.high if point.interval else value) - value for point, value in known],
     ]
     axes.errorbar(
-        [point.x for point, _ in known], [value for _, value in known], yerr=[[max(0.0, each) for each in side] for side in errors],
-        marker=_MARKERS[index % len(_MARKERS)], linestyle=_LINES[index // len(theme.series) % len(_LINES)], color=_color(index, theme),
-        markersize=4.5, linewidth=1.3, elinewidth=1.3, capsize=2.5, label=label,
-    )  # fmt: skip
+        [point.x for point, _ in known],
+        [value for _, value in known],
+        yerr=[[max(0.0, each) for each in side] for side in errors],
+        marker=_MARKERS[index % len(_MARKERS)],
+        linestyle=_LINES[index // len(theme.series) % len(_LINES)],
+        color=_color(index, theme),
+        markersize=4.5,
+        linewidth=1.3,
+        elinewidth=1.3,
+        capsize=2.5,
+        label=label,
+    )
 
 
 def _scale(axes: Any, curve: Curve) -> None:
@@ -123,14 +135,28 @@ def _draw_marks(axes: Any, curve: Curve, theme: Theme) -> None:
         height = 1 - _MARK_ROOM * (row + 0.5)
         marked = [point for point in series.points if point.mark]
         across = axes.get_xaxis_transform()
-        axes.plot([point.x for point in marked], [height] * len(marked), "x", color=_color(index, theme), markersize=6, transform=across)
+        axes.plot(
+            [point.x for point in marked],
+            [height] * len(marked),
+            "x",
+            color=_color(index, theme),
+            markersize=6,
+            transform=across,
+        )
         left = _share(axes, marked[0].x) > 0.45
         said = ", ".join(dict.fromkeys(str(point.mark) for point in marked))
         axes.annotate(
-            f"{short(series.name, 28)}: {said}", (marked[0 if left else -1].x, height), xycoords=across, xytext=(-7 if left else 7, 0),
-            textcoords="offset points", ha="right" if left else "left", va="center", color=_color(index, theme), fontsize=9,
+            f"{short(series.name, 28)}: {said}",
+            (marked[0 if left else -1].x, height),
+            xycoords=across,
+            xytext=(-7 if left else 7, 0),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            va="center",
+            color=_color(index, theme),
+            fontsize=9,
             annotation_clip=False,
-        )  # fmt: skip
+        )
 
 
 def _share(axes: Any, x: float) -> float:

@@ -33,11 +33,17 @@ class Theme:
     series: tuple[str, ...]
 
 
-LIGHT = Theme("#ffffff", "#1b1f24", "#59636e", "#0550ae", ("#0550ae", "#b35900", "#116329", "#8250df", "#a40e26", "#6e5a00"))
-DARK = Theme("#0d1117", "#e6edf3", "#9198a1", "#79c0ff", ("#79c0ff", "#ffa657", "#7ee787", "#d2a8ff", "#ff7b72", "#e3b341"))
+LIGHT = Theme(
+    "#ffffff", "#1b1f24", "#59636e", "#0550ae", ("#0550ae", "#b35900", "#116329", "#8250df", "#a40e26", "#6e5a00")
+)
+DARK = Theme(
+    "#0d1117", "#e6edf3", "#9198a1", "#79c0ff", ("#79c0ff", "#ffa657", "#7ee787", "#d2a8ff", "#ff7b72", "#e3b341")
+)
 
 
-def picture(draw: Callable[[Any], None], size: tuple[float, float], theme: Theme, form: Form, font_size: float = 10) -> bytes:
+def picture(
+    draw: Callable[[Any], None], size: tuple[float, float], theme: Theme, form: Form, font_size: float = 10
+) -> bytes:
     """What ``draw`` draws on a matplotlib Figure of ``size`` inches; the same bytes each time."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -54,7 +60,9 @@ def picture(draw: Callable[[Any], None], size: tuple[float, float], theme: Theme
         warnings.filterwarnings("ignore", "Glyph .* missing")
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
-        figure.savefig(buffer, format=form, dpi=PNG_DPI, metadata={"Date": None} if form == "svg" else {"Software": None})
+        figure.savefig(
+            buffer, format=form, dpi=PNG_DPI, metadata={"Date": None} if form == "svg" else {"Software": None}
+        )
     return buffer.getvalue()
 
 
@@ -64,7 +72,12 @@ def short(text: str, length: int = MAX_LABEL) -> str:
 
 
 def interval_plot(
-    rows: Sequence[Row], quantity: Quantity, theme: Theme, form: Form = "svg", axis: str = "", heading: str | None = None
+    rows: Sequence[Row],
+    quantity: Quantity,
+    theme: Theme,
+    form: Form = "svg",
+    axis: str = "",
+    heading: str | None = None,
 ) -> bytes:
     """One line a row, with its median, 95 % interval, p10 to p90, and the median of each round as a small dot.
 

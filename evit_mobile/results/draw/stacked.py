@@ -30,9 +30,13 @@ def stacked_bar(parts: Sequence[tuple[str, float]], title: str, unit: str, theme
             if size >= LEAST_NAMED * whole:
                 left = start > whole / 2
                 axes.annotate(
-                    f"{name}  {size / whole:.1%}", (start if left else start + size, -row), xytext=(-3 if left else 3, 0),
-                    textcoords="offset points", ha="right" if left else "left", va="center",
-                )  # fmt: skip
+                    f"{name}  {size / whole:.1%}",
+                    (start if left else start + size, -row),
+                    xytext=(-3 if left else 3, 0),
+                    textcoords="offset points",
+                    ha="right" if left else "left",
+                    va="center",
+                )
             start += size
         axes.set(yticks=[], xlim=(0, whole), xlabel=unit, title=title)
         axes.spines[["left", "right", "top"]].set_visible(False)

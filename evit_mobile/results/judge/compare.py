@@ -96,10 +96,13 @@ def compare(before: ResultSet, after: ResultSet, *, allow_unlike: bool = False) 
     if unlike and not allow_unlike:
         more = f", and {len(unlike) - 1} more" if len(unlike) > 1 else ""
         raise RequestError(
-            f"the files are not of the same device and settings: {unlike[0]}{more}", hint="--allow-unlike compares them anyhow"
+            f"the files are not of the same device and settings: {unlike[0]}{more}",
+            hint="--allow-unlike compares them anyhow",
         )
     if not any(one and other for one, other in pairs):
-        raise RequestError("the files have no model in common", hint="models are matched by name; see bench's --json for the names")
+        raise RequestError(
+            "the files have no model in common", hint="models are matched by name; see bench's --json for the names"
+        )
     made = _adjusted([_difference(one, other, before.points, after.points) for one, other in pairs])
     told = [*(f"Unlike: {text}." for text in unlike), *_told(before, after, pairs)]
     return Comparison(tuple(made), tuple(told))
@@ -113,7 +116,10 @@ def _pairs(before: Sequence[Point], after: Sequence[Point]) -> list[tuple[Point 
         for point in after:
             if any(other is point for _, other in found):
                 continue
-            match = next((other for other in left if other.name == point.name and _same(other.settings, point.settings, keys)), None)
+            match = next(
+                (other for other in left if other.name == point.name and _same(other.settings, point.settings, keys)),
+                None,
+            )
             if match is not None:
                 left.remove(match)
                 found.append((match, point))
@@ -155,24 +161,36 @@ def _told(before: ResultSet, after: ResultSet, pairs: Sequence[tuple[Point | Non
     for name in dict.fromkeys((*old, *new)):
         if old.get(name) != new.get(name):
             versions = [part.version if part else "absent" for part in (old.get(name), new.get(name))]
-            yield f"{name} was {versions[0]} and is {versions[1]}." if versions[0] != versions[1] else f"{name} is another build."
-    if before.components == after.components and all(one and other and one.model_sha256 == other.model_sha256 for one, other in pairs):
+            yield (
+                f"{name} was {versions[0]} and is {versions[1]}."
+                if versions[0] != versions[1]
+                else f"{name} is another build."
+            )
+    if before.components == after.components and all(
+        one and other and one.model_sha256 == other.model_sha256 for one, other in pairs
+    ):
         yield "Models and programs are the same in both files: what differs is the machine's doing, or chance."
 
 
-def _difference(before: Point | None, after: Point | None, befores: Sequence[Point], afters: Sequence[Point]) -> Difference:
+def _difference(
+    before: Point | None, after: Point | None, befores: Sequence[Point], afters: Sequence[Point]
+) -> Difference:
     if before is None or after is None:
         point, points, status = (after, afters, Status.ONLY_AFTER) if after else (before, befores, Status.ONLY_BEFORE)
         assert point is not None
         return Difference(label(point, points), before, after, status)
     named = label(after, afters)
     notes = [*_model_notes(before, after)]
-    notes += [f"{when}: {text}" for when, point in (("before", before), ("after", after)) for text in warnings_of(point)]
+    notes += [
+        f"{when}: {text}" for when, point in (("before", before), ("after", after)) for text in warnings_of(point)
+    ]
     failed = tuple(not point.rounds or point.error is not None for point in (before, after))
     if not before.rounds or not after.rounds:
-        status = {(True, True): Status.FAILED_BOTH, (True, False): Status.FAILED_BEFORE, (False, True): Status.FAILED_AFTER}[
-            failed[0], failed[1]
-        ]
+        status = {
+            (True, True): Status.FAILED_BOTH,
+            (True, False): Status.FAILED_BEFORE,
+            (False, True): Status.FAILED_AFTER,
+        }[failed[0], failed[1]]
         return Difference(named, before, after, status, notes=tuple(notes))
     found = change(after.values, before.values)
     status = Status.FAILED_AFTER if failed[1] and not failed[0] else Status.COMPARED

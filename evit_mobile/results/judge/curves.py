@@ -95,7 +95,9 @@ def curves(results: ResultSet) -> list[Curve]:
         found.append(_macs(results))
     notes = (*caveats(results), *filter(None, [distrust(results)]))
     return [
-        replace(curve, notes=(*notes, *curve.notes) if curve.y.label != _MACS.label else curve.notes) for curve in found if curve.series
+        replace(curve, notes=(*notes, *curve.notes) if curve.y.label != _MACS.label else curve.notes)
+        for curve in found
+        if curve.series
     ]
 
 
@@ -157,9 +159,13 @@ def _measured(results: ResultSet) -> Curve:
     drawn = {name: tuple(_point(point, kind) for point in points) for name, points in lines(results).items()}
     known = [{point.x for point in points if point.value is not None} for points in drawn.values()]
     common = set.intersection(*filter(None, known)) if any(known) else set()
-    found = [Series(name, points, _growth(points, common) if kind != "top1" else None) for name, points in drawn.items()]
+    found = [
+        Series(name, points, _growth(points, common) if kind != "top1" else None) for name, points in drawn.items()
+    ]
     axis = Axis(axis_title(results, quantity), unit(quantity))
-    return Curve(f"{results.suite.name}-{quantity.partition('_')[0]}", results.suite.title, _ALONG[kind], axis, tuple(found))
+    return Curve(
+        f"{results.suite.name}-{quantity.partition('_')[0]}", results.suite.title, _ALONG[kind], axis, tuple(found)
+    )
 
 
 def _ratios(results: ResultSet) -> Iterable[Curve]:
@@ -176,7 +182,14 @@ def _ratios(results: ResultSet) -> Iterable[Curve]:
             drawn = tuple(_ratio_point(x, point, other) for x, point, other in pairs)
             found.append(Series(f"{name} / {first}", drawn, _growth(drawn)))
     heading = f"How many times as much as {first}"
-    yield Curve(f"{results.suite.name}-ratio", heading, _ALONG[kind], Axis("Ratio", "×"), tuple(found), _band(results.suite.figure))
+    yield Curve(
+        f"{results.suite.name}-ratio",
+        heading,
+        _ALONG[kind],
+        Axis("Ratio", "×"),
+        tuple(found),
+        _band(results.suite.figure),
+    )
 
 
 def _band(figure: str | None) -> Band | None:
@@ -228,5 +241,7 @@ def _ratio_point(x: float, point: Point, other: Point) -> CurvePoint:
 
 def _growth(points: Sequence[CurvePoint], among: set[float] | None = None) -> Growth | None:
     """The exponent over all points, or over those at these x alone: exponents are compared over one range."""
-    known = [(point.x, point.value) for point in points if point.value is not None and (among is None or point.x in among)]
+    known = [
+        (point.x, point.value) for point in points if point.value is not None and (among is None or point.x in among)
+    ]
     return growth([x for x, _ in known], [y for _, y in known]) if known else None

@@ -115,7 +115,14 @@ def _verdict(claim: Claim, results: ResultSet, setting: RunSettings | None, grou
     told += claim.unstated
     told += [f"Here: {setting_of(setting)}, {_runtimes(results)}."] if setting and claim.unstated else []
     return Verdict(
-        claim.id, claim.text, claim.source, setting_of(setting) if setting else "", outcome, reason, finding.numbers, tuple(told)
+        claim.id,
+        claim.text,
+        claim.source,
+        setting_of(setting) if setting else "",
+        outcome,
+        reason,
+        finding.numbers,
+        tuple(told),
     )
 
 
@@ -174,7 +181,11 @@ def _ratio(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
             continue
         numbers.append(_ratio_number(f"{check.of} / {check.to} at {x:g} {results.suite.along}", point, other))
     notes = [f"Without a ratio at {'; '.join(absent)}."] if absent else []
-    notes += [f"Left out, because their MACs differ by more than {check.macs_within:.0%}: {', '.join(unlike)}."] if unlike else []
+    notes += (
+        [f"Left out, because their MACs differ by more than {check.macs_within:.0%}: {', '.join(unlike)}."]
+        if unlike
+        else []
+    )
     return _judge(numbers, check.low, check.high, tuple(notes))
 
 
@@ -183,7 +194,11 @@ def _rival(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
     assert isinstance(check, RivalCheck)
     numbers, alone = [], []
     for point in groups.get(check.of, []):
-        known = [other for other in groups.get(check.to, []) if other.rounds and point.rounds and _gain(other, point) >= check.by_top1]
+        known = [
+            other
+            for other in groups.get(check.to, [])
+            if other.rounds and point.rounds and _gain(other, point) >= check.by_top1
+        ]
         better = [other for other in known if _gain(other, point) > 0]
         if not better:
             alone.append(point.name)
@@ -202,7 +217,10 @@ def _judge(numbers: list[Number], low: float, high: float | None, notes: tuple[s
     stated = f"{low:g}–{high:g}" if high is not None else f"at least {low:g}"
     reason = f"{_said(least)}" + (f" to {_said(most)}" if most is not least else "") + f"; claimed: {stated}."
     if high is not None and most.value > high:
-        notes = (f"Above the paper's range at {sum(number.value > high for number in numbers)} of {len(numbers)} points.", *notes)
+        notes = (
+            f"Above the paper's range at {sum(number.value > high for number in numbers)} of {len(numbers)} points.",
+            *notes,
+        )
     holds = all(_high(number) >= low for number in numbers)
     line = min(low, 1.0)
     below, above = (
@@ -221,15 +239,26 @@ def _growth(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
     pairs = shared(groups.get(check.of, []), groups.get(check.to, []), results.suite.along)
     if check.counts:
         return _outgrows(check, pairs)
-    measured = [(x, paired_ratio(point.values, other.values)) for x, point, other in pairs if point.rounds and other.rounds]
+    measured = [
+        (x, paired_ratio(point.values, other.values)) for x, point, other in pairs if point.rounds and other.rounds
+    ]
     found = growth([x for x, _ in measured], [ratio.value for _, ratio in measured]) if measured else None
-    absent = [f"{x:g}: {_why(point if not point.rounds else other)}" for x, point, other in pairs if not point.rounds or not other.rounds]
+    absent = [
+        f"{x:g}: {_why(point if not point.rounds else other)}"
+        for x, point, other in pairs
+        if not point.rounds or not other.rounds
+    ]
     notes = (f"Without a ratio at {'; '.join(absent)}.",) if absent else ()
     if found is None or found.interval is None:
         return Finding(None, None, "Fewer than three points of both series were measured.", (), notes)
     kind = results.suite.along
-    numbers = [Number(f"{check.of} / {check.to} at {x:g}", ratio.value, "×", ratio.interval, ratio.rounds) for x, ratio in measured]
-    exponent = Number(f"exponent of {check.of} / {check.to} against {kind}", found.exponent, "", found.interval, found.points)
+    numbers = [
+        Number(f"{check.of} / {check.to} at {x:g}", ratio.value, "×", ratio.interval, ratio.rounds)
+        for x, ratio in measured
+    ]
+    exponent = Number(
+        f"exponent of {check.of} / {check.to} against {kind}", found.exponent, "", found.interval, found.points
+    )
     holds = None if 0.0 in found.interval else found.exponent > 0
     sure = f"{found.interval.low:.2f} to {found.interval.high:.2f}"
     reason = f"{check.of} over {check.to} grows with {kind} to the power {found.exponent:.2f} ({sure})."
@@ -267,7 +296,12 @@ def _macs(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
             millions = place.macs / 1e6
             number = Number(f"MACs of {check.model} at {check.side:g}", millions, "M")
             holds = check.low <= millions <= check.high
-            return Finding(holds, holds, f"{check.model} has {millions:.1f}M MACs; claimed: {check.low:g}M to {check.high:g}M.", (number,))
+            return Finding(
+                holds,
+                holds,
+                f"{check.model} has {millions:.1f}M MACs; claimed: {check.low:g}M to {check.high:g}M.",
+                (number,),
+            )
     return Finding(None, None, f"{check.model} at {check.side:g} was not counted.")
 
 
@@ -305,7 +339,11 @@ def _high(number: Number) -> float:
 
 def _said(number: Number) -> str:
     shown = f"{significant(number.value, 3)}×"
-    return f"{shown} ({significant(_low(number), 3)} to {significant(_high(number), 3)})" if number.interval is not None else shown
+    return (
+        f"{shown} ({significant(_low(number), 3)} to {significant(_high(number), 3)})"
+        if number.interval is not None
+        else shown
+    )
 
 
 def _why(point: Point) -> str:

@@ -25,7 +25,7 @@ from evit_mobile.results.summary import (
     significant_interval,
     unit,
     warnings,
-)  # fmt: skip
+)
 from evit_mobile.text import visible
 
 TEMPLATE = "report.html.j2"
@@ -110,7 +110,11 @@ class Section:
     @property
     def files(self) -> list[tuple[str, int | None, str]]:
         """Name, bytes and hash of each model once, whatever the settings under which it was measured."""
-        made = [(point.name, point.model_bytes, point.model_sha256) for point in self.results.points if point.model_sha256 is not None]
+        made = [
+            (point.name, point.model_bytes, point.model_sha256)
+            for point in self.results.points
+            if point.model_sha256 is not None
+        ]
         return list(dict.fromkeys(made))
 
     @property
@@ -129,9 +133,12 @@ def render(named: Sequence[tuple[str, ResultSet]]) -> str:
 
     # autoescape is on for whatever the template prints: names of devices, models and files are not ours.
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
         finalize=lambda value: visible(value) if isinstance(value, str) else value,
-    )  # fmt: skip
+    )
     source = importlib.resources.files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8")
     return environment.from_string(source).render(sections=[_section(name, results) for name, results in named])
 
@@ -191,8 +198,12 @@ def _claims(found: Sequence[Verdict]) -> list[Claim]:
 
 def _figure(number: Number, setting: str) -> Figure:
     unit = "" if number.unit == "×" else f" {number.unit}"
-    interval = f"{_signed(number.interval.low)} to {_signed(number.interval.high)}" if number.interval is not None else NONE
-    return Figure(number.name, setting, f"{_signed(number.value)}{unit}".rstrip(), interval, str(number.n) if number.n else NONE)
+    interval = (
+        f"{_signed(number.interval.low)} to {_signed(number.interval.high)}" if number.interval is not None else NONE
+    )
+    return Figure(
+        number.name, setting, f"{_signed(number.value)}{unit}".rstrip(), interval, str(number.n) if number.n else NONE
+    )
 
 
 def _signed(value: float) -> str:

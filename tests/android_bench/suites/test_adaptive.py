@@ -28,7 +28,9 @@ class Scripted:
         self.log, self.prepared = list[str](), list[list[str]]()
 
     def describe(self) -> DeviceInfo:
-        return DeviceInfo(kind="adb", name="adb:a", soc="s", abi="a", cores=(Core(index=0),), os_build="b", emulated=True)
+        return DeviceInfo(
+            kind="adb", name="adb:a", soc="s", abi="a", cores=(Core(index=0),), os_build="b", emulated=True
+        )
 
     def components(self) -> tuple[Component, ...]:
         return ()
@@ -69,7 +71,9 @@ def test_every_pass_has_the_reference_and_every_point_once_in_an_order_of_its_ow
     device = Scripted({})
     last = _run(device, models)
     passes = [device.log[start : start + 5] for start in range(0, len(device.log), 5)]
-    assert len(passes) == 6 and all(turn[0] == "reference" and sorted(turn[1:]) == ["a", "b", "c", "d"] for turn in passes)
+    assert len(passes) == 6 and all(
+        turn[0] == "reference" and sorted(turn[1:]) == ["a", "b", "c", "d"] for turn in passes
+    )
     assert len({tuple(turn) for turn in passes}) > 1
     assert last.done == 4 and last.reference is not None and len(last.reference.rounds) == 6 and last.left_s == 0
     again = Scripted({})

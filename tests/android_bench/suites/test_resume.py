@@ -13,11 +13,24 @@ from android_bench.device import UnusableDeviceError
 from android_bench.suites.resume import resume, sweep
 from android_bench.suites.rounds import Candidate
 from evit_mobile.errors import RequestError
-from evit_mobile.results.record import Component, Conditions, Core, DeviceInfo, OpTime, Point, ResultSet, Round, RunSettings, save
+from evit_mobile.results.record import (
+    Component,
+    Conditions,
+    Core,
+    DeviceInfo,
+    OpTime,
+    Point,
+    ResultSet,
+    Round,
+    RunSettings,
+    save,
+)
 from evit_mobile.results.summary import rows
 
 SETTINGS = [RunSettings(threads=threads, rounds=2) for threads in (1, 2)]
-INFO = DeviceInfo(kind="adb", name="adb:a", soc="s", abi="arm64-v8a", cores=(Core(index=0),), os_build="b", emulated=True)
+INFO = DeviceInfo(
+    kind="adb", name="adb:a", soc="s", abi="arm64-v8a", cores=(Core(index=0),), os_build="b", emulated=True
+)
 COMPONENTS = (Component(name="adb", version="36"),)
 
 
@@ -94,9 +107,13 @@ def test_goes_on_wherever_it_stopped(candidates: list[Candidate], lasts: int) ->
 
 def test_nothing_is_lost_when_it_is_interrupted_again(candidates: list[Candidate]) -> None:
     *_, points = sweep(Failing(), candidates, SETTINGS)
-    damaged = tuple(Point(**{**dict(point), "rounds": point.rounds[:1]}) if point == points[0] else point for point in points)
+    damaged = tuple(
+        Point(**{**dict(point), "rounds": point.rounds[:1]}) if point == points[0] else point for point in points
+    )
     for step in sweep(Failing(), candidates, SETTINGS, damaged):
-        assert {(point.name, point.settings.threads) for point in step} == {(name, threads) for name, threads, _ in WHOLE}
+        assert {(point.name, point.settings.threads) for point in step} == {
+            (name, threads) for name, threads, _ in WHOLE
+        }
 
 
 def test_a_model_that_changed(candidates: list[Candidate]) -> None:

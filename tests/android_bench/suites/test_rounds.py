@@ -69,12 +69,20 @@ def test_models_take_turns_there_and_back(candidates: list[Candidate]) -> None:
     for point, candidate in zip(points, candidates, strict=True):
         assert point.is_complete and len(point.rounds) == 4
         assert point.model_sha256 == sha256_of(candidate.path)
-        assert (point.resolution, point.precision, point.ops, point.partitions, point.undelegated_ops) == ("96", "fp32", 3, 1, 0)
+        assert (point.resolution, point.precision, point.ops, point.partitions, point.undelegated_ops) == (
+            "96",
+            "fp32",
+            3,
+            1,
+            0,
+        )
         assert all(entry.before and entry.after and entry.before.at <= entry.after.at for entry in point.rounds)
 
 
 def test_every_round_is_handed_out_at_once(candidates: list[Candidate]) -> None:
-    counts = [[len(point.rounds) for point in points] for points in measure(Logbook(), candidates, RunSettings(rounds=2))]
+    counts = [
+        [len(point.rounds) for point in points] for points in measure(Logbook(), candidates, RunSettings(rounds=2))
+    ]
     assert counts == [[1, 0], [1, 1], [1, 2], [2, 2]]
 
 

@@ -44,7 +44,10 @@ def test_figure_2_left_has_like_macs_everywhere_and_figure_2_scaling_fixed_heads
         by_tokens.setdefault(point.place.tokens or 0, []).append(paper.count(point.place.model, point.resolution)[1])
     for tokens, macs in by_tokens.items():
         assert len(macs) == 2 and max(macs) <= 1.05 * min(macs), tokens
-    assert {point.place.model for point in load_suite("figure-2-scaling").points()} == {"attention-linear", "attention-softmax"}
+    assert {point.place.model for point in load_suite("figure-2-scaling").points()} == {
+        "attention-linear",
+        "attention-softmax",
+    }
 
 
 def test_figure_1_middle_is_the_figure_that_models_counts() -> None:
@@ -57,7 +60,11 @@ def test_published_accuracies_of_our_models_are_the_papers() -> None:
     for point in load_suite("figure-5-left").points():
         if ModelName.parse(point.place.model).kind != "zoo":
             figures = find_model(point.place.model).paper
-            assert figures is not None and point.place.accuracy is not None and figures.top1 == point.place.accuracy.top1_percent
+            assert (
+                figures is not None
+                and point.place.accuracy is not None
+                and figures.top1 == point.place.accuracy.top1_percent
+            )
 
 
 def test_a_users_own_suite(tmp_path: Path) -> None:
@@ -72,13 +79,21 @@ def test_a_users_own_suite(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "holds no fields"), ("- a", "holds no fields"), ("a: [", "not YAML"), ("!!python/object/apply:os.system [ls]", "not YAML"),
-        (SOUND.replace("resolution\n", "rainbow\n"), "along"), (SOUND + "colour: red\n", "colour"), (SOUND + "name: x\n", "name"),
-        (SOUND.replace("96", "96, 96"), "there twice"), (SOUND.replace("96", "cat"), "resolution 'cat' is not a size"),
-        (SOUND.replace("along: resolution", "along: top1"), "no top1"), (SOUND.replace("[96, 64x128]", "[96], top1: 77"), "source"),
-        (SOUND.replace("[96, 64x128]", "[]"), "resolutions"), (SOUND + "measure: {rounds: 0}\n", "measure.rounds"),
+        ("", "holds no fields"),
+        ("- a", "holds no fields"),
+        ("a: [", "not YAML"),
+        ("!!python/object/apply:os.system [ls]", "not YAML"),
+        (SOUND.replace("resolution\n", "rainbow\n"), "along"),
+        (SOUND + "colour: red\n", "colour"),
+        (SOUND + "name: x\n", "name"),
+        (SOUND.replace("96", "96, 96"), "there twice"),
+        (SOUND.replace("96", "cat"), "resolution 'cat' is not a size"),
+        (SOUND.replace("along: resolution", "along: top1"), "no top1"),
+        (SOUND.replace("[96, 64x128]", "[96], top1: 77"), "source"),
+        (SOUND.replace("[96, 64x128]", "[]"), "resolutions"),
+        (SOUND + "measure: {rounds: 0}\n", "measure.rounds"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_suite(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(text)

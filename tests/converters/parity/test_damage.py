@@ -81,9 +81,14 @@ FAULTS = [
 @pytest.mark.parametrize("rewrite", [False, True])
 @pytest.mark.parametrize("tensor, change, layer", FAULTS, ids=[f"{fault[2]}-{fault[1].__name__}" for fault in FAULTS])
 def test_a_damaged_layer_is_named(
-    converted: Callable[..., Path], damaged: Callable[..., Path], reference: Reference, tensor: str, change: Callable[[Weights], None],
-    layer: str, rewrite: bool,
-) -> None:  # fmt: skip
+    converted: Callable[..., Path],
+    damaged: Callable[..., Path],
+    reference: Reference,
+    tensor: str,
+    change: Callable[[Weights], None],
+    layer: str,
+    rewrite: bool,
+) -> None:
     model = damaged(converted("base-r192", resolution=Resolution(96, 96), rewrite=rewrite), tensor, change)
     assert _parting(model, reference, rewritten=rewrite).parted == layer
 
@@ -97,15 +102,21 @@ ATTENTION_FAULTS = [
 
 @pytest.mark.parametrize("tensor, change, layer", ATTENTION_FAULTS, ids=[fault[2] for fault in ATTENTION_FAULTS])
 def test_damage_in_attention_as_exported(
-    converted: Callable[..., Path], damaged: Callable[..., Path], reference: Reference, tensor: str, change: Callable[[Weights], None],
+    converted: Callable[..., Path],
+    damaged: Callable[..., Path],
+    reference: Reference,
+    tensor: str,
+    change: Callable[[Weights], None],
     layer: str,
-) -> None:  # fmt: skip
+) -> None:
     model = damaged(converted("base-r192", resolution=Resolution(96, 96), rewrite=False), tensor, change)
     assert _parting(model, reference, rewritten=False).parted == layer
 
 
 @pytest.mark.parametrize("change", [_one_weight, _swap_outputs])
-def test_verify_fails_and_says_where(small_tflite: Path, damaged: Callable[..., Path], change: Callable[[Weights], None]) -> None:
+def test_verify_fails_and_says_where(
+    small_tflite: Path, damaged: Callable[..., Path], change: Callable[[Weights], None]
+) -> None:
     report = verify_model(damaged(small_tflite, "stages.1.1/expand/conv/Conv_conv_filter", change), layers=True)
     assert not report.passed
     # The export is sound and is not blamed.

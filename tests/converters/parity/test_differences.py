@@ -28,7 +28,12 @@ def test_figures_against_torch() -> None:
 def test_equal_is_perfect() -> None:
     values = np.arange(1, 9, dtype=np.float32).reshape(1, 8)
     difference = compare(values, values)
-    assert (difference.relative_error, difference.sqnr_db, difference.top1_agrees, difference.top5_agreement) == (0, None, True, 1)
+    assert (difference.relative_error, difference.sqnr_db, difference.top1_agrees, difference.top5_agreement) == (
+        0,
+        None,
+        True,
+        1,
+    )
     assert difference.cosine == pytest.approx(1)
 
 

@@ -35,7 +35,9 @@ def test_every_row_of_a_sound_model_passes(small_tflite: Path) -> None:
     assert sum(layer.tensor is not None for layer in report.layers.layers) > len(report.layers.layers) / 2
     document = json.loads(json.dumps(report.to_json(), allow_nan=False))
     assert document["passed"] is True and document["criterion"] == {"measure": "relative_error", "bound": 1e-4}
-    assert {"runtime", "xnnpack", "threads", "input", "output", "relative_error", "cosine", "passed"} <= document["rows"][0].keys()
+    assert {"runtime", "xnnpack", "threads", "input", "output", "relative_error", "cosine", "passed"} <= document[
+        "rows"
+    ][0].keys()
 
 
 def test_reference_is_built_with_the_same_seed(tmp_path: Path) -> None:
@@ -47,7 +49,9 @@ def test_stimuli() -> None:
     stimuli = {item.name: item.image for item in verification_stimuli(Resolution(64, 32), 3, Preprocessing())}
     assert {image.shape for image in stimuli.values()} == {(1, 64, 32, 3)}
     # ImageNet's extremes: (0 - 0.485) / 0.229 and (1 - 0.406) / 0.225.
-    assert stimuli["black"].min() == pytest.approx(-2.1179, abs=1e-4) and stimuli["white"].max() == pytest.approx(2.64, abs=1e-4)
+    assert stimuli["black"].min() == pytest.approx(-2.1179, abs=1e-4) and stimuli["white"].max() == pytest.approx(
+        2.64, abs=1e-4
+    )
     assert (stimuli["hot_pixel"] != stimuli["black"]).sum() == 3
     assert stimuli["photograph"].std() > 0.5
     assert [item.name for item in verification_stimuli(SMALL, 1, Preprocessing())] == ["noise", "zeros", "ones"]
@@ -57,7 +61,10 @@ def test_stimuli() -> None:
 def test_weights_that_it_was_made_from_are_asked_for(tmp_path: Path) -> None:
     module = find_model("base-r192").build()
     torch.save(module.state_dict(), tmp_path / "a.pt")
-    torch.save({key: value + 1 if value.is_floating_point() else value for key, value in module.state_dict().items()}, tmp_path / "b.pt")
+    torch.save(
+        {key: value + 1 if value.is_floating_point() else value for key, value in module.state_dict().items()},
+        tmp_path / "b.pt",
+    )
     model = tmp_path / "model.tflite"
     convert("base-r192", model, ConvertOptions(SMALL, weights=tmp_path / "a.pt"))
     assert verify_model(model, Request(weights=tmp_path / "a.pt")).passed
@@ -95,7 +102,9 @@ class _Outputs(torch.nn.Module):
 def _save_onnx(path: Path, seed: int) -> Path:
     torch.manual_seed(seed)
     names = ["map", "mean"]
-    torch.onnx.export(_Outputs().eval(), (torch.zeros(1, 3, 32, 48),), str(path), dynamo=False, input_names=["x"], output_names=names)
+    torch.onnx.export(
+        _Outputs().eval(), (torch.zeros(1, 3, 32, 48),), str(path), dynamo=False, input_names=["x"], output_names=names
+    )
     return path
 
 

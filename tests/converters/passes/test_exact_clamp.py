@@ -31,12 +31,16 @@ class Clamp(nn.Module):
 
 def values() -> np.ndarray:
     """Numbers of both signs down to 1e-15, zeros, and numbers on both sides of 1 and 6."""
-    magnitudes = np.concatenate([[0, 1, 6, 7, 0.99999, 0.9999999, 5.999], 10.0 ** -np.arange(1, 16), np.linspace(0.1, 0.9, 8)])
+    magnitudes = np.concatenate(
+        [[0, 1, 6, 7, 0.99999, 0.9999999, 5.999], 10.0 ** -np.arange(1, 16), np.linspace(0.1, 0.9, 8)]
+    )
     return np.concatenate([magnitudes, -magnitudes]).astype(np.float32).reshape(SHAPE)
 
 
 @pytest.mark.parametrize("spelled", [False, True])
-@pytest.mark.parametrize(("low", "high"), [(1e-7, None), (1e-12, None), (1e-7, 1.0), (1e-7, 1 - 1e-7), (0.0, 1 - 1e-6), (1e-6, 6.0)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(1e-7, None), (1e-12, None), (1e-7, 1.0), (1e-7, 1 - 1e-7), (0.0, 1 - 1e-6), (1e-6, 6.0)]
+)
 def test_bounds_are_kept(low: float, high: float | None, spelled: bool) -> None:
     module = Clamp(low, high, spelled=spelled)
     rewritten, reports = rewrite(export(module, SHAPE))
@@ -49,7 +53,9 @@ def test_bounds_are_kept(low: float, high: float | None, spelled: bool) -> None:
     np.testing.assert_array_equal(run_onnx(rewritten, x), module(torch.from_numpy(x)).numpy())
 
 
-@pytest.mark.parametrize(("low", "high"), [(0.0, 6.0), (0.0, None), (-1.0, 1.0), (0.1, 0.9), (None, 1e-7), (1e-3, None), (-math.inf, 6.0)])
+@pytest.mark.parametrize(
+    ("low", "high"), [(0.0, 6.0), (0.0, None), (-1.0, 1.0), (0.1, 0.9), (None, 1e-7), (1e-3, None), (-math.inf, 6.0)]
+)
 def test_other_clamps_stay(low: float | None, high: float | None) -> None:
     module = Clamp(low, high)
     rewritten, reports = rewrite(export(module, SHAPE))

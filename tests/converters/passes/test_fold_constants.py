@@ -38,7 +38,12 @@ def test_tiny_terms_stay(epsilon: float) -> None:
 
 @pytest.mark.parametrize(
     ("op", "function"),
-    [("Sub", lambda x: x - 1e-9), ("Mul", lambda x: x * 1.000002), ("Div", lambda x: x / 1.000002), ("Add", lambda x: 1e-9 + x)],
+    [
+        ("Sub", lambda x: x - 1e-9),
+        ("Mul", lambda x: x * 1.000002),
+        ("Div", lambda x: x / 1.000002),
+        ("Add", lambda x: 1e-9 + x),
+    ],
 )
 def test_nearly_neutral_operands_stay(op: str, function: Callable[[Tensor], Tensor]) -> None:
     rewritten, _ = rewrite(export(Function(function), SHAPE))
@@ -47,7 +52,9 @@ def test_nearly_neutral_operands_stay(op: str, function: Callable[[Tensor], Tens
     np.testing.assert_array_equal(run_onnx(rewritten, x), function(torch.from_numpy(x).abs()).numpy())
 
 
-@pytest.mark.parametrize("function", [lambda x: x + 0.0, lambda x: 0.0 + x, lambda x: x - 0.0, lambda x: 1.0 * x, lambda x: x / 1.0])
+@pytest.mark.parametrize(
+    "function", [lambda x: x + 0.0, lambda x: 0.0 + x, lambda x: x - 0.0, lambda x: 1.0 * x, lambda x: x / 1.0]
+)
 def test_neutral_operands_go(function: Callable[[Tensor], Tensor]) -> None:
     rewritten, _ = rewrite(export(Function(function), SHAPE))
     assert dict(ops(rewritten)) == {"Abs": 1}

@@ -20,7 +20,9 @@ class Clamp(nn.Module):
         return torch.clamp(0.2 * x + 0.5, self.low, self.high)
 
 
-@pytest.mark.parametrize(("module", "added"), [(nn.Hardsigmoid(), {"Add": 1, "Mul": 1}), (Clamp(0, 1), {"Add": 1, "Mul": 3})])
+@pytest.mark.parametrize(
+    ("module", "added"), [(nn.Hardsigmoid(), {"Add": 1, "Mul": 1}), (Clamp(0, 1), {"Add": 1, "Mul": 3})]
+)
 def test_rewritten(module: nn.Module, added: dict[str, int]) -> None:
     rewritten, reports = rewrite(export(module, SHAPE))
     assert reports["hard-sigmoid"].fired == 1

@@ -56,8 +56,13 @@ def test_scale_and_shift_go_into_every_convolution() -> None:
     after = ops(rewritten)
     assert reports["layer-norm"].fired == 1 and not reports["layer-norm"].declined
     assert {op: after[op] for op in ("LayerNormalization", "ReduceMean", "Sub", "Mul", "Sqrt", "Conv")} == {
-        "LayerNormalization": 0, "ReduceMean": 2, "Sub": 1, "Mul": 2, "Sqrt": 1, "Conv": 2,
-    }  # fmt: skip
+        "LayerNormalization": 0,
+        "ReduceMean": 2,
+        "Sub": 1,
+        "Mul": 2,
+        "Sqrt": 1,
+        "Conv": 2,
+    }
     x = noise(IMAGE)
     assert relative_error(expected(module, x), run_onnx(rewritten, x)) <= 2e-6
 
@@ -89,7 +94,11 @@ def test_linear_layers_take_them_too(network: type[nn.Module], shape: tuple[int,
 
 @pytest.mark.parametrize(
     ("reader", "reason"),
-    [(nn.Conv2d(6, 4, 3, padding=1), "pads"), (nn.Hardswish(), "HardSwish"), (nn.Conv2d(6, 6, 1, groups=6), "reads it")],
+    [
+        (nn.Conv2d(6, 4, 3, padding=1), "pads"),
+        (nn.Hardswish(), "HardSwish"),
+        (nn.Conv2d(6, 6, 1, groups=6), "reads it"),
+    ],
     ids=["padding", "activation", "depthwise"],
 )
 def test_scale_and_shift_stay_where_they_cannot_go(reader: nn.Module, reason: str) -> None:

@@ -35,7 +35,7 @@ from tests.kits.graphs import (
     rewrite,
     run_onnx,
     seeded,
-)  # fmt: skip
+)
 
 TOLERANCE = 1e-5
 FORMS = [form.value for form in Form]
@@ -134,7 +134,11 @@ class MultiScale(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         s = self.shape
         qkv = self.qkv(x)
-        qkv = torch.cat([qkv, self.aggregate(qkv)], dim=1).reshape(1, -1, 3 * s.width, s.height * s.length).transpose(-1, -2)
+        qkv = (
+            torch.cat([qkv, self.aggregate(qkv)], dim=1)
+            .reshape(1, -1, 3 * s.width, s.height * s.length)
+            .transpose(-1, -2)
+        )
         q, k, v = qkv[..., : s.width], qkv[..., s.width : 2 * s.width], qkv[..., 2 * s.width :]
         q, k, v = F.relu(q), F.relu(k), F.pad(v, (0, 1), value=1.0)
         out = q @ (k.transpose(-1, -2) @ v)
@@ -225,7 +229,9 @@ def test_softmax_is_reported() -> None:
     assert not reports["no-softmax"].declined
 
 
-@pytest.mark.parametrize("kernel", [lambda t: F.elu(t) + 1, F.softplus, F.relu6, lambda t: t], ids=["elu+1", "softplus", "relu6", "none"])
+@pytest.mark.parametrize(
+    "kernel", [lambda t: F.elu(t) + 1, F.softplus, F.relu6, lambda t: t], ids=["elu+1", "softplus", "relu6", "none"]
+)
 def test_other_kernels_are_left_alone(kernel: Callable[[Tensor], Tensor]) -> None:
     module = seeded(Attention(Shape(), kernel=kernel))
     stock = export(module, Shape().image)

@@ -60,14 +60,18 @@ def test_rewritten(module: nn.Module, shape: tuple[int, ...]) -> None:
     assert not {"MatMul", "Add"} & set(after)
     x = noise(shape)
     # float32 sums of up to 16 products, twice.
-    assert relative_error(module.double()(torch.from_numpy(x).double()).detach().numpy(), run_onnx(rewritten, x)) <= 2e-6
+    assert (
+        relative_error(module.double()(torch.from_numpy(x).double()).detach().numpy(), run_onnx(rewritten, x)) <= 2e-6
+    )
 
 
 def test_a_product_that_is_read_without_its_bias_keeps_the_sum() -> None:
     module, x = seeded(SumRead()), noise((1, 5, 8))
     rewritten, reports = rewrite(export(module, x.shape))
     assert reports["linear-layer"].fired == 1 and ops(rewritten)["Add"] == 1
-    assert relative_error(module.double()(torch.from_numpy(x).double()).detach().numpy(), run_onnx(rewritten, x)) <= 2e-6
+    assert (
+        relative_error(module.double()(torch.from_numpy(x).double()).detach().numpy(), run_onnx(rewritten, x)) <= 2e-6
+    )
 
 
 @pytest.mark.parametrize("module", [Product(left=True), Gram()])

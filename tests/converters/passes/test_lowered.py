@@ -48,7 +48,12 @@ MODELS = [
 @pytest.mark.parametrize("runtime", ["litert", "litert-latest"])
 @pytest.mark.parametrize(("name", "resolution", "count"), MODELS)
 def test_one_partition(
-    name: str, resolution: str | None, count: int, runtime: str, converted: Callable[..., Path], installed: Callable[[str], Runtime]
+    name: str,
+    resolution: str | None,
+    count: int,
+    runtime: str,
+    converted: Callable[..., Path],
+    installed: Callable[[str], Runtime],
 ) -> None:
     path = converted(name, resolution=None if resolution is None else Resolution.parse(resolution))
     with installed(runtime).open(path) as session:
@@ -74,11 +79,16 @@ class Zoo(nn.Module):
         return tuple(after(layer(before(x))) for before, layer, after, x in branches)
 
 
-@settings(max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=2, deadline=None, derandomize=True, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
 @given(layers=st.lists(attentions(), min_size=12, max_size=12))
 @pytest.mark.parametrize(
     "form",
-    [pytest.param(form, marks=[] if form in ("auto", "gram-matmul") else [pytest.mark.slow]) for form in ATTENTION_FORMS],
+    [
+        pytest.param(form, marks=[] if form in ("auto", "gram-matmul") else [pytest.mark.slow])
+        for form in ATTENTION_FORMS
+    ],
 )
 def test_every_form_in_litert(form: str, layers: list[Attention], tmp_path: Path) -> None:
     module = seeded(Zoo(layers))
@@ -99,4 +109,6 @@ def test_every_form_in_litert(form: str, layers: list[Attention], tmp_path: Path
     assert (parts.count, parts.undelegated) == (1, ())
     for number, value in enumerate(expected):
         # The bound of ``verify``: where a query is nearly silent, float32 sums in another order part by more than roundings.
-        assert relative_error(value.ravel(), as_nchw(results[f"y{number}"], value.shape).ravel()) <= 1e-4, layers[number]
+        assert relative_error(value.ravel(), as_nchw(results[f"y{number}"], value.shape).ravel()) <= 1e-4, layers[
+            number
+        ]

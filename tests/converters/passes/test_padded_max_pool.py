@@ -11,7 +11,9 @@ from tests.kits.graphs import export, noise, ops, rewrite, run_onnx
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 3, 7, 10), (1, 1, 3, 3)])
-@pytest.mark.parametrize("before", [nn.ReLU(), nn.ReLU6(), nn.Sequential(nn.Sigmoid(), nn.AvgPool2d(3, stride=1, padding=1))])
+@pytest.mark.parametrize(
+    "before", [nn.ReLU(), nn.ReLU6(), nn.Sequential(nn.Sigmoid(), nn.AvgPool2d(3, stride=1, padding=1))]
+)
 @pytest.mark.parametrize("pool", [nn.MaxPool2d(3, stride=2, padding=1), nn.MaxPool2d((3, 2), stride=1, padding=(1, 0))])
 def test_rewritten(before: nn.Module, pool: nn.Module, shape: tuple[int, ...]) -> None:
     module = nn.Sequential(before, pool)
@@ -39,4 +41,8 @@ def test_windows_over_the_border_are_declined() -> None:
 def test_without_padding_nothing_happens() -> None:
     stock = export(nn.Sequential(nn.ReLU(), nn.MaxPool2d(2)), (1, 3, 8, 8))
     rewritten, reports = rewrite(stock)
-    assert not reports["padded-max-pool"].fired and not reports["padded-max-pool"].declined and ops(rewritten) == ops(stock)
+    assert (
+        not reports["padded-max-pool"].fired
+        and not reports["padded-max-pool"].declined
+        and ops(rewritten) == ops(stock)
+    )

@@ -54,12 +54,16 @@ def test_a_failing_pass_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     ordered = (PASSES[0], Broken(), PASSES[1])
     monkeypatch.setattr(passes, "ordered_passes", lambda form: ordered)
-    with pytest.raises(MachineError, match="broken failed: IndexError: no such axis; passes that had run: fold-constants"):
+    with pytest.raises(
+        MachineError, match="broken failed: IndexError: no such axis; passes that had run: fold-constants"
+    ):
         run_passes(ir.from_proto(export(nn.ReLU(), (1, 1, 1, 1))), Target())
 
 
 def test_batch_norm_and_padding_go_into_the_convolution() -> None:
-    module = seeded(nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1)))
+    module = seeded(
+        nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(3, 4, 3, bias=False), nn.ReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+    )
     stock = export(module, (1, 3, 6, 6))
     rewritten, _ = rewrite(stock)
     assert ops(stock)["Pad"] == 1 and ops(rewritten)["Pad"] == 0

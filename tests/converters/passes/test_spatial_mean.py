@@ -27,7 +27,9 @@ class Mean(nn.Module):
         return x.mean(self.axes, keepdim=self.keep)
 
 
-@pytest.mark.parametrize("module", [Mean((2, 3), True), Mean((2, 3), False), nn.AdaptiveAvgPool2d(1)], ids=["kept", "dropped", "pool"])
+@pytest.mark.parametrize(
+    "module", [Mean((2, 3), True), Mean((2, 3), False), nn.AdaptiveAvgPool2d(1)], ids=["kept", "dropped", "pool"]
+)
 def test_large_map_by_tiles(module: nn.Module) -> None:
     stock = export(module, LARGE)
     rewritten, reports = rewrite(stock)
@@ -41,7 +43,8 @@ def test_large_map_by_tiles(module: nn.Module) -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "shape"), [(Mean((2, 3), True), SMALL), (Mean((1,), True), LARGE), (Mean((1, 2, 3), True), LARGE), (nn.AvgPool2d(4), LARGE)]
+    ("module", "shape"),
+    [(Mean((2, 3), True), SMALL), (Mean((1,), True), LARGE), (Mean((1, 2, 3), True), LARGE), (nn.AvgPool2d(4), LARGE)],
 )
 def test_other_means_stay(module: nn.Module, shape: tuple[int, ...]) -> None:
     stock = export(module, shape)

@@ -100,7 +100,9 @@ def test_some_tokens_of_a_linear_layer_stay(channels: bool) -> None:
     rewritten, reports = rewrite(export(module, shape))
     assert reports["split-projections"].fired == 0 and ops(rewritten)["Slice"] >= 1
     x = noise(shape)
-    assert relative_error(module.double()(torch.from_numpy(x).double()).detach().numpy(), run_onnx(rewritten, x)) <= 2e-6
+    assert (
+        relative_error(module.double()(torch.from_numpy(x).double()).detach().numpy(), run_onnx(rewritten, x)) <= 2e-6
+    )
 
 
 class Windows(nn.Module):

@@ -67,11 +67,17 @@ def test_the_network_has_learnt_and_needs_its_attention(
     assert accuracy(without_attention(module)) <= right - 0.1
 
 
-@pytest.mark.parametrize(("precision", "lost", "same"), [(Precision.DYNAMIC, 0.005, 0.99), (Precision.INT8, 0.005, 0.99)])
+@pytest.mark.parametrize(
+    ("precision", "lost", "same"), [(Precision.DYNAMIC, 0.005, 0.99), (Precision.INT8, 0.005, 0.99)]
+)
 def test_accuracy_is_kept(
-    precision: Precision, lost: float, same: float, convert: Convert, exact: NDArray[np.float32],
+    precision: Precision,
+    lost: float,
+    same: float,
+    convert: Convert,
+    exact: NDArray[np.float32],
     canvases: tuple[NDArray[np.float32], NDArray[np.int64]],
-) -> None:  # fmt: skip
+) -> None:
     images, labels = canvases
     given = answers(convert(precision), (image[np.newaxis] for image in images)).argmax(1)
     assert (given == labels).mean() >= (exact.argmax(1) == labels).mean() - lost

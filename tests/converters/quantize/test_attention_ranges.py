@@ -24,7 +24,11 @@ def _oracle(module: Attention) -> tuple[float, float, float]:
             q, k, _ = module.projections[0](x).reshape(3, SHAPE.heads, SHAPE.width, -1).relu()
         sums.append(k.sum(-1))
         denominators.append((q * sums[-1][..., None]).sum(1) + module.eps)
-    return max(map(torch.max, sums)).item(), min(map(torch.min, denominators)).item(), max(map(torch.max, denominators)).item()
+    return (
+        max(map(torch.max, sums)).item(),
+        min(map(torch.min, denominators)).item(),
+        max(map(torch.max, denominators)).item(),
+    )
 
 
 @pytest.mark.parametrize("form", list(Form))

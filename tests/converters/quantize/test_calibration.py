@@ -80,7 +80,12 @@ def test_what_is_no_picture_is_skipped_with_a_count(tmp_path: Path) -> None:
     png.write_bytes(png.read_bytes()[:60] + b"\0" * 400 + png.read_bytes()[460:])
     (tmp_path / ".DS_Store").write_bytes(b"hidden")
     data = open_calibration(tmp_path, FORM)
-    assert data.count == 1 and {Path(item.path).name for item in data.skipped} == {"notes.txt", "empty.png", "cut.jpg", "damaged.png"}
+    assert data.count == 1 and {Path(item.path).name for item in data.skipped} == {
+        "notes.txt",
+        "empty.png",
+        "cut.jpg",
+        "damaged.png",
+    }
     assert any("skipped 4 file(s)" in note for note in data.notes)
 
 
@@ -108,7 +113,9 @@ def test_of_many_files_a_part_is_taken(tmp_path: Path) -> None:
     for number in range(MOST_INPUTS + 40):
         Image.new("RGB", (2, 2), (number % 256, number // 256, 0)).save(tmp_path / f"{number:04}.png")
     data = open_calibration(tmp_path, InputFormat(Resolution(4, 4)))
-    assert data.count == MOST_INPUTS and any(f"of {MOST_INPUTS + 40} files, {MOST_INPUTS} evenly spaced" in note for note in data.notes)
+    assert data.count == MOST_INPUTS and any(
+        f"of {MOST_INPUTS + 40} files, {MOST_INPUTS} evenly spaced" in note for note in data.notes
+    )
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])

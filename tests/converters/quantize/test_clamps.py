@@ -74,6 +74,8 @@ def test_ranges_clamp(network: type[nn.Module], requantised: int, left: int, tmp
     assert any(name.startswith("RELU") for name in before.op_counts)
     assert [op.precision for op in after.ops if op.type.startswith("RELU")] == ["float32"] * left
     assert (after.partitions, len(after.undelegated)) == (1, 0)
-    clamps = [op for op in after.ops if op.type == "QUANTIZE" and (op.reason or "").startswith("the range of its result")]
+    clamps = [
+        op for op in after.ops if op.type == "QUANTIZE" and (op.reason or "").startswith("the range of its result")
+    ]
     assert len(clamps) == requantised
     assert sqnr_db([answers(exact, images)], [answers(int8, images)]) > 25

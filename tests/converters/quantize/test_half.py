@@ -57,7 +57,9 @@ def test_xnnpack_is_given_leave_to_compute_in_half_precision(half_tflite: Path) 
 
 def test_tensors_that_share_a_buffer_still_do(small_tflite: Path) -> None:
     model = unpack(small_tflite.read_bytes())
-    first, second = [tensor for tensor in model.subgraphs[0].tensors if tensor.name.endswith(b"expand/conv/Conv_conv_bias")][1:3]
+    first, second = [
+        tensor for tensor in model.subgraphs[0].tensors if tensor.name.endswith(b"expand/conv/Conv_conv_bias")
+    ][1:3]
     second.buffer = first.buffer
     graph = graph_of(unpack(to_half(pack(model))))
     values = {tensor.name: tensor.values() for tensor in graph.tensors}
@@ -88,4 +90,6 @@ def test_range_check(half_tflite: Path, small_tflite: Path) -> None:
 
 
 def test_values_near_the_end_are_told() -> None:
-    assert HalfRange(20000.0, "x", "white", 1.0, "y", 2.0, "z").warnings() == ["values reach 2e+04 at x on input white; fp16 ends at 65504"]
+    assert HalfRange(20000.0, "x", "white", 1.0, "y", 2.0, "z").warnings() == [
+        "values reach 2e+04 at x on input white; fp16 ends at 65504"
+    ]

@@ -61,14 +61,19 @@ def test_ops_and_boundaries(int8: Path) -> None:
     assert kinds["DEPTHWISE_CONV_2D", "int8"] == found.op_counts["DEPTHWISE_CONV_2D"] == 17
     assert kinds["FULLY_CONNECTED", "float32, int8 weights"] == found.op_counts["FULLY_CONNECTED"] == 2
     assert "AVERAGE_POOL_2D" not in found.op_counts
-    boundaries = [op for op in found.ops if op.type in ("QUANTIZE", "DEQUANTIZE") and (op.reason or "").startswith("boundary")]
+    boundaries = [
+        op for op in found.ops if op.type in ("QUANTIZE", "DEQUANTIZE") and (op.reason or "").startswith("boundary")
+    ]
     assert len(boundaries) <= 2 * 14 + 5 * 7 + 3  # two a normalised block, three more an attention, the model's ends
 
 
 def test_every_op_has_a_reason_and_the_file_knows_its_calibration(int8: Path) -> None:
     description = read_description(int8)
     assert description is not None and description.quantisation is not None
-    assert description.quantisation.calibration_images == 16 and len(description.quantisation.calibration_sha256 or "") == 64
+    assert (
+        description.quantisation.calibration_images == 16
+        and len(description.quantisation.calibration_sha256 or "") == 64
+    )
     plan = json.loads(int8.with_suffix(".json").read_text())["plan"]
     found = inspect_model(int8, LITERT, explain=False)
     assert [op.reason for op in found.ops] == [item["reason"] for item in plan]
@@ -102,7 +107,11 @@ def test_signal_to_noise_on_photographs(
 
 @pytest.mark.parametrize("value", [0.0, 255.0, "hot pixel", "noise x 100"])
 def test_extreme_inputs_stay_finite(value: float | str, int8: Path) -> None:
-    image = np.zeros((1, SIDE, SIDE, 3), np.float32) if isinstance(value, str) else np.full((1, SIDE, SIDE, 3), value, np.float32)
+    image = (
+        np.zeros((1, SIDE, SIDE, 3), np.float32)
+        if isinstance(value, str)
+        else np.full((1, SIDE, SIDE, 3), value, np.float32)
+    )
     image = normalised(image)
     if value == "hot pixel":
         image[0, 100, 100] = 2.6
@@ -126,7 +135,11 @@ def test_integer_ends(io_type: IoType, converted: Callable[..., Path], tmp_path:
     stimuli = verification_stimuli(Resolution(side, side), 3, Preprocessing())
     np.savez(tmp_path / "small.npz", np.concatenate([stimulus.image for stimulus in stimuli]))
     model = converted(
-        "base-r192", resolution=Resolution(side, side), precision=Precision.INT8, calibration=str(tmp_path / "small.npz"), io_type=io_type
+        "base-r192",
+        resolution=Resolution(side, side),
+        precision=Precision.INT8,
+        calibration=str(tmp_path / "small.npz"),
+        io_type=io_type,
     )
     found = inspect_model(model, LITERT, explain=False)
     assert [tensor.dtype for tensor in (*found.inputs, *found.outputs)] == [io_type.value] * 2

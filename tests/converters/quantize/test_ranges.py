@@ -27,7 +27,9 @@ def test_histogram_keeps_every_value_while_its_bins_double() -> None:
     edges = (np.arange(BINS + 1) - BINS // 2) * observation.width
     counted, _ = np.histogram(values, edges)
     assert np.abs(np.cumsum(counted) - np.cumsum(observation.counts)).max() <= 2  # values on an edge
-    np.testing.assert_allclose(observation.channel_means, np.concatenate(batches).reshape(-1, 3).mean(0), rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(
+        observation.channel_means, np.concatenate(batches).reshape(-1, 3).mean(0), rtol=1e-5, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("lowest", [-3.0, 0.0, -1e3, 1e3])
@@ -53,7 +55,10 @@ def test_mse_gives_less_error_than_min_max_where_there_are_outliers() -> None:
     """Laplace noise: the range that holds its extremes wastes steps."""
     values = np.random.default_rng(0).laplace(size=(100, 1000))
     observation = observed(values)
-    errors = {choice: squared_error(observation, parameters_of(*choose_range([observation], choice))) for choice in RangeChoice}
+    errors = {
+        choice: squared_error(observation, parameters_of(*choose_range([observation], choice)))
+        for choice in RangeChoice
+    }
     assert errors[RangeChoice.MSE] < 0.9 * errors[RangeChoice.MIN_MAX]
     parameters = parameters_of(*choose_range([observation], RangeChoice.MSE))
     exact = np.clip(np.round(values / parameters.scale) + parameters.zero_point, -128, 127)
@@ -103,6 +108,11 @@ def test_bias_correction_takes_the_mean_error_away(op_type: str) -> None:
     else:
         weights = rng.standard_normal((1, 1, 1, 6))
         results = [inputs * w[0, 0, 0] for w in (weights, quantise_weights(weights, op_type).dequantised())]
-    correction = corrected_bias(np.zeros(len(results[0][0])), weights, quantise_weights(weights, op_type), means, op_type)
-    before, after = np.abs((results[1] - results[0]).mean(0)).max(), np.abs((results[1] + correction - results[0]).mean(0)).max()
+    correction = corrected_bias(
+        np.zeros(len(results[0][0])), weights, quantise_weights(weights, op_type), means, op_type
+    )
+    before, after = (
+        np.abs((results[1] - results[0]).mean(0)).max(),
+        np.abs((results[1] + correction - results[0]).mean(0)).max(),
+    )
     assert after < 0.2 * before

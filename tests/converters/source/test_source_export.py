@@ -105,7 +105,9 @@ def test_bad_onnx(tmp_path: Path, damage: str) -> None:
     kind = onnx.TensorProto.DOUBLE if damage == "double" else onnx.TensorProto.FLOAT
     shape: list[int | str] = ["n", 3, 8, 8] if damage == "dynamic" else [1, 3, 8, 8]
     inputs = [tensor("x", kind, shape)] + ([tensor("y", kind, shape)] if damage == "two inputs" else [])
-    graph = onnx.helper.make_graph([onnx.helper.make_node("Abs", ["x"], ["z"])], "g", inputs, [tensor("z", kind, shape)])
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Abs", ["x"], ["z"])], "g", inputs, [tensor("z", kind, shape)]
+    )
     content = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]).SerializeToString()
     path = tmp_path / "a.onnx"
     path.write_bytes({"empty": b"", "cut": content[:-9], "text": b"<html>no model</html>"}.get(damage, content))

@@ -42,15 +42,22 @@ def test_stock_graph(stock: Path) -> None:
     found = inspect_model(stock)
     assert found.partitions == 8 and len(found.undelegated) == 21
     assert {op.type for op in found.undelegated} == {"GATHER"}
-    assert found.undelegated[0].reason == "litert does not delegate this GATHER (float32, rank 5), tried alone and at rank 4"
+    assert (
+        found.undelegated[0].reason
+        == "litert does not delegate this GATHER (float32, rank 5), tried alone and at rank 4"
+    )
     assert sum(found.op_counts.values()) == found.op_total == len(found.ops)
     assert {op.partition for op in found.ops} == {None, *range(8)}
-    assert {op.index for op in found.ops if op.partition is None} == {op.index for op in found.undelegated} | set(found.idle)
+    assert {op.index for op in found.ops if op.partition is None} == {op.index for op in found.undelegated} | set(
+        found.idle
+    )
 
 
 def test_what_the_file_says(small_tflite: Path) -> None:
     found = inspect_model(small_tflite)
-    assert [(tensor.name, tensor.shape, tensor.dtype) for tensor in found.inputs] == [("image", (1, 96, 96, 3), "float32")]
+    assert [(tensor.name, tensor.shape, tensor.dtype) for tensor in found.inputs] == [
+        ("image", (1, 96, 96, 3), "float32")
+    ]
     assert [(tensor.name, tensor.shape) for tensor in found.outputs] == [("logits", (1, 1000))]
     assert found.signatures == ["serving_default"] and found.size_bytes == small_tflite.stat().st_size
     assert found.description is not None and found.description.model == "base-r192"
@@ -58,12 +65,16 @@ def test_what_the_file_says(small_tflite: Path) -> None:
     # Weights are nearly all of the file; 4 bytes each.
     module = load_source("base-r192", SMALL).module
     assert module is not None
-    assert found.parameter_bytes == pytest.approx(4 * sum(parameter.numel() for parameter in module.parameters()), rel=0.02)
+    assert found.parameter_bytes == pytest.approx(
+        4 * sum(parameter.numel() for parameter in module.parameters()), rel=0.02
+    )
     document = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert document["undelegated_count"] == len(document["undelegated"])
 
 
-def _one_op(path: Path, op: str, options: Any, shapes: list[list[int]], dtype: int, scales: list[float] | None = None) -> Path:
+def _one_op(
+    path: Path, op: str, options: Any, shapes: list[list[int]], dtype: int, scales: list[float] | None = None
+) -> Path:
     """A model of one op: the last of ``shapes`` is its result's, the others its operands'."""
     model, graph, code, operator = schema.ModelT(), schema.SubGraphT(), schema.OperatorCodeT(), schema.OperatorT()
     code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, op)
@@ -88,8 +99,22 @@ def _one_op(path: Path, op: str, options: Any, shapes: list[list[int]], dtype: i
 
 
 CASES = {
-    "integers": ("ADD", schema.AddOptionsT(), [[1, 4]] * 3, schema.TensorType.INT32, None, "litert does not delegate ADD on int32"),
-    "scales": ("ADD", schema.AddOptionsT(), [[1, 4]] * 3, schema.TensorType.INT8, [1.0, 1e-6, 1.0], "the scales of its operands"),
+    "integers": (
+        "ADD",
+        schema.AddOptionsT(),
+        [[1, 4]] * 3,
+        schema.TensorType.INT32,
+        None,
+        "litert does not delegate ADD on int32",
+    ),
+    "scales": (
+        "ADD",
+        schema.AddOptionsT(),
+        [[1, 4]] * 3,
+        schema.TensorType.INT8,
+        [1.0, 1e-6, 1.0],
+        "the scales of its operands",
+    ),
     "type": ("COS", None, [[1, 4]] * 2, schema.TensorType.FLOAT32, None, None),
 }
 
@@ -115,7 +140,11 @@ def test_one_float_op_is_one_partition(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["truncated", "png", "onnx", "absent", "folder", "empty"])
 def test_what_is_no_tflite_is_refused(kind: str, small_tflite: Path, tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
-    contents = {"truncated": small_tflite.read_bytes()[:100_000], "png": b"\x89PNG\r\n\x1a\n" * 9, "onnx": b"\x08\x08\x12\x07pytorch" * 9}
+    contents = {
+        "truncated": small_tflite.read_bytes()[:100_000],
+        "png": b"\x89PNG\r\n\x1a\n" * 9,
+        "onnx": b"\x08\x08\x12\x07pytorch" * 9,
+    }
     if kind == "folder":
         path.mkdir()
     elif kind != "absent":

@@ -44,7 +44,12 @@ def test_labels_are_the_thousand_classes(small_tflite: Path) -> None:
     labels = zipfile.ZipFile(small_tflite).read("labels.txt").decode().splitlines()
     assert len(labels) == len(set(labels)) == 1000
     # Spot checks against the published list of the challenge.
-    assert (labels[0], labels[207], labels[812], labels[999]) == ("tench", "golden retriever", "space shuttle", "toilet tissue")
+    assert (labels[0], labels[207], labels[812], labels[999]) == (
+        "tench",
+        "golden retriever",
+        "space shuttle",
+        "toilet tissue",
+    )
 
 
 def test_weights_lie_at_multiples_of_16(small_tflite: Path) -> None:

@@ -38,5 +38,10 @@ def test_ops_that_nothing_needs_are_idle() -> None:
 
 
 def test_absent_operands_and_several_outputs() -> None:
-    ops = [OpInfo(0, "SPLIT", (0,), (1, 2)), OpInfo(1, "A", (1, -1), (3,)), OpInfo(2, "B", (2,), (4,)), OpInfo(3, "DELEGATE", (1,), (3,))]
+    ops = [
+        OpInfo(0, "SPLIT", (0,), (1, 2)),
+        OpInfo(1, "A", (1, -1), (3,)),
+        OpInfo(2, "B", (2,), (4,)),
+        OpInfo(3, "DELEGATE", (1,), (3,)),
+    ]
     assert read_partitioning(ops, [3, 4]) == Partitioning(1, {1: 0}, (0, 2), ())

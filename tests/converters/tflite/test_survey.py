@@ -72,7 +72,9 @@ def test_commands(command: str, small_tflite: Path, installed: Callable[[str], R
     for name, runtime in RUNTIMES.items():
         (line,) = (line for line in text.splitlines() if f"  {name} " in line and runtime.version() in line)  # type: ignore[operator]
         assert "×" in line
-    document = json.loads(subprocess.run([*arguments, "--json"], capture_output=True, check=True, env=os.environ).stdout)
+    document = json.loads(
+        subprocess.run([*arguments, "--json"], capture_output=True, check=True, env=os.environ).stdout
+    )
     rows = document["survey"] if command == "verify" else [found["survey"] for found in document["runtimes"].values()]
     assert [row["runtime"] for row in rows] == list(RUNTIMES)
     assert all(row["error"] is None and row["ratio"] > 0 for row in rows)

@@ -58,7 +58,11 @@ def test_counts_are_never_called_a_latency() -> None:
     [points] = [[point(place("linear", x), 2 * x, counts=True) for x in (196.0, 1024.0, 4096.0)]]
     found = charts(results(points, device("qemu", "Cortex-A76", True), "figure-2-left", "tokens"))
     words = " ".join(_texts(found[0], alone=True).split())
-    assert "Instructions per inference, emulated Cortex-A76 (M)" in words and "Latency" not in words and "(ms)" not in words
+    assert (
+        "Instructions per inference, emulated Cortex-A76 (M)" in words
+        and "Latency" not in words
+        and "(ms)" not in words
+    )
 
 
 def test_curves_without_a_single_value_are_drawn() -> None:
@@ -90,7 +94,11 @@ def test_colours_can_be_told_from_the_paper(theme: object) -> None:
 def test_a_csv_is_read_back_as_it_was() -> None:
     chart = charts(_layer())[0]
     header, *rows = csv.reader(io.StringIO(to_csv(chart)))
-    assert tuple(header) == chart.header == ("series", "Tokens", "Latency, ms", "95% low", "95% high", "rounds", "mark", "note")
+    assert (
+        tuple(header)
+        == chart.header
+        == ("series", "Tokens", "Latency, ms", "95% low", "95% high", "rounds", "mark", "note")
+    )
     assert len(rows) == len(chart.cells) == 10
     for text, row in zip(rows, chart.cells):
         assert [float(cell) if cell else None for cell in text[1:5]] == list(row[1:5])

@@ -13,21 +13,41 @@ from evit_mobile.results.judge.compare import Comparison, Status, compare
 from evit_mobile.results.record import Component, Core, DeviceInfo, Point, ResultSet, Round, RunSettings
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-HOST = DeviceInfo(kind="host", name="host", soc="A CPU", abi="x86_64", cores=(Core(index=0),), os_build="Linux 6.1", emulated=False)
-QEMU = DeviceInfo(kind="qemu", name="qemu:cortex-a76", soc="Cortex-A76", abi="arm64", cores=(Core(index=0),), os_build="", emulated=True)
+HOST = DeviceInfo(
+    kind="host", name="host", soc="A CPU", abi="x86_64", cores=(Core(index=0),), os_build="Linux 6.1", emulated=False
+)
+QEMU = DeviceInfo(
+    kind="qemu",
+    name="qemu:cortex-a76",
+    soc="Cortex-A76",
+    abi="arm64",
+    cores=(Core(index=0),),
+    os_build="",
+    emulated=True,
+)
 
 
 def _results(*points: Point, device: DeviceInfo = HOST, version: str = "2.1.2") -> ResultSet:
     return ResultSet(
-        created=NOW, command=("evit-mobile", "bench"), components=(Component(name="litert", version=version),), device=device, points=points
+        created=NOW,
+        command=("evit-mobile", "bench"),
+        components=(Component(name="litert", version=version),),
+        device=device,
+        points=points,
     )
 
 
-def _point(name: str = "m", rounds: tuple[Round, ...] = (), settings: RunSettings = RunSettings(), **more: Any) -> Point:
-    return Point(**{"name": name, "model_sha256": "0" * 64, "model_bytes": 1, "settings": settings, "rounds": rounds, **more})
+def _point(
+    name: str = "m", rounds: tuple[Round, ...] = (), settings: RunSettings = RunSettings(), **more: Any
+) -> Point:
+    return Point(
+        **{"name": name, "model_sha256": "0" * 64, "model_bytes": 1, "settings": settings, "rounds": rounds, **more}
+    )
 
 
-def _timed(name: str = "m", level_us: float = 1e4, *, seed: int | tuple[int, ...] = 0, rounds: int = 10, **more: Any) -> Point:
+def _timed(
+    name: str = "m", level_us: float = 1e4, *, seed: int | tuple[int, ...] = 0, rounds: int = 10, **more: Any
+) -> Point:
     rng = np.random.default_rng(seed)
     made = (level_us * rng.lognormal(0, 0.02) * rng.lognormal(0, 0.01, 5) for _ in range(rounds))
     return _point(name, tuple(Round(latency_us=tuple(values)) for values in made), **more)
@@ -66,14 +86,18 @@ def test_false_alarms_do_not_grow_with_the_number_of_models(models: int) -> None
     experiments = 480 // models
     alarms = 0
     for seed in range(experiments):
-        before, after = (_results(*(_timed(f"m{index}", seed=(seed, index, side)) for index in range(models))) for side in (0, 1))
+        before, after = (
+            _results(*(_timed(f"m{index}", seed=(seed, index, side)) for index in range(models))) for side in (0, 1)
+        )
         alarms += any(each.is_significant for each in compare(before, after).differences)
     assert alarms / experiments <= 0.05 + 3 * (0.05 * 0.95 / experiments) ** 0.5
 
 
 def test_instruction_counts_are_compared_without_a_test() -> None:
     def counts(*after: int) -> Any:
-        return _only(compare(_results(_counted("m", 1000, 1010), device=QEMU), _results(_counted("m", *after), device=QEMU)))
+        return _only(
+            compare(_results(_counted("m", 1000, 1010), device=QEMU), _results(_counted("m", *after), device=QEMU))
+        )
 
     assert (counts(1011, 1020).verdict, counts(900, 999).verdict) == ("more", "fewer")
     assert counts(1005, 1005).verdict == counts(1010, 1020).verdict == ""
@@ -83,11 +107,14 @@ def test_instruction_counts_are_compared_without_a_test() -> None:
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("soc", "Another CPU", "soc was A CPU and is Another CPU"), ("kind", "adb", "kind"), ("abi", "aarch64", "abi"),
-        ("emulated", True, "emulated"), ("cores", (Core(index=0), Core(index=1)), "other cores"),
+        ("soc", "Another CPU", "soc was A CPU and is Another CPU"),
+        ("kind", "adb", "kind"),
+        ("abi", "aarch64", "abi"),
+        ("emulated", True, "emulated"),
+        ("cores", (Core(index=0), Core(index=1)), "other cores"),
         ("instruction_sets", ("avx2",), "other instruction sets"),
     ],
-)  # fmt: skip
+)
 def test_unlike_devices_are_refused_unless_told(field: str, value: Any, said: str) -> None:
     other = DeviceInfo(**{**dict(HOST), field: value})
     with pytest.raises(RequestError, match=said) as caught:
@@ -97,7 +124,9 @@ def test_unlike_devices_are_refused_unless_told(field: str, value: Any, said: st
     assert any(said in note for note in found.notes)
 
 
-@pytest.mark.parametrize(("field", "value"), [("threads", 4), ("cores", "0x1"), ("runs", 7), ("warmup_runs", 0), ("min_time_s", 9.0)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("threads", 4), ("cores", "0x1"), ("runs", 7), ("warmup_runs", 0), ("min_time_s", 9.0)]
+)
 def test_unlike_settings_are_refused_unless_told(field: str, value: Any) -> None:
     other = _timed(settings=RunSettings(**{field: value}))
     with pytest.raises(RequestError, match=f"{field} of m was .* and is {value}"):
@@ -124,7 +153,12 @@ def test_what_is_in_one_file_alone_is_told() -> None:
     failed = _point("broken", error="it crashed")
     found = compare(_results(_timed(), gone, _timed("broken")), _results(_timed(), new, failed)).differences
     status = {each.label: each.status for each in found}
-    assert status == {"m": Status.COMPARED, "new": Status.ONLY_AFTER, "broken": Status.FAILED_AFTER, "gone": Status.ONLY_BEFORE}
+    assert status == {
+        "m": Status.COMPARED,
+        "new": Status.ONLY_AFTER,
+        "broken": Status.FAILED_AFTER,
+        "gone": Status.ONLY_BEFORE,
+    }
     assert {each.label for each in found if each.is_regression(0.05)} == {"broken", "gone"}
     assert any("it crashed" in note for each in found for note in each.notes)
     with pytest.raises(RequestError, match="no model in common"):
@@ -148,6 +182,8 @@ def test_what_else_changed_is_told() -> None:
     other = DeviceInfo(**{**dict(HOST), "os_build": "Linux 6.2"})
     after = _results(_timed(seed=3, partitions=8, precision="int8"), version="2.3.0", device=other)
     found = compare(before, after)
-    assert {"litert was 2.1.2 and is 2.3.0.", "The device's os build was Linux 6.1 and is Linux 6.2."} <= set(found.notes)
+    assert {"litert was 2.1.2 and is 2.3.0.", "The device's os build was Linux 6.1 and is Linux 6.2."} <= set(
+        found.notes
+    )
     assert {"partitions: 1 before, 8 after", "precision: fp32 before, int8 after"} <= set(_only(found).notes)
     assert any("Models and programs are the same" in note for note in compare(before, before).notes)

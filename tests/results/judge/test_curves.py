@@ -52,7 +52,9 @@ def test_latency_ratio_and_macs() -> None:
     assert linear.growth.points == softmax.growth.points == 4
     assert [entry.x for entry in linear.points] == [196, 400, 1024, 4096, 16384]
     assert linear.points[0].value == pytest.approx(0.098, rel=0.02) and linear.points[0].rounds == 8
-    assert (softmax.points[-1].value, softmax.points[-1].mark) == (None, "does not fit") and "28 GB" in softmax.points[-1].note
+    assert (softmax.points[-1].value, softmax.points[-1].mark) == (None, "does not fit") and "28 GB" in softmax.points[
+        -1
+    ].note
     [line] = ratio.series
     assert line.name == "softmax / linear" and line.points[0].value == pytest.approx(1e-3 * 196 / 0.5, rel=0.02)
     assert line.points[-1].mark == "does not fit"

@@ -27,14 +27,18 @@ def test_every_claim_has_a_source_and_an_id_of_its_own() -> None:
 @pytest.mark.parametrize(
     ("info", "times", "outcome"),
     [
-        (PHONE, 4.0, Outcome.REPRODUCED), (PHONE, 6.0, Outcome.REPRODUCED), (PHONE, 2.0, Outcome.NOT_REPRODUCED),
+        (PHONE, 4.0, Outcome.REPRODUCED),
+        (PHONE, 6.0, Outcome.REPRODUCED),
+        (PHONE, 2.0, Outcome.NOT_REPRODUCED),
         (device("adb", "Snapdragon 855 (SM8150-AC)"), 4.0, Outcome.NOT_COMPARABLE),
         (device("adb", "Snapdragon 8 Gen 3 (SM8650)"), 4.0, Outcome.NOT_COMPARABLE),
         (device("adb", SNAPDRAGON_855, emulated=True), 4.0, Outcome.SAME_DIRECTION),
         (device("adb", SNAPDRAGON_855, emulated=True), 0.5, Outcome.OPPOSITE),
-        (device(), 4.0, Outcome.SAME_DIRECTION), (device(), 0.5, Outcome.OPPOSITE), (device(), 1.0, Outcome.NOT_COMPARABLE),
+        (device(), 4.0, Outcome.SAME_DIRECTION),
+        (device(), 0.5, Outcome.OPPOSITE),
+        (device(), 1.0, Outcome.NOT_COMPARABLE),
     ],
-)  # fmt: skip
+)
 def test_only_the_papers_own_soc_reproduces_or_refutes(info: DeviceInfo, times: float, outcome: Outcome) -> None:
     [verdict] = verdicts(layer(lambda n: n, lambda n: times * n, info))
     assert verdict.outcome is outcome, verdict.reason
@@ -47,7 +51,9 @@ def test_only_the_papers_own_soc_reproduces_or_refutes(info: DeviceInfo, times: 
 
 def test_an_855_plus_that_calls_itself_sm8150_has_a_higher_clock() -> None:
     for clock_khz, outcome in ((2_841_600, Outcome.REPRODUCED), (2_956_800, Outcome.NOT_COMPARABLE)):
-        info = PHONE.model_copy(update={"cores": (Core(index=0, max_clock_khz=1_785_600), Core(index=7, max_clock_khz=clock_khz))})
+        info = PHONE.model_copy(
+            update={"cores": (Core(index=0, max_clock_khz=1_785_600), Core(index=7, max_clock_khz=clock_khz))}
+        )
         [verdict] = verdicts(layer(lambda n: n, lambda n: 4 * n, info))
         assert verdict.outcome is outcome, verdict.reason
 
@@ -76,16 +82,21 @@ def test_each_setting_has_its_verdict() -> None:
     ]
     found = verdicts(results(points, PHONE, "figure-2-left", "tokens"))
     assert [(verdict.setting, verdict.outcome) for verdict in found] == [
-        ("1 thread", Outcome.REPRODUCED), ("4 threads", Outcome.NOT_REPRODUCED),
-    ]  # fmt: skip
+        ("1 thread", Outcome.REPRODUCED),
+        ("4 threads", Outcome.NOT_REPRODUCED),
+    ]
 
 
-@pytest.mark.parametrize(("power", "outcome"), [(0.3, Outcome.REPRODUCED), (-0.3, Outcome.NOT_REPRODUCED), (0.0, Outcome.NOT_COMPARABLE)])
+@pytest.mark.parametrize(
+    ("power", "outcome"), [(0.3, Outcome.REPRODUCED), (-0.3, Outcome.NOT_REPRODUCED), (0.0, Outcome.NOT_COMPARABLE)]
+)
 def test_growth_with_the_resolution(power: float, outcome: Outcome) -> None:
     points = []
     for side in (160.0, 224.0, 320.0, 512.0, 640.0):
         points.append(point(place("linear", side, "resolution"), side**2 / 5, noise=0.01))
-        points.append(point(place("softmax", side, "resolution"), side**2 / 5 * (side / 160) ** power, noise=0.01, seed=1))
+        points.append(
+            point(place("softmax", side, "resolution"), side**2 / 5 * (side / 160) ** power, noise=0.01, seed=1)
+        )
     [verdict] = verdicts(results(points, PHONE, "figure-5-right", "resolution"))
     assert verdict.outcome is outcome, verdict.reason
     assert verdict.numbers[0].value == pytest.approx(power, abs=0.05)
@@ -93,11 +104,14 @@ def test_growth_with_the_resolution(power: float, outcome: Outcome) -> None:
 
 def test_accuracy_against_latency_pairs_the_fastest_that_is_better() -> None:
     points = [
-        point(place("EfficientViT", 77.7, "top1"), 10_000), point(place("EfficientViT", 79.7, "top1"), 20_000),
-        point(place("EfficientNet", 77.1, "top1"), 30_000), point(place("EfficientNet", 79.1, "top1"), 40_000),
-        point(place("EfficientNet", 80.1, "top1"), 90_000), point(place("MobileNetV3", 75.2, "top1"), 9_000),
+        point(place("EfficientViT", 77.7, "top1"), 10_000),
+        point(place("EfficientViT", 79.7, "top1"), 20_000),
+        point(place("EfficientNet", 77.1, "top1"), 30_000),
+        point(place("EfficientNet", 79.1, "top1"), 40_000),
+        point(place("EfficientNet", 80.1, "top1"), 90_000),
+        point(place("MobileNetV3", 75.2, "top1"), 9_000),
         unmeasured(place("EfficientViT", 78.6, "top1", model="base-r224", macs=406_000_000)),
-    ]  # fmt: skip
+    ]
     found = verdicts(results(points, PHONE, "figure-5-left", "top1"))
     rivals = _one(found, "figure-5-left-efficientnet")
     assert [round(number.value, 1) for number in rivals.numbers] == [3.0, 2.0]
@@ -119,7 +133,11 @@ def test_what_is_counted_is_the_same_on_every_machine() -> None:
 
 def test_counts_of_an_emulated_processor_have_a_direction_without_intervals() -> None:
     two = SETTINGS.model_copy(update={"rounds": 2})
-    points = [point(place(name, x), x * times, two, counts=True) for x in (196.0, 400.0) for name, times in (("linear", 1), ("softmax", 3))]
+    points = [
+        point(place(name, x), x * times, two, counts=True)
+        for x in (196.0, 400.0)
+        for name, times in (("linear", 1), ("softmax", 3))
+    ]
     [verdict] = verdicts(results(points, device("qemu", "Cortex-A76", emulated=True), "figure-2-left", "tokens"))
     assert verdict.outcome is Outcome.SAME_DIRECTION and verdict.numbers[0].interval is None
 

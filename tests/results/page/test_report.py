@@ -23,12 +23,13 @@ from evit_mobile.results.record import (
     ResultSet,
     Round,
     RunSettings,
-)  # fmt: skip
+)
 from evit_mobile.results.stats import summarise
 from evit_mobile.text import visible
 
 HOSTILE = (
-    "\x00\x1b[2J<script>alert(1)</script>\"'><img src=http://evil.example/x onerror=alert(2)> $x_{$ {{ 7*7 }} ]]> --> \u202e\u65e5\u672c"
+    "\x00\x1b[2J<script>alert(1)</script>\"'><img src=http://evil.example/x onerror=alert(2)> $x_{$ "
+    "{{ 7*7 }} ]]> --> \u202e\u65e5\u672c"
 )
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -61,26 +62,43 @@ class Page(HTMLParser):
 
 def _device(kind: str = "host", *, text: str = "A CPU", emulated: bool = False) -> DeviceInfo:
     return DeviceInfo(
-        kind=kind, name=f"{kind}:{text}", serial=text, soc=text, abi="arm64", instruction_sets=("asimd",),
-        cores=(Core(index=0, max_clock_khz=1_800_000), Core(index=1)), memory_bytes=8_000_000_000, os_build=text, emulated=emulated,
-    )  # fmt: skip
+        kind=kind,
+        name=f"{kind}:{text}",
+        serial=text,
+        soc=text,
+        abi="arm64",
+        instruction_sets=("asimd",),
+        cores=(Core(index=0, max_clock_khz=1_800_000), Core(index=1)),
+        memory_bytes=8_000_000_000,
+        os_build=text,
+        emulated=emulated,
+    )
 
 
 def _results(device: DeviceInfo, *points: Point, text: str = "1.0") -> ResultSet:
     return ResultSet(
-        created=NOW, command=("evit-mobile", text), components=(Component(name=text, version=text, sha256="a" * 64),),
-        device=device, points=points,
-    )  # fmt: skip
+        created=NOW,
+        command=("evit-mobile", text),
+        components=(Component(name=text, version=text, sha256="a" * 64),),
+        device=device,
+        points=points,
+    )
 
 
 def _timed(name: str, level_us: float, rounds: int = 10, **more: Any) -> Point:
     rng = np.random.default_rng(round(level_us))
     state = Conditions(at=NOW, load_average_1min=0.25, clocks_khz={"0": 1_750_000}, temperatures_celsius={"skin": 31.5})
     made = tuple(
-        Round(latency_us=tuple(level_us * rng.lognormal(0, 0.01, 5)), init_us=5e4, first_inference_us=2e4, peak_memory_bytes=64_000_000,
-              before=state, after=state)
+        Round(
+            latency_us=tuple(level_us * rng.lognormal(0, 0.01, 5)),
+            init_us=5e4,
+            first_inference_us=2e4,
+            peak_memory_bytes=64_000_000,
+            before=state,
+            after=state,
+        )
         for _ in range(rounds)
-    )  # fmt: skip
+    )
     return Point(name=name, model_sha256="b" * 64, model_bytes=26_700_000, settings=RunSettings(), rounds=made, **more)
 
 
@@ -142,7 +160,9 @@ def test_hostile_text_stays_text() -> None:
 
 
 def test_nothing_is_fetched() -> None:
-    page = Page(render([("a.json", _results(_device(), _timed("m", 1e4))), ("b.json", _results(_device(), _timed("n", 2e4)))]))
+    page = Page(
+        render([("a.json", _results(_device(), _timed("m", 1e4))), ("b.json", _results(_device(), _timed("n", 2e4)))])
+    )
     names = {"src", "href", "srcset", "action"}
     addresses = [value for _, attributes in page.elements for name, value in attributes.items() if name in names]
     assert addresses and all(value.startswith(("data:", "#")) for value in addresses)
@@ -165,7 +185,12 @@ def test_tables_and_regions_can_be_read_aloud_and_reached_by_keyboard() -> None:
 
 def test_warnings_are_shown() -> None:
     few = _timed("few", 1e4, rounds=3)
-    wild = Point(**{**dict(_timed("wild", 2e4)), "rounds": tuple(Round(latency_us=(1e4, 2e4, 4e4), cores_mask="0x1") for _ in range(10))})
+    wild = Point(
+        **{
+            **dict(_timed("wild", 2e4)),
+            "rounds": tuple(Round(latency_us=(1e4, 2e4, 4e4), cores_mask="0x1") for _ in range(10)),
+        }
+    )
     threads = Point(**{**dict(wild), "settings": RunSettings(threads=4)})
     text = Page(render([("r.json", _results(_device(), few, wild, threads))])).text
     for said in ("stopped after 3 of 10 rounds", "fewer than 6 rounds", "samples scatter", "4 threads shared 1 core"):
@@ -179,10 +204,17 @@ def test_warnings_are_shown() -> None:
         (Point(name="m", model_sha256="0" * 64, model_bytes=1, settings=RunSettings(), error="the device vanished"),),
         (_timed("one", 1e4, rounds=1),),
         (_timed("tiny", 1.5), _timed("huge", 9e7)),
-        (Point(name="printed", model_sha256="0" * 64, model_bytes=1, settings=RunSettings(),
-               rounds=tuple(Round(printed_latency=PrintedLatency(count=50, mean_us=7e3 + step)) for step in range(10))),),
+        (
+            Point(
+                name="printed",
+                model_sha256="0" * 64,
+                model_bytes=1,
+                settings=RunSettings(),
+                rounds=tuple(Round(printed_latency=PrintedLatency(count=50, mean_us=7e3 + step)) for step in range(10)),
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_results_of_every_size_can_be_shown(points: tuple[Point, ...]) -> None:
     page = Page(render([("r.json", _results(_device(), *points))]))
     assert all(point.name in page.text for point in points)
