@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from converters.source.inputs import InputRequest
 from evit_mobile import __version__
 from evit_mobile.specs import IoType, Precision, Resolution
 
@@ -31,6 +32,7 @@ class ConvertOptions:
     attention_form: str = "auto"
     calibration: str | None = None
     io_type: IoType = IoType.FLOAT32
+    inputs: InputRequest = InputRequest()
 
 
 @dataclass

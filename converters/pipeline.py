@@ -75,11 +75,12 @@ def _convert(model: str, out: Path, options: ConvertOptions, keep_onnx: Path | N
     seconds: dict[str, float] = {}
     with Lowering(simplify=not options.rewrite) as lowering:
         with _timed(seconds, "build"):
-            source = load_source(model, options.resolution, options.weights, options.seed)
+            source = load_source(model, options.resolution, options.weights, options.seed, options.inputs)
         with _timed(seconds, "export"):
-            from converters.source.export import export_onnx
+            from converters.source.export import export_source
 
-            stock = export_onnx(source)
+            exported = export_source(source)
+            stock = exported.model
         with _timed(seconds, "passes"):
             graph, passes = rewritten(stock, options)
         if keep_onnx is not None:
@@ -113,7 +114,7 @@ def _convert(model: str, out: Path, options: ConvertOptions, keep_onnx: Path | N
         passes=passes,
         plan=[item.to_json() for item in made.plan],
         attention=[dataclasses.asdict(item) for item in ranges],
-        warnings=_warnings(source) + range_warnings(ranges) + made.warnings,
+        warnings=_warnings(source) + list(exported.warnings) + range_warnings(ranges) + made.warnings,
         versions=description.versions,
         seconds=seconds,
     )
@@ -137,11 +138,10 @@ def _description(
 ) -> ModelDescription:
     from evit_mobile.tflite.description import ModelDescription
 
-    image = stock.graph.input[0].type.tensor_type.shape.dim
     return ModelDescription(
         model=source.name if source.onnx_path is None else source.onnx_path.name,
         task=source.task,
-        resolution=str(Resolution(image[2].dim_value, image[3].dim_value)),
+        resolution=_resolution_of(stock),
         precision=options.precision,
         seed=options.seed,
         rewrite=options.rewrite,
@@ -151,7 +151,18 @@ def _description(
         preprocessing=source.preprocessing,
         versions=versions(),
         quantisation=made.quantisation,
+        input_shapes=source.shapes,
+        channels=options.inputs.channels,
+        exporter=source.exporter,
     )
+
+
+def _resolution_of(stock: onnx.ModelProto) -> str:
+    """HxW of the first input, or its whole shape where it is not an image."""
+    from converters.source.onnx_file import graph_inputs
+
+    shape = [dim.dim_value for dim in graph_inputs(stock)[0].type.tensor_type.shape.dim]
+    return str(Resolution(shape[2], shape[3])) if len(shape) == 4 else str(shape)
 
 
 def _warnings(source: Source) -> list[str]:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.source.inputs import InputRequest
 from converters.source.load import Source, load_source
+from converters.source.torch_export import Exporter
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Preprocessing, Resolution
 from evit_mobile.tflite.description import ModelDescription
@@ -79,7 +81,7 @@ class Reference:
     def _computed(self, module: nn.Module, image: Array) -> dict[str, Array]:
         import torch
 
-        from converters.source.export import flatten_outputs
+        from converters.source.outputs import flatten_outputs
 
         with torch.no_grad():
             outputs = flatten_outputs(module(torch.from_numpy(image)), self.source.outputs)
@@ -122,7 +124,12 @@ def _described_source(file: Path, description: ModelDescription, request: Reques
             f"{file} was made from {description.model}, not from {request.model}", hint="leave out --model"
         )
     _check_weights(file, description, request.weights)
-    return load_source(description.model, resolution, request.weights, description.seed)
+    size = None if description.input_shapes else resolution
+    return load_source(description.model, size, request.weights, description.seed, _inputs(description))
+
+
+def _inputs(description: ModelDescription) -> InputRequest:
+    return InputRequest(description.input_shapes, description.channels, Exporter(description.exporter))
 
 
 def _onnx_source(file: Path, description: ModelDescription, request: Request) -> Source:
@@ -130,7 +137,7 @@ def _onnx_source(file: Path, description: ModelDescription, request: Request) ->
 
     if request.model is None:
         raise RequestError(f"{file} was made from an ONNX file", hint=f"give it: --model path/to/{description.model}")
-    source = load_source(request.model, None, request.weights)
+    source = load_source(request.model, None, request.weights, request=_inputs(description))
     if source.onnx_path is None or sha256_of(source.onnx_path) != description.onnx_sha256:
         hint = f"its source is {description.model}, SHA-256 {description.onnx_sha256}"
         raise RequestError(f"{file} was not made from {request.model}", hint=hint)

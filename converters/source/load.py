@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from converters.source.blame import user_line
 from converters.source.importing import import_named
+from converters.source.inputs import InputRequest
+from converters.source.torch_export import Exporter
 from evit_mobile.errors import RequestError
 from evit_mobile.models import find_model, released, zoo
 from evit_mobile.specs import ModelName, Preprocessing, Resolution
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
     from evit_mobile.weights import Rename
 
+#: What a module's only input is called.
+INPUT_NAME = "image"
 #: Input size of a factory's module where none is asked for.
 DEFAULT_RESOLUTION = Resolution(224, 224)
 #: Input size at which seeded weights are settled: the same weights at any resolution, in a second.
@@ -28,11 +33,14 @@ class Source:
 
     Attributes:
         name: what the user called it.
-        module: in evaluation mode, [1, channels, H, W] float32 in; None where the source is an ONNX file.
+        module: in evaluation mode, float32 in; None where the source is an ONNX file.
         onnx_path: the ONNX file, or None.
-        resolution: input height and width; of an ONNX file, None until it is read.
+        resolution: input height and width; None of an ONNX file, until it is read, and where ``shapes`` say more.
         outputs: output names, empty where the module decides.
         seeded: the weights are random, so predictions mean nothing.
+        channels: of the image.
+        shapes: of the inputs by name, where they were asked for; else a module takes one [1, channels, H, W] image.
+        exporter: what makes a module's ONNX graph.
     """
 
     name: str
@@ -44,22 +52,44 @@ class Source:
     task: str | None
     seeded: bool
     channels: int = 3
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    exporter: Exporter = Exporter.AUTO
+
+    @property
+    def inputs(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the inputs by name: those that were asked for, or the image; empty for an ONNX file that says its own."""
+        if self.shapes or self.resolution is None:
+            return self.shapes
+        return {INPUT_NAME: (1, self.channels, self.resolution.height, self.resolution.width)}
 
 
-def load_source(model: str, resolution: Resolution | None = None, weights: Path | None = None, seed: int = 0) -> Source:
+def load_source(
+    model: str,
+    resolution: Resolution | None = None,
+    weights: Path | None = None,
+    seed: int = 0,
+    request: InputRequest = InputRequest(),
+) -> Source:
     """Find and build what ``model`` names.
 
     Raises:
-        RequestError: no such model, factory or file; a resolution or weights that do not fit it.
+        RequestError: no such model, factory or file; a resolution, input shapes or weights that do not fit it.
     """
     kind = ModelName.parse(model).kind
     if kind == "onnx":
-        return _onnx_source(model, resolution, weights)
-    if kind == "zoo":
-        return _zoo_source(model, resolution, weights, seed)
-    if kind == "factory":
-        return _factory_source(model, resolution, weights, seed)
-    return _registered_source(model, resolution, weights, seed)
+        source = _onnx_source(model, resolution, weights, request)
+    elif kind == "factory":
+        source = _factory_source(model, resolution, weights, seed, request)
+    elif request.shapes or request.channels is not None:
+        raise RequestError(
+            f"{model} takes an image of its own kind",
+            hint="leave out --input-shape and --channels; --resolution sets its size",
+        )
+    elif kind == "zoo":
+        source = _zoo_source(model, resolution, weights, seed)
+    else:
+        source = _registered_source(model, resolution, weights, seed)
+    return replace(source, exporter=request.exporter)
 
 
 def _registered_source(model: str, resolution: Resolution | None, weights: Path | None, seed: int) -> Source:
@@ -89,29 +119,36 @@ def _zoo_source(model: str, resolution: Resolution | None, weights: Path | None,
     return Source(model, found.module, None, found.resolution, ("logits",), found.preprocessing, found.task, seeded)
 
 
-def _factory_source(model: str, resolution: Resolution | None, weights: Path | None, seed: int) -> Source:
+def _factory_source(
+    model: str, resolution: Resolution | None, weights: Path | None, seed: int, request: InputRequest
+) -> Source:
     import torch
     from torch import nn
 
+    if request.shapes and (resolution is not None or request.channels is not None):
+        raise RequestError("--input-shape says the whole shape", hint="leave out --resolution and --channels")
     factory = import_named(model, "factory")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module = factory()
+        try:
+            module = factory()
+        except (Exception, SystemExit) as error:  # the factory is the user's code, and raises what it likes
+            raise RequestError(f"{model} failed: {user_line(error)}") from error
     if not isinstance(module, nn.Module):
         raise RequestError(f"{model} gave a {type(module).__name__}, expected a torch.nn.Module")
     _finish(module, weights)
-    return Source(model, module, None, resolution or DEFAULT_RESOLUTION, (), Preprocessing(), None, False)
+    size = None if request.shapes else resolution or DEFAULT_RESOLUTION
+    return Source(model, module, None, size, (), Preprocessing(), None, False, request.channels or 3, request.shapes)
 
 
-def _onnx_source(model: str, resolution: Resolution | None, weights: Path | None) -> Source:
+def _onnx_source(model: str, resolution: Resolution | None, weights: Path | None, request: InputRequest) -> Source:
     path = Path(model)
     if not path.is_file():
         raise RequestError(f"{model} does not exist")
-    if resolution is not None or weights is not None:
-        raise RequestError(
-            "an ONNX file has its resolution and weights in it", hint="leave out --resolution and --weights"
-        )
-    return Source(model, None, path, None, (), Preprocessing(), None, False)
+    if resolution is not None or weights is not None or request.channels is not None:
+        hint = "leave out --resolution, --channels and --weights; --input-shape fixes sizes that are free"
+        raise RequestError("an ONNX file has its shapes and weights in it", hint=hint)
+    return Source(model, None, path, None, (), Preprocessing(), None, False, shapes=request.shapes)
 
 
 def _finish(module: nn.Module, weights: Path | None, rename: Rename | None = None) -> None:

@@ -60,6 +60,22 @@ if TYPE_CHECKING:
     help="int8: type of input and outputs.",
 )
 @click.option(
+    "--input-shape",
+    "shapes",
+    multiple=True,
+    metavar="NAME:1x3x224x224",
+    help="Shape of an input, for factories and ONNX files; repeatable.",
+)
+@click.option(
+    "--channels", type=click.IntRange(1, 4096), help="A factory's network: channels of its image.  [default: 3]"
+)
+@click.option(
+    "--exporter",
+    type=click.Choice(["auto", "torchscript", "dynamo"]),
+    default="auto",
+    help="PyTorch's exporter to ONNX; auto: the second where the first fails.  [default: auto]",
+)
+@click.option(
     "--keep-onnx", type=click.Path(path_type=Path), help="Write the ONNX graph that goes into the lowering here."
 )
 @force_option
@@ -80,6 +96,9 @@ def command(
     precision: str,
     calibration: str | None,
     io_type: str,
+    shapes: tuple[str, ...],
+    channels: int | None,
+    exporter: str,
     keep_onnx: Path | None,
     force: bool,
     as_json: bool,
@@ -94,9 +113,12 @@ def command(
     evit-mobile convert --model det-r416 --out detector.tflite
     evit-mobile convert --model timm:mobilenetv3_large_100 --out mobilenet.tflite
     evit-mobile convert --model mypackage.nets:make_net --out net.tflite
+    evit-mobile convert --model exported.onnx --input-shape image:1x3x320x320 --out net.tflite
     """
     from converters.options import ConvertOptions
     from converters.pipeline import convert
+    from converters.source.inputs import InputRequest, parse_shapes
+    from converters.source.torch_export import Exporter
     from evit_mobile.files import check_output
     from evit_mobile.models.registry import with_variants
 
@@ -111,7 +133,15 @@ def command(
     for path in filter(None, (out, keep_onnx)):
         check_output(path, force=force)
     options = ConvertOptions(
-        resolution, weights, Precision(precision), seed, not no_rewrite, attention_form, calibration, IoType(io_type)
+        resolution,
+        weights,
+        Precision(precision),
+        seed,
+        not no_rewrite,
+        attention_form,
+        calibration,
+        IoType(io_type),
+        InputRequest(parse_shapes(shapes), channels, Exporter(exporter)),
     )
     with progress(f"converting {model}"):
         report = convert(model, out, options, keep_onnx=keep_onnx)

@@ -34,6 +34,7 @@ class ModelDescription(BaseModel):
     """Our own entry: enough to build the reference again.
 
     ``weights_sha256`` is None where the weights were seeded; ``onnx_sha256`` is None unless the source was an ONNX file.
+    ``input_shapes``, ``channels`` and ``exporter`` are what was asked for, not what came of it.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -51,6 +52,9 @@ class ModelDescription(BaseModel):
     preprocessing: Preprocessing
     versions: dict[str, str]
     quantisation: Quantisation | None = None
+    input_shapes: dict[str, tuple[int, ...]] = {}
+    channels: int | None = None
+    exporter: str = "auto"
 
     @property
     def has_trained_weights(self) -> bool:

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
-from converters.source.export import export_onnx, flatten_outputs
+from converters.source.export import export_onnx
 from converters.source.load import load_source
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Resolution
@@ -90,21 +90,12 @@ def test_a_module_that_cannot_take_the_image(nets: str) -> None:
         export_onnx(load_source(f"{nets}:Picky"))
 
 
-def test_outputs_must_be_tensors() -> None:
-    with pytest.raises(TypeError, match="returns a int"):
-        flatten_outputs(3)
-    with pytest.raises(TypeError, match="output_1 is a str"):
-        flatten_outputs([torch.zeros(1), "x"])
-    with pytest.raises(TypeError, match="expected a, b"):
-        flatten_outputs(torch.zeros(1), ("a", "b"))
-
-
-@pytest.mark.parametrize("damage", ["empty", "cut", "text", "dynamic", "two inputs", "double"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "free size", "double"])
 def test_bad_onnx(tmp_path: Path, damage: str) -> None:
     tensor = onnx.helper.make_tensor_value_info
     kind = onnx.TensorProto.DOUBLE if damage == "double" else onnx.TensorProto.FLOAT
-    shape: list[int | str] = ["n", 3, 8, 8] if damage == "dynamic" else [1, 3, 8, 8]
-    inputs = [tensor("x", kind, shape)] + ([tensor("y", kind, shape)] if damage == "two inputs" else [])
+    shape: list[int | str] = [1, 3, "h", 8] if damage == "free size" else [1, 3, 8, 8]
+    inputs = [tensor("x", kind, shape)]
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Abs", ["x"], ["z"])], "g", inputs, [tensor("z", kind, shape)]
     )

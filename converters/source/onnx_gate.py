@@ -1,0 +1,120 @@
+"""What must be true of an ONNX file before any dependency reads its graph: a stride of 0 ends the process in one of them.
+
+The checks are of what a file says of itself, and take time in the number of nodes. Shapes are checked afterwards, by onnx.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from evit_mobile.errors import RequestError
+
+if TYPE_CHECKING:
+    import onnx
+
+#: The largest tensor that a file may name or make: 2^28 float32 elements are 1 GB, far above a layer's of a mobile network.
+MAX_ELEMENTS = 2**28
+#: Attributes that count or step, of whatever op: all must be positive.
+_POSITIVE = {
+    "strides",
+    "kernel_shape",
+    "dilations",
+    "group",
+    "num_groups",
+    "num_heads",
+    "num_outputs",
+    "blocksize",
+    "hidden_size",
+}
+
+
+def check_structure(model: onnx.ModelProto, name: str) -> None:
+    """The file describes a network: nodes, outputs, known operator sets, attributes that can be, tensors of a size that can be.
+
+    Raises:
+        RequestError: it does not; the message says what stands in the way.
+    """
+    graph = model.graph
+    if not graph.node:
+        raise RequestError(f"{name} has no nodes: it is no network")
+    if not graph.output:
+        raise RequestError(f"{name} has no outputs")
+    _check_operator_sets(model, name)
+    for output in graph.output:
+        if output.type.tensor_type.elem_type == 8 or output.type.WhichOneof("value") not in ("tensor_type", None):
+            raise RequestError(f"output {output.name} of {name} is not a tensor of numbers")
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for tensor in graph.initializer:
+        _check_tensor(tensor, name)
+    for node in graph.node:
+        _check_node(node, constants, name)
+
+
+def _check_operator_sets(model: onnx.ModelProto, name: str) -> None:
+    import onnx
+
+    local = {function.domain for function in model.functions}
+    newest = onnx.defs.onnx_opset_version()
+    for entry in model.opset_import:
+        if entry.domain in ("", "ai.onnx") and not 1 <= entry.version <= newest:
+            raise RequestError(f"{name} is of opset {entry.version}, and the newest that is read is {newest}")
+    for node in model.graph.node:
+        if node.domain not in ("", "ai.onnx") and node.domain not in local:
+            hint = "only ONNX's own operators are converted"
+            raise RequestError(f"{name} has {node.op_type} of the operator set {node.domain}", hint=hint)
+
+
+def _check_tensor(tensor: onnx.TensorProto, name: str) -> None:
+    if any(size < 0 for size in tensor.dims):
+        raise RequestError(f"tensor {tensor.name} of {name} has a negative size: {list(tensor.dims)}")
+    if math.prod(tensor.dims) > MAX_ELEMENTS:
+        raise RequestError(
+            f"tensor {tensor.name} of {name} has {math.prod(tensor.dims)} elements, the limit is {MAX_ELEMENTS}"
+        )
+    for entry in tensor.external_data:
+        if entry.key in ("offset", "length") and not (entry.value.isdecimal() and int(entry.value) < 2**40):
+            raise RequestError(f"the external data of {tensor.name} in {name} has {entry.key} {entry.value}")
+
+
+def _check_node(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], name: str) -> None:
+    where = f"{node.op_type} {node.name or ', '.join(node.output)} of {name}"
+    for attribute in node.attribute:
+        numbers = [*attribute.ints, attribute.i] if attribute.name in _POSITIVE and attribute.type in (2, 7) else []
+        counted = list(attribute.ints) if attribute.type == 7 else [attribute.i] if attribute.type == 2 else []
+        if numbers and any(number < 1 or number > 2**31 for number in counted):
+            raise RequestError(
+                f"{where} has {attribute.name} {counted if attribute.type == 7 else counted[0]}, which must be positive"
+            )
+        if attribute.name == "pads" and any(abs(number) > 2**20 for number in counted):
+            raise RequestError(f"{where} pads by {max(counted, key=abs)}")
+        if attribute.HasField("t"):
+            _check_tensor(attribute.t, name)
+        if attribute.HasField("g"):
+            for inner in attribute.g.node:
+                _check_node(inner, constants, name)
+    _check_made(node, constants, where)
+
+
+def _check_made(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], where: str) -> None:
+    """A tensor whose size stands in constants is of a size that can be."""
+    if node.op_type == "Range" and all(text in constants for text in node.input):
+        start, limit, step = (float(_numbers(constants[text])[0]) for text in node.input)
+        size = math.inf if step == 0 else (limit - start) / step
+    elif (
+        node.op_type in ("Reshape", "Expand", "ConstantOfShape", "Tile") and node.input and node.input[-1] in constants
+    ):
+        size = math.prod(abs(float(number)) for number in _numbers(constants[node.input[-1]]) if number not in (0, -1))
+    else:
+        return
+    if not size <= MAX_ELEMENTS:
+        raise RequestError(f"{where} makes {size:.3g} elements, the limit is {MAX_ELEMENTS}")
+
+
+def _numbers(tensor: onnx.TensorProto) -> list[float]:
+    """The numbers of a small constant; of a large one, or of one whose data are elsewhere, the number 1."""
+    import onnx
+
+    if tensor.external_data or math.prod(tensor.dims) > 64:
+        return [1.0]
+    return [float(number) for number in onnx.numpy_helper.to_array(tensor).reshape(-1)] or [1.0]
