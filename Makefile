@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 export PATH := $(PATH):$(CURDIR)/.uv/bin
 SETUP := setup.cfg constraints.txt pyproject.toml .python-version
 
-.PHONY: help install demo test test-all check format bench bench-peers bench-precision emulator check-budget constraints clean
+.PHONY: help install demo test test-all check format bench bench-peers bench-precision bench-zoo figures emulator check-budget constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ bench: $(VENV)/.installed ## bench base-r224 on this machine
 
 bench-peers: $(VENV)/.installed-test build/peers/venv/.installed ## latency of ours beside other converters' models, into the README
 	$(BIN)/python -m benchmarks.peers.compare --readme
+
+bench-zoo: $(VENV)/.installed-test build/peers/venv/.installed ## every architecture family of timm: ours beside other converters
+	$(BIN)/python -m benchmarks.zoo.compare
 
 figures: $(VENV)/.installed ## measure the paper's figures on this machine, five minutes each, into benchmarks/results/host
 	@mkdir -p benchmarks/results/host

@@ -1,0 +1,1 @@
+"""One small member of every architecture family in timm, through three converters."""
