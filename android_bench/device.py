@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Callable, Protocol, Sequence, cast, runtime_checkable
 
 from evit_mobile.errors import DeviceError, RequestError
+from evit_mobile.results.estimates import OpEstimate
 from evit_mobile.results.record import Component, Conditions, DeviceInfo, Limit, OpTime, Round, RunSettings
 
 
@@ -70,6 +71,18 @@ class ProfilingDevice(Device, Protocol):
         """
 
 
+@runtime_checkable
+class EstimatingDevice(Device, Protocol):
+    """A device whose latency is estimated, op by op."""
+
+    def op_estimates(self, model: Path, settings: RunSettings) -> tuple[OpEstimate, ...]:
+        """The estimate of each op in order of execution; only valid inside ``prepare``.
+
+        Raises:
+            DeviceError: the model could not be traced.
+        """
+
+
 @dataclass(frozen=True)
 class DeviceOptions:
     """What a device can be told beyond its name; a kind reads what concerns it.
@@ -123,6 +136,9 @@ KINDS = {
     "host": DeviceKind("host", "android_bench.host"),
     "adb": DeviceKind("adb[:SERIAL[@host:port]]", "android_bench.phone.device"),
     # Counts repeat to the last instruction or nearly: a second round is there to show it, and there is no clock to fill.
+    "estimate": DeviceKind(
+        "estimate:NAME", "android_bench.estimate.device", RunSettings(runs=1, rounds=1, warmup_runs=1, min_time_s=0)
+    ),
     "qemu": DeviceKind(
         "qemu:CPU", "android_bench.emulator.device", RunSettings(runs=2, rounds=2, warmup_runs=1, min_time_s=0)
     ),

@@ -1,4 +1,4 @@
-/* Time by op, by LiteRT's own profiler, written as benchmark_model writes it as CSV: see android_bench/op_profile.py. Since LiteRT 2.3.
+/* Time by op, by LiteRT's own profiler, written as benchmark_model writes it as CSV: see android_bench/op_profile.py.
  *
  * Included by runner.c alone. */
 #ifndef EVIT_MOBILE_PROFILER_H
@@ -17,22 +17,27 @@ typedef struct {
 
 static Handle profiler;
 
+static void *profiler_function(void *library, const char *name)
+{
+    void *function = dlsym(library, name);
+    if (!function)
+        fail("%s has no %s: this LiteRT release is not known", flags.library, name);
+    return function;
+}
+
 /* To be set before the model is compiled, for the delegate profiles only if it is made so. */
 static void enable_profiler(Handle options)
 {
-    Handle opaque;
-    if (is_2_1)
-        fail("the op profile takes LiteRT 2.3");
-    CHECK(LiteRtCreateOpaqueOptions("runtime_options_string", strdup("enable_profiling = true\n"), free, &opaque));
+    Handle opaque, runtime;
+    if (is_2_1) {
+        void *library = dlopen(flags.library, RTLD_NOW);
+        CHECK(((Status(*)(Handle *))profiler_function(library, "LiteRtCreateRuntimeOptions"))(&opaque));
+        CHECK(((Status(*)(Handle, Handle *))profiler_function(library, "LiteRtFindRuntimeOptions"))(opaque, &runtime));
+        CHECK(((Status(*)(Handle, bool))profiler_function(library, "LiteRtSetRuntimeOptionsEnableProfiling"))(runtime, true));
+    } else {
+        CHECK(LiteRtCreateOpaqueOptions("runtime_options_string", strdup("enable_profiling = true\n"), free, &opaque));
+    }
     CHECK(LiteRtAddOpaqueOptions(options, opaque));
-}
-
-static void *profiler_function(void *library, const char *name)
-{
-    void *found = dlsym(library, name);
-    if (!found)
-        fail("%s has no %s: this LiteRT release is not known", flags.library, name);
-    return found;
 }
 
 static Event *profiled_run(void *library, int *count)

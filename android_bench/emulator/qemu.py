@@ -21,6 +21,7 @@ from evit_mobile.tflite.flatbuffer import read_whole
 
 #: Longest run of one emulated program, seconds: the largest models take minutes.
 TIMEOUT_S = 1800.0
+_PROFILING = ("--enable_op_profiling=true", "--op_profiling_output_mode=csv")
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,49 @@ class Qemu:
             self._run(model, ["--num_runs=1", "--warmup_runs=1"], before=[plugin, f"{argument},blocks={blocks}"])
             return blocks.read_text()
 
+    def trace(self, model: Path, caches: str, out: Path) -> None:
+        """Let the tracer (see ``estimate/tracer.c``) follow one inference of ``model`` after a first one, op by op.
+
+        Args:
+            caches: as ``65536:4/524288:8``: bytes and ways of each level.
+            out: where the tracer writes.
+
+        Raises:
+            DeviceError: the run did not end as it should.
+        """
+        arguments = [
+            *self._usual(model),
+            "--num_runs=2",
+            "--warmup_runs=0",
+            "--profile_runs=0",
+            *_PROFILING,
+            "--op_profiling_output_file=",
+        ]
+        plugin = ["-plugin", f"{self.root.tracer},out={out},caches={caches}"]
+        done = self.execute(self.root.runner, arguments, model, before=plugin)
+        if done.exit_code:
+            raise self._failure(model, done)
+
+    def profile(self, model: Path) -> str:
+        """The ops of one inference as the runner's profiler writes them, as CSV; the times in it mean nothing.
+
+        Raises:
+            DeviceError: the run did not end as it should.
+        """
+        with tempfile.TemporaryDirectory(prefix="evit-mobile-") as name:
+            out = Path(name) / "profile.csv"
+            self._run(
+                model,
+                [
+                    "--num_runs=0",
+                    "--warmup_runs=0",
+                    "--profile_runs=1",
+                    *_PROFILING,
+                    f"--op_profiling_output_file={out}",
+                ],
+            )
+            return out.read_text(encoding="utf-8")
+
     def counting(self, out: Path) -> list[str]:
         """QEMU's arguments that count a program's instructions into the file ``out``, see ``icount.c``."""
         return ["-plugin", f"{self.root.plugin},out={out}"]
@@ -201,18 +245,14 @@ class Qemu:
 
     def _run(self, model: Path, arguments: Sequence[str], *, before: Sequence[str] = ()) -> str:
         """Run the runner on one thread and give its standard output."""
-        usual = [
-            f"--graph={model.absolute()}",
-            f"--litert_lib={self.library}",
-            "--num_threads=1",
-            "--min_secs=0",
-            "--warmup_min_secs=0",
-            f"--max_secs={TIMEOUT_S:g}",
-        ]
-        done = self.execute(self.root.runner, [*usual, *arguments], model, before=before)
+        done = self.execute(self.root.runner, [*self._usual(model), *arguments], model, before=before)
         if done.exit_code or "INFO: Inference timings in us:" not in done.stdout:
             raise self._failure(model, done)
         return done.stdout
+
+    def _usual(self, model: Path) -> list[str]:
+        paths = [f"--graph={model.absolute()}", f"--litert_lib={self.library}"]
+        return [*paths, "--num_threads=1", "--min_secs=0", "--warmup_min_secs=0", f"--max_secs={TIMEOUT_S:g}"]
 
     def _failure(self, model: Path, done: Finished) -> DeviceError:
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]

@@ -31,6 +31,7 @@ LITERT_RELEASES = ("2.1.2", "2.3.0")
 ROOT_PACKAGES = ("libc6", "libstdc++6", "libgcc-s1", "mksh", "toybox")
 
 _SOURCES = Path(__file__).parent
+_TRACER = _SOURCES.parent / "estimate" / "tracer.c"
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ class EmulatorRoot:
         root: an arm64 root with libraries, mksh and toybox, a folder that QEMU takes as ``-L``.
         runner: the arm64 program that runs a model and prints as benchmark_model does, see ``runner.c``.
         plugin: the instruction counter, a TCG plugin for ``qemu``.
+        tracer: what follows code and caches for an estimate, another such plugin.
         qemu: qemu-aarch64, dynamically linked: the static one takes no plugin.
         litert: libLiteRt.so for arm64, by release of ai-edge-litert.
         qemu_version: as ``7.2.22``.
@@ -67,6 +69,7 @@ class EmulatorRoot:
     root: Path
     runner: Path
     plugin: Path
+    tracer: Path
     qemu: Path
     litert: Mapping[str, Path]
     qemu_version: str
@@ -121,13 +124,13 @@ def prepare(progress: Callable[[str], None] = lambda text: None) -> EmulatorRoot
         lock = _SOURCES / f"litert-{release}-arm64.txt"
         parts.ensure(folder / f"litert-{release}", lock.read_text(), functools.partial(_fetch_litert, lock=lock))
         libraries[release] = folder / f"litert-{release}" / "libLiteRt.so"
-    progress("runner and instruction counter")
-    sources = " ".join(sha256_of(_SOURCES / name) for name in ("runner.c", "litert_api.h", "profiler.h", "icount.c"))
+    progress("runner, instruction counter and tracer")
+    names = ("runner.c", "litert_api.h", "profiler.h", "icount.c")
+    sources = " ".join(sha256_of(path) for path in (*(_SOURCES / name for name in names), _TRACER))
     parts.ensure(folder / "programs", f"{sources} qemu {version}", lambda place: _build_programs(place, version))
     programs = folder / "programs"
-    return EmulatorRoot(
-        folder / "root", programs / "runner", programs / "icount.so", qemu, libraries, version, codename
-    )
+    plugins = (programs / "icount.so", programs / "tracer.so")
+    return EmulatorRoot(folder / "root", programs / "runner", *plugins, qemu, libraries, version, codename)
 
 
 def qemu_version(qemu: Path) -> str:
@@ -220,6 +223,7 @@ def _build_programs(place: Path, version: str) -> None:
     parts.command(
         ["gcc", *flags, "-o", place / "icount.so", _SOURCES / "icount.c"], "building the instruction counter", hint
     )
+    parts.command(["gcc", *flags, "-o", place / "tracer.so", _TRACER], "building the tracer", hint)
 
 
 def is_administrator() -> bool:

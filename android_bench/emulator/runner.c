@@ -81,7 +81,7 @@ static const char *flag(const char *name, const char *otherwise)
 
 static struct {
     const char *graph, *library, *input_files, *output_files, *profile;
-    int threads, runs, warmup_runs;
+    int threads, runs, warmup_runs, profile_runs;
     double min_secs, warmup_min_secs, max_secs;
     bool describe, profiling;
 } flags;
@@ -97,6 +97,7 @@ static void read_flags(int count, char **values)
     flags.threads = atoi(flag("num_threads", "-1"));
     flags.runs = atoi(flag("num_runs", "50"));
     flags.warmup_runs = atoi(flag("warmup_runs", "1"));
+    flags.profile_runs = atoi(flag("profile_runs", "-1")); /* our own flag: -1 stands for as many as were measured */
     flags.min_secs = atof(flag("min_secs", "1"));
     flags.warmup_min_secs = atof(flag("warmup_min_secs", "0.5"));
     flags.max_secs = atof(flag("max_secs", "150"));
@@ -400,8 +401,8 @@ int main(int count, char **values)
     measure(flags.runs, flags.min_secs, true, &first, &mean);
     for (size_t i = 0; i < model.output_count; i++)
         save_output(i);
-    if (flags.profiling)
-        write_profile(flags.profile, flags.runs > 0 ? flags.runs : 1);
+    if (flags.profiling && flags.profile_runs)
+        write_profile(flags.profile, flags.profile_runs > 0 ? flags.profile_runs : flags.runs > 0 ? flags.runs : 1);
     printf("INFO: Inference timings in us: Init: %lld, First inference: %lld, Warmup (avg): %g, Inference (avg): %g\n", init,
            (long long)(flags.warmup_runs > 0 ? first_warmup : first), warmup_mean, mean);
     printf("INFO: Memory footprint delta from the start of the tool (MB): init=%g overall=%g\n", init_mb, peak_mb() - start_mb);

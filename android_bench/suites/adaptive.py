@@ -119,8 +119,12 @@ def _is_done(point: Point, least_rounds: int, plan: Measure) -> bool:
 
 
 def _most(point: Point, least_rounds: int, plan: Measure) -> int:
-    """Counts repeat, so that more rounds of them than were asked for tell nothing."""
-    return least_rounds if point.quantity == "instructions" else max(plan.most_rounds, least_rounds)
+    """Counts and estimates repeat, so that more rounds of them than were asked for tell nothing."""
+    return (
+        least_rounds
+        if point.quantity in ("instructions", "estimated_latency_us")
+        else max(plan.most_rounds, least_rounds)
+    )
 
 
 class _Clock:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Sequence
 
-from android_bench.device import Device, LimitError, ProfilingDevice, UnusableDeviceError
+from android_bench.device import Device, EstimatingDevice, LimitError, ProfilingDevice, UnusableDeviceError
 from evit_mobile.errors import EvitMobileError, RequestError
 from evit_mobile.results.record import Place, Point, Round, RunSettings
 from evit_mobile.weights import sha256_of
@@ -47,11 +47,11 @@ def measure(
         EvitMobileError: from ``Device.prepare``, before anything is measured.
         UnusableDeviceError: later on; what was yielded stands.
     """
-    if profile and not isinstance(device, ProfilingDevice):
+    if profile and not isinstance(device, (ProfilingDevice, EstimatingDevice)):
         raise RequestError("this device has no op profile", hint="for qemu: evit-mobile emulator profile FILE.tflite")
     before = {point.name: point for point in done}
     points = [first_point(candidate, settings, before.get(candidate.name)) for candidate in candidates]
-    if all(point.is_complete and (point.profile or not profile) for point in points):
+    if all(point.is_complete and (_has_profile(point) or not profile) for point in points):
         yield tuple(points)
         return
     with device.prepare([candidate.path for candidate in candidates], settings):
@@ -61,9 +61,9 @@ def measure(
                 if points[index].error is None and len(points[index].rounds) <= turn:
                     points[index] = advance(points[index], device, candidates[index].path)
                     yield tuple(points)
-        if profile and isinstance(device, ProfilingDevice):
+        if profile and isinstance(device, (ProfilingDevice, EstimatingDevice)):
             for index, candidate in enumerate(candidates):
-                if points[index].is_complete and not points[index].profile:
+                if points[index].is_complete and not _has_profile(points[index]):
                     points[index] = _profiled(points[index], device, candidate.path)
                     yield tuple(points)
 
@@ -84,9 +84,15 @@ def first_point(candidate: Candidate, settings: RunSettings, before: Point | Non
     return Point(**{**dict(before), "error": None, "limit": None})
 
 
-def _profiled(point: Point, device: ProfilingDevice, path: Path) -> Point:
+def _has_profile(point: Point) -> bool:
+    return bool(point.profile or point.op_estimates)
+
+
+def _profiled(point: Point, device: ProfilingDevice | EstimatingDevice, path: Path) -> Point:
     """``point`` with its profile; a profiler that fails does not spoil what was measured, but is told."""
     try:
+        if isinstance(device, EstimatingDevice):
+            return Point(**{**dict(point), "op_estimates": device.op_estimates(path, point.settings)})
         return Point(**{**dict(point), "profile": device.profile(path, point.settings)})
     except UnusableDeviceError:
         raise

@@ -25,7 +25,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from evit_mobile.errors import RequestError
-from evit_mobile.results.record import Accuracy, Along, Entry, Name, Place
+from evit_mobile.results.entry import Entry, Name
+from evit_mobile.results.record import Accuracy, Along, Place
 from evit_mobile.specs import Resolution
 
 FOLDER = Path(__file__).parent

@@ -32,7 +32,7 @@ DEFAULT_MODEL = "base-r224"
     "devices",
     multiple=True,
     default=("host",),
-    metavar="host|adb[:SERIAL]|qemu:CPU",
+    metavar="host|adb[:SERIAL]|qemu:CPU|estimate:NAME",
     help="What to measure on; adb:SERIAL@HOST:PORT is behind another machine's adb server. A suite takes several.  [default: host]",
 )
 @click.option(
@@ -60,10 +60,14 @@ DEFAULT_MODEL = "base-r224"
     help="Cores to stay on: a phone's cluster, or a hexadecimal mask as taskset's; may be repeated.  [default: all]",
 )
 @click.option(
-    "--runs", type=click.IntRange(1, 1_000_000), help="Least number of runs a model, in all.  [default: 50; qemu: 2]"
+    "--runs",
+    type=click.IntRange(1, 1_000_000),
+    help="Least number of runs a model, in all.  [default: 50; qemu: 2; estimate: 1]",
 )
-@click.option("--rounds", type=click.IntRange(1, 10_000), help="Turns a model takes.  [default: 10; qemu: 2]")
-@click.option("--profile", is_flag=True, help="Phone: time by op, too, by a run of its own.")
+@click.option(
+    "--rounds", type=click.IntRange(1, 10_000), help="Turns a model takes.  [default: 10; qemu: 2; estimate: 1]"
+)
+@click.option("--profile", is_flag=True, help="Phone: time by op, too, by a run of its own. Estimate: time by op.")
 @click.option("--out", type=click.Path(path_type=Path), help="Result file.  [default: results/<device>-<time>.json]")
 @click.option(
     "--resume",
@@ -94,6 +98,7 @@ def command(
     evit-mobile bench --model base-r192 --model base-r224 --threads 2
     evit-mobile bench before.tflite after.tflite --out results.json
     evit-mobile bench --device adb --cores big --max-temp 40
+    evit-mobile bench --device estimate:snapdragon-855 --profile
     evit-mobile bench --suite figure-2-left --device adb --out figure-2-left.json
     """
     devices = tuple(dict.fromkeys(devices))
@@ -249,6 +254,7 @@ def _measure(
 
 
 def _print(results: ResultSet, out: Path, as_json: bool, reasons: dict[str, dict[str, str]]) -> None:
+    from evit_mobile.cli.estimate_table import print_estimates, print_op_types
     from evit_mobile.cli.profile import print_profile
     from evit_mobile.results.summary import caveats, rows, warnings
 
@@ -260,10 +266,15 @@ def _print(results: ResultSet, out: Path, as_json: bool, reasons: dict[str, dict
         return
     for text in caveats(results):
         click.echo(text)
-    _print_table(table)
+    if results.device.kind == "estimate":
+        print_estimates(table)
+    else:
+        _print_table(table)
     for point in results.points:
         if point.profile:
             print_profile(point, reasons.get(point.name, {}))
+        if point.op_estimates:
+            print_op_types(point)
     click.echo(f"results: {out}")
     click.echo(f"next: evit-mobile report {out}")
 
@@ -300,6 +311,7 @@ def _document(results: ResultSet, rows: list[Row], out: Path, reasons: dict[str,
     """What ``--json`` prints: where the samples are, and the statistics of each point in the unit that the field's name says."""
     from dataclasses import asdict
 
+    from evit_mobile.cli.estimate_table import by_op_type, figures
     from evit_mobile.cli.profile import by_type
     from evit_mobile.results.summary import caveats
 
@@ -314,11 +326,12 @@ def _document(results: ResultSet, rows: list[Row], out: Path, reasons: dict[str,
                 "precision": row.point.precision,
                 "settings": row.point.settings.model_dump(mode="json"),
                 "rounds": len(row.point.rounds),
-                row.point.quantity or "latency_us": asdict(row.summary) if row.summary else None,
+                **figures(row),
                 "ratio_to_first": asdict(row.ratio) if row.ratio else None,
                 "verdict": row.verdict or None,
                 "warnings": list(row.warnings),
                 "profile_by_type": by_type(row.point.profile, reasons.get(row.point.name, {})) or None,
+                "estimate_by_type": by_op_type(row.point.op_estimates) or None,
                 "error": row.point.error,
             }
             for row in rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
@@ -65,15 +66,21 @@ def profile(file: Path, cpu: str, runtime: str, plot: Path | None, force: bool, 
 @command.command("setup")
 @json_option
 def setup(as_json: bool) -> None:
-    """Fetch and build what the emulated processors need, below the cache folder; what is there already is checked by hash.
+    """Fetch and build what the emulated processors and the estimated devices need, below the cache folder; what is there already is
+    checked by hash.
 
     Needs a few packages of Debian or Ubuntu. As root they are installed; otherwise the command that installs them is named.
     """
     from android_bench.emulator.root import is_administrator, missing, missing_packages, prepare
+    from android_bench.estimate.tools import PACKAGE
+    from android_bench.estimate.tools import missing as missing_llvm
 
     packages = missing_packages()
     if packages and is_administrator():
         _install(packages)
+    if missing_llvm() and is_administrator():
+        with contextlib.suppress(MachineError):  # told below: the emulated processors do without
+            _install([PACKAGE])
     lacking = missing()
     if lacking:
         for line in lacking[1:]:
@@ -83,6 +90,8 @@ def setup(as_json: bool) -> None:
         )
     with progress("setting up the emulated device") as say:
         root = prepare(say)
+    for line in missing_llvm():
+        click.echo(f"warning: no estimate: devices: {line}", err=True)
     _report(root, as_json)
 
 
@@ -113,15 +122,17 @@ def _install(packages: list[str]) -> None:
 
 def _report(root: EmulatorRoot, as_json: bool) -> None:
     from android_bench.emulator.cpus import CPUS
+    from android_bench.estimate.devices import names
 
     if as_json:
         plain = {name: value if isinstance(value, dict) else str(value) for name, value in asdict(root).items()}
         plain["litert"] = {release: str(path) for release, path in root.litert.items()}
-        print_json({**plain, "processors": list(CPUS)})
+        print_json({**plain, "processors": list(CPUS), "estimated_devices": names()})
         return
     releases = " and ".join(root.litert)
     click.echo(
         f"{root.root.parent}: QEMU {root.qemu_version}, arm64 libraries of {root.distribution}, LiteRT {releases}"
     )
     click.echo(f"processors: {', '.join(CPUS)}")
+    click.echo(f"estimated devices: {', '.join(names())}")
     click.echo("next: evit-mobile bench --device qemu:cortex-a76 --model base-r224")

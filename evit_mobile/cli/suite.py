@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 #: Part of a device's memory that a model may use unless told, and of what is free where the device is this machine.
 SHARE, FREE_SHARE = 0.5, 0.8
 #: Kinds whose models run in this machine's memory.
-LOCAL_KINDS = ("host", "qemu")
+LOCAL_KINDS = ("host", "qemu", "estimate")
 
 
 @dataclass(frozen=True)

@@ -11,36 +11,25 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from evit_mobile.errors import RequestError
 from evit_mobile.files import whole_file
+from evit_mobile.results.entry import Entry, Instructions, Microseconds, Name, Sha256, Whole
+from evit_mobile.results.estimates import Estimate, OpEstimate
 
-#: 2 added suites: ``ResultSet.suite`` and ``references``, what a point is of a curve, and points without a model file. Files of version 1
-#: are read as they are.
-SCHEMA_VERSION: Final = 2
+#: 2 added suites: ``ResultSet.suite`` and ``references``, what a point is of a curve, and points without a model file. 3 added
+#: estimates. Older files are read as they are.
+SCHEMA_VERSION: Final = 3
 EXPECTED = "expected a file written by evit-mobile bench"
 
-#: What a point measures: wall time on a device that has a clock of its own, or executed instructions where it has none.
-Quantity = Literal["latency_us", "instructions"]
+#: What a point holds: wall time on a device that has a clock of its own, executed instructions if it has none, or an estimate of the time.
+Quantity = Literal["latency_us", "instructions", "estimated_latency_us"]
 #: What the points of a suite lie along: tokens of an attention layer, the side of a square input in pixels (of any other, the square
 #: root of its pixels), or a published top-1 accuracy in percent.
 Along = Literal["tokens", "resolution", "top1"]
 #: Why a point of a suite has no value though nothing is broken: it needs more memory than it may have, or takes more time.
 Limit = Literal["does not fit", "timed out"]
-
-#: Bounds that no measurement reaches, and within which everything that is computed of one stays finite.
-Whole = Annotated[int, Field(lt=2**63)]
-Microseconds = Annotated[float, Field(gt=1e-6, lt=1e15, allow_inf_nan=False)]
-Instructions = Annotated[Whole, Field(gt=0)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Name = Annotated[str, Field(min_length=1)]
-
-
-class Entry(BaseModel):
-    """Base of everything in a result file: immutable, and no field that this version does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Component(Entry):
@@ -61,7 +50,7 @@ class Core(Entry):
 class DeviceInfo(Entry):
     """What was measured on.
 
-    ``kind`` is the prefix of ``--device`` (host, adb, qemu) and ``name`` all of it. ``emulated`` is True for anything whose
+    ``kind`` is the prefix of ``--device`` (host, adb, qemu, estimate) and ``name`` all of it. ``emulated`` is True for anything whose
     instructions were not executed by the processor that ``soc`` names.
     """
 
@@ -138,7 +127,8 @@ class OpTime(Entry):
 class Round(Entry):
     """One uninterrupted turn of one model: loaded, run once, warmed up, then measured.
 
-    Holds exactly one of ``latency_us`` (a sample an inference), ``printed_latency`` and ``instructions`` (a count an inference).
+    Holds exactly one of ``latency_us`` (a sample per inference), ``printed_latency``, ``instructions`` (a count per inference) and
+    ``estimate``.
     ``printed_warmup`` stands for ``warmup_us`` where the tool prints aggregates alone; the first inference is among them.
     ``peak_memory_bytes`` is by how much loading and running the model raised the process's greatest resident set. ``result_file`` is
     what benchmark_model wrote into its result file, by its own names, where the build writes one.
@@ -147,6 +137,7 @@ class Round(Entry):
     latency_us: tuple[Microseconds, ...] | None = None
     printed_latency: PrintedLatency | None = None
     instructions: tuple[Instructions, ...] | None = None
+    estimate: Estimate | None = None
     init_us: Microseconds | None = None
     first_inference_us: Microseconds | None = None
     warmup_us: tuple[Microseconds, ...] = ()
@@ -159,18 +150,24 @@ class Round(Entry):
 
     @model_validator(mode="after")
     def _one_measurement(self) -> Self:
-        measured = [name for name in ("latency_us", "printed_latency", "instructions") if getattr(self, name)]
+        measured = [
+            name for name in ("latency_us", "printed_latency", "instructions", "estimate") if getattr(self, name)
+        ]
         if len(measured) != 1:
             raise ValueError(
-                f"a round holds one of latency_us, printed_latency and instructions, not {measured or 'none'}"
+                f"a round holds one of latency_us, printed_latency, instructions and estimate, not {measured or 'none'}"
             )
-        if self.instructions and (self.init_us or self.first_inference_us or self.warmup_us or self.printed_warmup):
-            raise ValueError("a round that counts instructions has no times")
+        if measured[0] in ("instructions", "estimate") and (
+            self.init_us or self.first_inference_us or self.warmup_us or self.printed_warmup
+        ):
+            raise ValueError("a round that counts instructions or is estimated has no measured times")
         return self
 
     @property
     def quantity(self) -> Quantity:
         """What ``values`` are."""
+        if self.estimate is not None:
+            return "estimated_latency_us"
         return "instructions" if self.instructions else "latency_us"
 
     @property
@@ -178,6 +175,8 @@ class Round(Entry):
         """One value an inference (microseconds or instructions); for printed aggregates their median, else mean, alone."""
         if self.printed_latency is not None:
             return (self.printed_latency.median_us or self.printed_latency.mean_us,)
+        if self.estimate is not None:
+            return (self.estimate.estimated_latency_us,)
         return self.latency_us or self.instructions or ()
 
 
@@ -234,7 +233,7 @@ class Point(Entry):
     found. ``model_sha256`` and ``model_bytes`` are None where no file was made.
     ``ops``, ``partitions`` and ``undelegated_ops`` are what ``evit-mobile inspect`` counts with the same runtime on the machine that
     asked for the measurement; None where that was not looked at.
-    ``profile`` is of a run apart from the rounds, in the order of execution.
+    ``profile`` is of a run apart from the rounds, in the order of execution; ``op_estimates`` is what stands for it in an estimate.
     """
 
     name: Name
@@ -248,6 +247,7 @@ class Point(Entry):
     settings: RunSettings
     rounds: tuple[Round, ...] = ()
     profile: tuple[OpTime, ...] = ()
+    op_estimates: tuple[OpEstimate, ...] = ()
     error: Name | None = None
     place: Place | None = None
     limit: Limit | None = None
@@ -287,7 +287,7 @@ class ResultSet(Entry):
     none of them: whether its rounds stayed alike tells whether the machine did.
     """
 
-    schema_version: Literal[1, 2] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
     created: AwareDatetime
     command: tuple[str, ...]
     components: tuple[Component, ...]
@@ -304,6 +304,10 @@ class ResultSet(Entry):
         quantities = {point.quantity for point in (*self.points, *self.references)} - {None}
         if self.device.kind == "qemu" and (not self.device.emulated or "latency_us" in quantities):
             raise ValueError("a qemu device is emulated and has instructions, never latency_us")
+        if (self.device.kind == "estimate") != ("estimated_latency_us" in quantities) and quantities:
+            raise ValueError("an estimate device has estimated_latency_us and nothing else does")
+        if self.device.kind == "estimate" and (not self.device.emulated or len(quantities) > 1):
+            raise ValueError("an estimate device is emulated and has estimated_latency_us alone")
         return self
 
     def with_points(self, points: tuple[Point, ...]) -> ResultSet:

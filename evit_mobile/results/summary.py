@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Iterator, Sequence
 
 from evit_mobile.results.record import Point, Quantity, ResultSet, RunSettings
@@ -14,6 +14,7 @@ from evit_mobile.text import visible
 _SHOWN: dict[Quantity, tuple[float, str, str, str, str]] = {
     "latency_us": (1e3, "ms", "Latency", "faster", "slower"),
     "instructions": (1e6, "M", "Instructions per inference", "fewer", "more"),
+    "estimated_latency_us": (1e3, "ms", "Estimated latency", "estimated faster", "estimated slower"),
 }
 
 
@@ -33,6 +34,34 @@ class Row:
         if self.ratio is None or self.ratio.verdict is None or self.point.quantity is None:
             return ""
         return verdict_of(self.point.quantity, self.ratio.value)
+
+
+def summary_of(point: Point) -> Summary:
+    """The statistics of a point's rounds; the interval of an estimate is what its error leaves open.
+
+    Args:
+        point: with at least one round.
+    """
+    summary = summarise(point.values)
+    estimate = point.rounds[0].estimate
+    return summary if estimate is None else replace(summary, interval=Interval(estimate.low_us, estimate.high_us))
+
+
+def ratio_of(point: Point, baseline: Point) -> Ratio:
+    """``point`` over ``baseline``, both with at least one round.
+
+    Two estimates err by up to their intervals, taken as independent: the logarithms' half widths add as squares.
+    """
+    ratio = paired_ratio(point.values, baseline.values)
+    halves = [
+        math.log(estimate.high_us / estimate.low_us) / 2
+        for estimate in (point.rounds[0].estimate, baseline.rounds[0].estimate)
+        if estimate is not None
+    ]
+    if not halves:
+        return ratio
+    reach = math.exp(math.hypot(*halves))
+    return replace(ratio, interval=Interval(ratio.value / reach, ratio.value * reach))
 
 
 def rows(points: Sequence[Point]) -> list[Row]:
@@ -62,6 +91,8 @@ def caveats(results: ResultSet) -> list[str]:
         return [
             f"Emulated: instructions per inference on an emulated {soc}. They are no latency and no Snapdragon figure."
         ]
+    if device.kind == "estimate":
+        return [f"Estimated for a {soc}, not measured: {_error(results.points)}. {visible(device.os_build)}."]
     if device.emulated:
         return [f"Emulated: {soc} is imitated by another machine. These are no Snapdragon figures."]
     if device.kind == "host":
@@ -89,8 +120,8 @@ def warnings_of(point: Point) -> tuple[str, ...]:
         return tuple(found)
     if len(point.rounds) < point.settings.rounds:
         found.append(f"stopped after {len(point.rounds)} of {point.settings.rounds} rounds")
-    # Instruction counts repeat, and need no interval.
-    if len(point.rounds) < MIN_ROUNDS and point.quantity != "instructions":
+    # Instruction counts and estimates repeat: rounds would say nothing of how far to trust them.
+    if len(point.rounds) < MIN_ROUNDS and point.quantity == "latency_us":
         found.append(f"fewer than {MIN_ROUNDS} rounds give no 95% interval")
     mask = point.rounds[0].cores_mask
     cores = int(mask, 16).bit_count() if mask is not None else point.settings.threads
@@ -107,6 +138,8 @@ def measured(results: ResultSet) -> str:
     quantity = next((point.quantity for point in results.points if point.quantity), None)
     if quantity is None:
         return f"Nothing measured on {results.device.soc}"
+    if quantity == "estimated_latency_us":
+        return f"{title(quantity)}, {results.device.soc}"
     emulated = "emulated " if results.device.emulated else ""
     return (
         f"{title(quantity)}, {emulated}{results.device.soc}"
@@ -151,9 +184,9 @@ def show_interval(quantity: Quantity, interval: Interval | None) -> str:
     return "–" if interval is None else f"{show(quantity, interval.low)}–{show(quantity, interval.high)}"
 
 
-def significant_interval(interval: Interval | None) -> str:
+def significant_interval(interval: Interval | None, digits: int = 4) -> str:
     """``low–high`` of a ratio, or a dash where there is no interval."""
-    return "–" if interval is None else f"{significant(interval.low)}–{significant(interval.high)}"
+    return "–" if interval is None else f"{significant(interval.low, digits)}–{significant(interval.high, digits)}"
 
 
 def significant(value: float, digits: int = 4) -> str:
@@ -162,13 +195,22 @@ def significant(value: float, digits: int = 4) -> str:
     return f"{value:,.{decimals}f}"
 
 
+def _error(points: Sequence[Point]) -> str:
+    """How wrong the estimates may be, in words."""
+    estimate = next((entry.estimate for point in points for entry in point.rounds if entry.estimate is not None), None)
+    if estimate is None:
+        return "no estimate was made"
+    error = estimate.high_us / estimate.estimated_latency_us - 1
+    return f"the interval is ±{error:.0%}, the largest leave-one-out error against published latencies"
+
+
 def _row(point: Point, baseline: Point | None, points: Sequence[Point]) -> Row:
     name = label(point, points)
     if not point.rounds:
         return Row(point, None, None, warnings_of(point), name)
     comparable = baseline is not None and baseline is not point and baseline.quantity == point.quantity
-    ratio = paired_ratio(point.values, baseline.values) if baseline is not None and comparable else None
-    return Row(point, summarise(point.values), ratio, (*warnings_of(point), *_scaling(point, points)), name)
+    ratio = ratio_of(point, baseline) if baseline is not None and comparable else None
+    return Row(point, summary_of(point), ratio, (*warnings_of(point), *_scaling(point, points)), name)
 
 
 def _scaling(point: Point, points: Sequence[Point]) -> Iterator[str]:

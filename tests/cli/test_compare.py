@@ -130,7 +130,7 @@ def test_files_that_are_broken_or_newer(before: Path, tmp_path: Path, capsys: py
     whole = before.read_text()
     for name, content, said in (
         ("cut.json", whole[: len(whole) // 2], "cut short"),
-        ("newer.json", whole.replace('"schema_version": 2', '"schema_version": 9'), "newer evit-mobile"),
+        ("newer.json", whole.replace('"schema_version": 3', '"schema_version": 9'), "newer evit-mobile"),
         ("key.json", whole.replace('"points"', '"\\u001b[2J": 0, "points"', 1), "\ufffd[2J"),
     ):
         (tmp_path / name).write_text(content)
@@ -144,6 +144,6 @@ def test_a_file_of_the_first_version_is_compared_with_one_of_this(
     before: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old = tmp_path / "old.json"
-    old.write_text(before.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    old.write_text(before.read_text().replace('"schema_version": 3', '"schema_version": 1'))
     code, stdout, _ = _run(capsys, old, before)
     assert code == 0 and "3 no difference shown" in stdout

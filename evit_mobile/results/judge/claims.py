@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from evit_mobile.results.record import Entry, Name
+from evit_mobile.results.entry import Entry, Name
 
 Positive = Annotated[float, Field(gt=0)]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from evit_mobile.errors import RequestError
-from evit_mobile.results.record import Point, ResultSet, RunSettings
+from evit_mobile.results.record import Point, Quantity, ResultSet, RunSettings
 from evit_mobile.results.stats import CONFIDENCE, MIN_ROUNDS, Change, change
-from evit_mobile.results.summary import label, verdict_of, warnings_of
+from evit_mobile.results.summary import label, title, verdict_of, warnings_of
 
 #: What must be the same for figures to be of the same device.
 _DEVICE = ("kind", "soc", "abi", "instruction_sets", "cores", "emulated")
@@ -87,9 +87,11 @@ def compare(before: ResultSet, after: ResultSet, *, allow_unlike: bool = False) 
         RequestError: devices or settings are unlike and this is not allowed; the files measure different quantities; or they have no
             point in common.
     """
-    quantities = [{point.quantity for point in results.points} - {None} for results in (before, after)]
+    quantities = [
+        {point.quantity for point in results.points if point.quantity is not None} for results in (before, after)
+    ]
     if quantities[0] and quantities[1] and quantities[0] != quantities[1]:
-        raise RequestError("one file has latencies and the other instructions, which cannot be compared")
+        raise RequestError(f"{_quantities(quantities[0])} and {_quantities(quantities[1])} cannot be compared")
     unlike = list(_differing(before, after, _DEVICE))
     pairs = _pairs(before.points, after.points)
     unlike += [text for one, other in pairs if one and other for text in _unlike_points(one, other)]
@@ -106,6 +108,10 @@ def compare(before: ResultSet, after: ResultSet, *, allow_unlike: bool = False) 
     made = _adjusted([_difference(one, other, before.points, after.points) for one, other in pairs])
     told = [*(f"Unlike: {text}." for text in unlike), *_told(before, after, pairs)]
     return Comparison(tuple(made), tuple(told))
+
+
+def _quantities(names: set[Quantity]) -> str:
+    return " and ".join(title(name).lower() for name in sorted(names))
 
 
 def _pairs(before: Sequence[Point], after: Sequence[Point]) -> list[tuple[Point | None, Point | None]]:
@@ -194,7 +200,7 @@ def _difference(
         return Difference(named, before, after, status, notes=tuple(notes))
     found = change(after.values, before.values)
     status = Status.FAILED_AFTER if failed[1] and not failed[0] else Status.COMPARED
-    if after.quantity == "instructions":
+    if after.quantity != "latency_us":  # it repeats, so that any difference is one
         ours, theirs = _range(after), _range(before)
         apart = ours[0] > theirs[1] or ours[1] < theirs[0]
         return Difference(named, before, after, status, Change(found.ratio, None, None), None, apart, tuple(notes))

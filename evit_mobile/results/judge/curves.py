@@ -10,8 +10,8 @@ from typing import Iterable, Sequence
 
 from evit_mobile.results.judge.claims import RatioCheck, claims_of
 from evit_mobile.results.record import Along, Point, ResultSet, RunSettings
-from evit_mobile.results.stats import Growth, Interval, growth, instability, paired_ratio, summarise
-from evit_mobile.results.summary import axis_title, caveats, scale, unit
+from evit_mobile.results.stats import Growth, Interval, growth, instability, summarise
+from evit_mobile.results.summary import axis_title, caveats, ratio_of, scale, summary_of, unit
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def _point(point: Point, kind: Along) -> CurvePoint:
     if point.quantity is None:
         mark = point.limit or ("failed" if point.error else "not measured")
         return CurvePoint(x, None, mark=mark, note=point.name + (f": {point.error}" if point.error else ""))
-    found = summarise(point.values)
+    found = summary_of(point)
     quantity = point.quantity
     interval = found.interval
     if interval is not None:
@@ -235,7 +235,7 @@ def _ratio_point(x: float, point: Point, other: Point) -> CurvePoint:
     for each in (point, other):
         if each.quantity is None:
             return replace(_point(each, "resolution"), x=x)
-    ratio = paired_ratio(point.values, other.values)
+    ratio = ratio_of(point, other)
     return CurvePoint(x, ratio.value, ratio.interval, ratio.rounds, note=f"{point.name} / {other.name}")
 
 

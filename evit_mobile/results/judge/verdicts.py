@@ -1,7 +1,8 @@
 """What a result file says of the paper's claims.
 
 A latency claim is reproduced or not on the paper's own SoC, measured and not emulated, and nowhere else. Another phone is not
-comparable with the figure; a host CPU, an Android emulator and QEMU tell whether the same quantity goes in the same direction there.
+comparable with the figure; a host CPU, an Android emulator and QEMU tell whether the same quantity goes in the same direction there,
+and so does an estimate, which says that it is one.
 What is counted (MACs) is the same everywhere.
 """
 
@@ -16,8 +17,8 @@ from typing import Sequence
 from evit_mobile.results.judge.claims import Claim, GrowthCheck, MacsCheck, RatioCheck, RivalCheck, claims_of
 from evit_mobile.results.judge.curves import along, distrust, lines, setting_of, shared
 from evit_mobile.results.record import DeviceInfo, Point, ResultSet, RunSettings
-from evit_mobile.results.stats import Interval, growth, paired_ratio, summarise
-from evit_mobile.results.summary import caveats, significant
+from evit_mobile.results.stats import Interval, growth, summarise
+from evit_mobile.results.summary import caveats, ratio_of, significant
 
 #: Tables of clocks differ by their last step.
 CLOCK_TOLERANCE = 1.01
@@ -31,6 +32,8 @@ class Outcome(StrEnum):
     NOT_COMPARABLE = "not comparable"
     SAME_DIRECTION = "same direction"
     OPPOSITE = "opposite"
+    ESTIMATED_SAME = "estimated: same direction"
+    ESTIMATED_OPPOSITE = "estimated: opposite"
 
 
 @dataclass(frozen=True)
@@ -149,6 +152,8 @@ def _outcome(claim: Claim, results: ResultSet, finding: Finding) -> tuple[Outcom
         return (Outcome.REPRODUCED if finding.holds else Outcome.NOT_REPRODUCED), finding.reason
     if finding.direction is None:
         return Outcome.NOT_COMPARABLE, finding.reason
+    if device.kind == "estimate":
+        return (Outcome.ESTIMATED_SAME if finding.direction else Outcome.ESTIMATED_OPPOSITE), finding.reason
     return (Outcome.SAME_DIRECTION if finding.direction else Outcome.OPPOSITE), finding.reason
 
 
@@ -239,9 +244,7 @@ def _growth(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
     pairs = shared(groups.get(check.of, []), groups.get(check.to, []), results.suite.along)
     if check.counts:
         return _outgrows(check, pairs)
-    measured = [
-        (x, paired_ratio(point.values, other.values)) for x, point, other in pairs if point.rounds and other.rounds
-    ]
+    measured = [(x, ratio_of(point, other)) for x, point, other in pairs if point.rounds and other.rounds]
     found = growth([x for x, _ in measured], [ratio.value for _, ratio in measured]) if measured else None
     absent = [
         f"{x:g}: {_why(point if not point.rounds else other)}"
@@ -314,7 +317,7 @@ _CHECKS: dict[type, Callable[[Claim, ResultSet, Groups], Finding]] = {
 
 
 def _ratio_number(name: str, point: Point, other: Point) -> Number:
-    ratio = paired_ratio(point.values, other.values)
+    ratio = ratio_of(point, other)
     return Number(name, ratio.value, "×", ratio.interval, ratio.rounds)
 
 

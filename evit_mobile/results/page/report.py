@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import importlib.resources
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from evit_mobile.results.draw.charts import Chart, charts
@@ -106,6 +106,12 @@ class Section:
     cells: list[Cells]
     pictures: list[Picture]
     claims: list[Claim]
+    estimates: list[list[str]]
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether the figures are estimates."""
+        return self.results.device.kind == "estimate"
 
     @property
     def files(self) -> list[tuple[str, int | None, str]]:
@@ -161,6 +167,7 @@ def _section(name: str, results: ResultSet) -> Section:
         cells=[_cells(row) for row in table],
         pictures=[_picture(chart) for chart in charts(results)],
         claims=_claims(verdicts(results)),
+        estimates=[cells for row in table for cells in _estimate_cells(row)],
     )
 
 
@@ -236,6 +243,20 @@ def _cells(row: Row) -> Cells:
         delegated=_delegated(point),
         runs=f"{len(point.rounds)} × {min(map(len, point.values))}" if point.rounds else NONE,
     )
+
+
+def _estimate_cells(row: Row) -> Iterator[list[str]]:
+    """What an estimate is made of, ready to be printed; nothing of a measurement."""
+    for estimate in [entry.estimate for entry in row.point.rounds[:1] if entry.estimate is not None]:
+        traffic = estimate.traffic
+        sizes = (traffic.l2_bytes, traffic.l3_bytes, traffic.memory_bytes, traffic.written_bytes)
+        counts = [f"{count / 1e6:,.1f}" for count in (estimate.instructions, estimate.cycles)]
+        yield [
+            row.label,
+            *counts,
+            f"{estimate.wait_cycles / estimate.cycles:.0%}",
+            *(f"{size / 1e6:,.1f}" for size in sizes),
+        ]
 
 
 def _delegated(point: Point) -> str:

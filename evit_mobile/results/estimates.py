@@ -1,0 +1,52 @@
+"""What a result file holds of an estimate: time that a model of a core gives, and that nobody measured."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from evit_mobile.results.entry import Count, Entry, Instructions, Microseconds, Name
+
+
+class Traffic(Entry):
+    """Bytes that came into the first cache from the second, the third and memory, and bytes that were written to memory."""
+
+    l2_bytes: Count
+    l3_bytes: Count
+    memory_bytes: Count
+    written_bytes: Count
+
+
+class Estimate(Entry):
+    """One inference by a model of a core.
+
+    ``low_us`` to ``high_us`` is the estimate with the largest leave-one-out error that it has against published latencies of the core.
+    ``cycles`` are of the first core, had it done all alone; ``wait_cycles`` of them are beyond computing, while memory was waited for.
+    """
+
+    estimated_latency_us: Microseconds
+    low_us: Microseconds
+    high_us: Microseconds
+    instructions: Instructions
+    cycles: Count
+    wait_cycles: Count
+    traffic: Traffic
+
+    @model_validator(mode="after")
+    def _in_interval(self) -> Self:
+        if not self.low_us <= self.estimated_latency_us <= self.high_us:
+            raise ValueError("estimated_latency_us lies between low_us and high_us")
+        return self
+
+
+class OpEstimate(Entry):
+    """One op of an estimated inference, in the order of execution; ``delegated`` is False for what the runtime does between partitions."""
+
+    op: Name
+    delegated: bool
+    estimated_us: Annotated[float, Field(ge=0)]
+    instructions: Count
+    cycles: Count
+    wait_cycles: Count
+    traffic: Traffic

@@ -1,0 +1,125 @@
+"""The estimated device on a small network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from android_bench.device import DeviceOptions, EstimatingDevice, default_settings, open_device
+from android_bench.emulator.qemu import Qemu
+from android_bench.estimate.device import EstimatedDevice
+from android_bench.estimate.devices import find_device, load_device, names
+from android_bench.estimate.tools import Llvm
+from evit_mobile.cli.main import cli
+from evit_mobile.errors import RequestError
+from evit_mobile.results.estimates import Estimate
+from evit_mobile.results.record import RunSettings, load
+
+DEVICE = "estimate:snapdragon-855"
+SETTINGS = default_settings(DEVICE)
+
+
+def _estimate(device: EstimatingDevice, model: Path, threads: int = 1) -> Estimate:
+    settings = RunSettings(**{**dict(SETTINGS), "threads": threads})
+    with device.prepare([model], settings):
+        estimate = device.run(model, settings).estimate
+    assert estimate is not None
+    return estimate
+
+
+@pytest.fixture(scope="module")
+def device(a76: Qemu, llvm: Llvm) -> EstimatedDevice:
+    return EstimatedDevice("snapdragon-855", find_device("snapdragon-855"), a76, llvm)
+
+
+def test_two_runs_give_equal_cycles(device: EstimatedDevice, a76: Qemu, llvm: Llvm, small_tflite: Path) -> None:
+    again = EstimatedDevice("snapdragon-855", find_device("snapdragon-855"), a76, llvm)
+    assert _estimate(device, small_tflite) == _estimate(again, small_tflite)
+
+
+def test_instructions_are_those_of_the_counter(device: EstimatedDevice, a76: Qemu, small_tflite: Path) -> None:
+    """Oracle: the instruction counter, another plugin. What the profiler does at the end of each op comes on top: about
+    1,100 instructions."""
+    [counted] = a76.count(small_tflite, 1)
+    traced = _estimate(device, small_tflite).instructions
+    ops = len(device.op_estimates(small_tflite, SETTINGS))
+    assert 0 <= traced - counted < 1500 * ops
+    assert traced < 1.02 * counted
+
+
+def test_ops_add_up_and_have_names(device: EstimatedDevice, small_tflite: Path) -> None:
+    whole = _estimate(device, small_tflite)
+    ops = device.op_estimates(small_tflite, SETTINGS)
+    assert sum(op.estimated_us for op in ops) == pytest.approx(whole.estimated_latency_us)
+    assert sum(op.instructions for op in ops) == whole.instructions
+    assert all(0 <= op.wait_cycles <= op.cycles for op in ops)
+    delegated = {op.op for op in ops if op.delegated}
+    assert any("GEMM" in name for name in delegated) and any("DWConv" in name for name in delegated)
+    # A matrix product takes most of a network's time, and no more cycles than instructions.
+    products = [op for op in ops if "GEMM" in op.op]
+    assert sum(op.cycles for op in products) < sum(op.instructions for op in products)
+
+
+def test_four_cores_are_faster_than_one_and_slower_than_four_times(device: EstimatedDevice, small_tflite: Path) -> None:
+    one, four = (_estimate(device, small_tflite, threads) for threads in (1, 4))
+    assert one.estimated_latency_us / 4 < four.estimated_latency_us < one.estimated_latency_us
+    assert four.cycles == one.cycles
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [({"threads": 5}, "4 cores"), ({"cores": "big"}, "no cores to choose"), ({"cores": "0x1"}, "no cores")],
+)
+def test_settings_that_are_not_modelled_are_refused(
+    device: EstimatedDevice, small_tflite: Path, settings: dict[str, object], named: str
+) -> None:
+    with (
+        pytest.raises(RequestError, match=named),
+        device.prepare([small_tflite], RunSettings(**{**dict(SETTINGS), **settings})),
+    ):
+        pass
+
+
+def test_bench_never_calls_it_a_latency(device: EstimatedDevice, small_tflite: Path, tmp_path: Path) -> None:
+    out = tmp_path / "r.json"
+    done = CliRunner().invoke(cli, ["bench", str(small_tflite), "--device", DEVICE, "--out", str(out), "--profile"])
+    assert done.exit_code == 0, done.output
+    assert "Estimated for a Snapdragon 855" in done.output and "not measured" in done.output and "GEMM" in done.output
+    point = load(out).points[0]
+    assert point.quantity == "estimated_latency_us" and point.op_estimates
+    assert '"latency_us"' not in out.read_text()
+    estimate = json.loads(out.read_text())["points"][0]["rounds"][0]["estimate"]
+    assert estimate["low_us"] < estimate["estimated_latency_us"] < estimate["high_us"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_device_file_names_its_sources(name: str) -> None:
+    model = find_device(name)
+    assert all(cache.source for cache in model.caches)
+    assert model.caches[0].bytes < model.caches[1].bytes <= model.caches[-1].bytes
+    assert 0 < model.error.value < 0.5
+
+
+@pytest.mark.parametrize("address", ["", "pixel-9", "../secret", "missing.yaml"])
+def test_unknown_devices_are_refused(address: str) -> None:
+    with pytest.raises(RequestError):
+        open_device(f"estimate:{address}", DeviceOptions())
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [("caches: []", "caches"), ("overlap_power: {value: 0.5, source: x}", "overlap_power"), ("x: [", "YAML")],
+)
+def test_device_files_that_are_wrong_say_where(change: str, named: str) -> None:
+    from android_bench.estimate import devices
+
+    text = (Path(devices.__file__).parent / "devices" / "snapdragon-855.yaml").read_text()
+    key = change.partition(":")[0]
+    kept = [
+        line for line in text.splitlines() if not line.startswith((f"{key}:", "  - {name" if key == "caches" else "\0"))
+    ]
+    with pytest.raises(RequestError, match=named):
+        load_device("\n".join([*kept, change]), "mine.yaml")
