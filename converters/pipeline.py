@@ -126,11 +126,11 @@ def rewritten(stock: onnx.ModelProto, options: ConvertOptions) -> tuple[onnx.Mod
         return stock, []
     import onnx_ir as ir
 
-    from converters.passes import run_passes
+    from converters.passes import default_passes, run_passes
 
     model = ir.from_proto(stock)
-    reports = run_passes(model, Target(precision=options.precision), options.attention_form)
-    return ir.to_proto(model), [report.as_dict() for report in reports]
+    reports = run_passes(model, Target(precision=options.precision), default_passes(options.attention_form))
+    return ir.to_proto(model), [report.to_json() for report in reports]
 
 
 def _description(

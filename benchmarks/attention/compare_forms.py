@@ -137,7 +137,7 @@ def _lowered(module: object, shapes: list[tuple[int, ...]], path: Path, form: st
     import torch
 
     from converters.lowering.lower import Lowering
-    from converters.passes import run_passes
+    from converters.passes import default_passes, run_passes
     from evit_mobile.specs import Target
 
     buffer = io.BytesIO()
@@ -146,7 +146,7 @@ def _lowered(module: object, shapes: list[tuple[int, ...]], path: Path, form: st
     with Lowering(simplify=form is None) as lowering:
         if form is not None:
             graph = ir.from_proto(model)
-            run_passes(graph, Target(), form)
+            run_passes(graph, Target(), default_passes(form))
             model = ir.to_proto(graph)
         path.write_bytes(lowering.lower(model))
     return path

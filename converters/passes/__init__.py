@@ -1,15 +1,17 @@
 """The ordered list of graph passes, and what runs it.
 
-To add a pass: write one file with one class as in ``base.Pass``, and put an instance into ``ordered_passes`` with the reason for
-its place in the order.
+To add a pass: write one file with one class that extends ``base.NodePass`` (or is a ``base.Pass``), and put an instance into
+``default_passes`` with the reason for its place in the order.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from converters.passes.base import Declined, Pass, PassReport, PassResult
+from converters.passes.checks import NoSoftmax
 from converters.passes.exact_clamp import ExactClamp
 from converters.passes.fold_constants import FoldConstants
 from converters.passes.hard_sigmoid import HardSigmoid
@@ -19,7 +21,6 @@ from converters.passes.linear_layer import LinearLayer
 from converters.passes.padded_max_pool import PaddedMaxPool
 from converters.passes.pooled_projection import PooledProjection
 from converters.passes.small_pool import SmallPool
-from converters.passes.softmax import NoSoftmax
 from converters.passes.spatial_mean import SpatialMean
 from converters.passes.split_projections import SplitProjections
 from converters.passes.static_gather import StaticGather
@@ -30,17 +31,21 @@ from evit_mobile.specs import Target
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-__all__ = ["ATTENTION_FORMS", "PASSES", "Declined", "Pass", "PassReport", "PassResult", "ordered_passes", "run_passes"]
+__all__ = ["ATTENTION_FORMS", "Declined", "Pass", "PassReport", "PassResult", "default_passes", "run_passes"]
 
 
-def ordered_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
-    """Every pass in the order in which it runs."""
+def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
+    """Every pass in the order in which it runs.
+
+    Raises:
+        RequestError: there is no such attention form.
+    """
     return (
         FoldConstants(),  # first: the others read constants and static shapes
+        LinearLayer(),  # before all that reads linear layers, which know them as Gemm alone
         LayerNorm(),  # before the attention, which splits the projections that take up scale and shift
         LinearAttention(attention_form),
         SplitProjections(),  # after the attention, which splits the projections of what it takes itself
-        LinearLayer(),  # after the splitting, which reads MatMul
         StaticGather(),  # after the splitting, which takes what it can
         HardSigmoid(),
         ExactClamp(),  # after the passes that recognise a clamp
@@ -52,19 +57,19 @@ def ordered_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
     )
 
 
-#: The passes as an unconfigured conversion runs them.
-PASSES: tuple[Pass, ...] = ordered_passes()
+def run_passes(model: ir.Model, target: Target, passes: Sequence[Pass] | None = None) -> list[PassReport]:
+    """Rewrite ``model`` in place for ``target``; one report per pass, in order.
 
-
-def run_passes(model: ir.Model, target: Target, attention_form: str = "auto") -> list[PassReport]:
-    """Rewrite ``model`` in place for ``target``; one report a pass, in order.
+    Args:
+        model: the graph, with static shapes.
+        target: what it is made for.
+        passes: the passes to run, in order; ``default_passes()`` where None.
 
     Raises:
-        RequestError: an attention form that does not exist.
         MachineError: a pass failed; the message says which, and which had run before it.
     """
     reports: list[PassReport] = []
-    for graph_pass in ordered_passes(attention_form):
+    for graph_pass in default_passes() if passes is None else passes:
         start = time.perf_counter()
         try:
             result = graph_pass(model, target)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.passes.base import PassResult
-from converters.passes.tools.graph import Emitter, constant_of, replace_value, scalar_of, shape_of, sole_consumer, where
+from converters.passes.base import NodePass, Refused, Rewrite
+from converters.passes.tools.graph import Emitter, constant_of, replace_value, scalar_of, shape_of, sole_consumer
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:
@@ -37,25 +37,21 @@ class _Clamp:
     output: ir.Value
 
 
-class ExactClamp:
+class ExactClamp(NodePass):
     """Rewrites clamps whose bounds are close to those of a named one."""
 
     name = "exact-clamp"
     reason = "the lowering takes a bound of 1e-7 for 0, and what was kept from dividing by zero divides by it"
+    op_types = frozenset({"Clip", "Min", "Max"})
 
-    def __call__(self, model: ir.Model, target: Target) -> PassResult:
-        result = PassResult()
-        for node in list(model.graph):
-            clamp = _clamp(node)
-            if clamp is None or clamp.low > clamp.high or not _is_rounded(clamp.low, clamp.high):
-                continue
-            shape = shape_of(clamp.output)
-            if shape is None:
-                result.decline(where(node), "its shape is not static")
-                continue
-            _rewrite(model.graph, node, clamp, shape)
-            result.fired += 1
-        return result
+    def match(self, node: ir.Node, target: Target) -> Rewrite | None:
+        clamp = _clamp(node)
+        if clamp is None or clamp.low > clamp.high or not _is_rounded(clamp.low, clamp.high):
+            return None
+        shape = shape_of(clamp.output)
+        if shape is None:
+            raise Refused("its shape is not static")
+        return lambda emit: replace_value(clamp.output, _exact(emit, clamp, shape))
 
 
 def _is_rounded(low: float, high: float) -> bool:
@@ -118,10 +114,9 @@ def _bounded(node: ir.Node) -> tuple[ir.Value, float] | None:
     return None
 
 
-def _rewrite(graph: ir.Graph, node: ir.Node, clamp: _Clamp, shape: tuple[int, ...]) -> None:
-    emit = Emitter(graph, node, where(node))
+def _exact(emit: Emitter, clamp: _Clamp, shape: tuple[int, ...]) -> ir.Value:
     value = clamp.source
     if clamp.high != math.inf:
         value = emit.op("Min", "below_high", [value, emit.constant("high", np.array(clamp.high, np.float32))], shape)
     low = emit.constant("low", np.array(clamp.low, np.float32))
-    replace_value(clamp.output, emit.op("Max", "above_low", [low, value], shape))
+    return emit.op("Max", "above_low", [low, value], shape)

@@ -10,54 +10,41 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.passes.base import PassResult
-from converters.passes.tools.graph import Emitter, replace_value, scalar_of, shape_of, where
+from converters.passes.base import NodePass, Refused, Rewrite
+from converters.passes.tools.graph import Emitter, replace_value, scalar_of, shape_of
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-class HardSigmoid:
+class HardSigmoid(NodePass):
     """Rewrites HardSigmoid and Clip to [0, 1]."""
 
     name = "hard-sigmoid"
     reason = "RELU_0_TO_1 leaves the delegate, RELU6 does not"
+    op_types = frozenset({"HardSigmoid", "Clip"})
 
-    def __call__(self, model: ir.Model, target: Target) -> PassResult:
-        result = PassResult()
-        for node in list(model.graph):
-            line = _line(node)
-            if line is None:
-                continue
-            shape = shape_of(node.outputs[0])
-            if shape is None:
-                result.decline(where(node), "its shape is not static")
-                continue
-            _rewrite(model.graph, node, shape, *line)
-            result.fired += 1
-        return result
+    def match(self, node: ir.Node, target: Target) -> Rewrite | None:
+        line, source = _line(node), node.inputs[0]
+        if line is None or source is None:
+            return None
+        shape = shape_of(node.outputs[0])
+        if shape is None:
+            raise Refused("its shape is not static")
+        return lambda emit: replace_value(node.outputs[0], _clamped(emit, source, shape, *line))
 
 
 def _line(node: ir.Node) -> tuple[float, float] | None:
     """(α, β) where ``node`` clamps α x + β to [0, 1]."""
     if node.op_type == "HardSigmoid":
         return node.attributes.get_float("alpha", 0.2), node.attributes.get_float("beta", 0.5)
-    if (
-        node.op_type == "Clip"
-        and len(node.inputs) == 3
-        and scalar_of(node.inputs[1]) == 0.0
-        and scalar_of(node.inputs[2]) == 1.0
-    ):
-        return 1.0, 0.0
-    return None
+    bounds = [scalar_of(bound) for bound in node.inputs[1:]]
+    return (1.0, 0.0) if bounds == [0.0, 1.0] else None
 
 
-def _rewrite(graph: ir.Graph, node: ir.Node, shape: tuple[int, ...], alpha: float, beta: float) -> None:
-    emit = Emitter(graph, node, where(node))
-    value = node.inputs[0]
-    assert value is not None
-    # 1/6 comes as float32 and is 6e-8 off: the factor 1 is meant.
+def _clamped(emit: Emitter, value: ir.Value, shape: tuple[int, ...], alpha: float, beta: float) -> ir.Value:
+    # 1/6 is stored as float32 and is 6e-8 off: the factor 1 is meant.
     slope = 1.0 if np.isclose(6 * alpha, 1.0, rtol=1e-6) else 6 * alpha
     if slope != 1.0:
         value = emit.op("Mul", "scaled", [value, emit.constant("slope", np.array(slope, np.float32))], shape)
@@ -66,4 +53,4 @@ def _rewrite(graph: ir.Graph, node: ir.Node, shape: tuple[int, ...], alpha: floa
     bounds = [emit.constant("low", np.array(0, np.float32)), emit.constant("high", np.array(6, np.float32))]
     value = emit.op("Clip", "clamped", [value, *bounds], shape)
     sixth = emit.constant("sixth", np.array(1 / 6, np.float32))
-    replace_value(node.outputs[0], emit.op("Mul", "hard_sigmoid", [value, sixth], shape))
+    return emit.op("Mul", "hard_sigmoid", [value, sixth], shape)

@@ -1,6 +1,6 @@
 """LayerNorm over channels in delegated ops, its scale and shift taken up by the convolutions and linear layers that read it.
 
-Given: Transpose (NCHW to NHWC) → LayerNormalization(x; γ, β, ε) → Transpose back → convolutions y = W z + b, or products z W.
+Given: Transpose (NCHW to NHWC) → LayerNormalization(x; γ, β, ε) → Transpose back → convolutions y = W z + b, or linear layers of them.
 Result: x̂ = (x − μ) / √(σ² + ε) by mean, difference, square, mean, root and product, and convolutions with W' = W diag(γ),
 b' = b + W β, since W (γ x̂ + β) + b = (W diag γ) x̂ + (b + W β).
 
@@ -16,14 +16,14 @@ stay finite up to |x − μ| = 1023 instead of 255, and the lower bound, σ = 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from converters.float16 import SMALLEST
-from converters.passes.base import PassResult
-from converters.passes.linear_layer import Linear, layer_of
+from converters.passes.base import NodePass, Refused, Rewrite
 from converters.passes.tools.graph import Array, Emitter, constant_of, replace_value, shape_of, where
+from converters.passes.tools.linear import linear_of_gemm
 from evit_mobile.specs import Precision, Target
 
 if TYPE_CHECKING:
@@ -34,110 +34,86 @@ if TYPE_CHECKING:
 HALF_GAIN = 1 / 16
 
 
-class _Reader(Protocol):
-    """What can take up a scale and a shift of its input's channels."""
-
-    def fold(self, graph: ir.Graph, scale: Array, shift: Array) -> None:
-        """Take them up."""
-
-
 @dataclass(frozen=True)
-class _Weighted:
-    """A convolution or Gemm; ``axis`` is the input channels' in ``weight``."""
+class _Reader:
+    """A convolution or Gemm that can take up a scale and a shift of its input's channels, which are ``axis`` of ``weight``."""
 
     node: ir.Node
     weight: Array
     bias: Array
     axis: int
 
-    def fold(self, graph: ir.Graph, scale: Array, shift: Array) -> None:
-        emit = Emitter(graph, self.node, f"{where(self.node)}/normalised")
+    def fold(self, emit: Emitter, scale: Array, shift: Array) -> None:
+        emit = emit.before(self.node, f"{where(self.node)}/normalised")
         along = [1] * self.weight.ndim
         along[self.axis] = -1
         others = tuple(axis for axis in range(self.weight.ndim) if axis != 1 - self.axis)
         moved = (self.weight.astype(np.float64) * shift.reshape(along)).sum(axis=others)
-        self.node.replace_input_with(
-            1, emit.constant("weight", (self.weight * scale.reshape(along)).astype(np.float32))
-        )
-        bias = emit.constant("bias", (self.bias + moved).astype(np.float32))
+        scaled = (self.weight * scale.reshape(along)).astype(np.float32)
+        self.node.replace_input_with(1, emit.constant("weight", scaled))
         if len(self.node.inputs) < 3:
             self.node.resize_inputs(3)
-        self.node.replace_input_with(2, bias)
+        self.node.replace_input_with(2, emit.constant("bias", (self.bias + moved).astype(np.float32)))
 
 
 @dataclass(frozen=True)
-class _Product:
-    """A linear layer written as MatMul, with an Add behind it or without; ``end`` is its result."""
+class _Affine:
+    """Scale γ [C] and shift β [C] of a normalisation."""
 
-    layer: Linear
-    end: ir.Value
-
-    def fold(self, graph: ir.Graph, scale: Array, shift: Array) -> None:
-        last = self.end.producer()
-        assert last is not None
-        emit = Emitter(graph, last, f"{where(last)}/normalised")
-        weight = self.layer.weight.astype(np.float64)
-        bias = shift @ weight + (0 if self.layer.bias is None else self.layer.bias)
-        scaled = emit.constant("weight", (weight * scale[:, np.newaxis]).astype(np.float32))
-        product = emit.op("MatMul", "product", [self.layer.source, scaled], self.layer.shape)
-        replace_value(
-            self.end, emit.op("Add", "sum", [product, emit.constant("bias", bias.astype(np.float32))], self.layer.shape)
-        )
+    scale: Array
+    shift: Array
 
 
 class _CannotFold(Exception):
     """Scale and shift must stay; the message says why."""
 
 
-class LayerNorm:
+class LayerNorm(NodePass):
     """Expands LayerNormalization over the last axis; folds scale and shift into every reader, or into none."""
 
     name = "layer-norm"
     reason = "scale and shift of a normalisation cost two passes over the activations that the next weights can take up"
+    op_types = frozenset({"LayerNormalization"})
 
-    def __call__(self, model: ir.Model, target: Target) -> PassResult:
-        result = PassResult()
-        for node in [node for node in model.graph if node.op_type == "LayerNormalization"]:
-            scale = constant_of(node.inputs[1])
-            shift = constant_of(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else None
-            shape = shape_of(node.inputs[0])
-            if (
-                shape is None
-                or scale is None
-                or scale.shape != shape[-1:]
-                or len(node.outputs) > 1
-                and node.outputs[1].uses()
-            ):
-                result.decline(where(node), "it does not normalise the last axis of a static shape by constants")
-                continue
-            shift = np.zeros_like(scale) if shift is None else shift
-            try:
-                if target.precision is Precision.INT8:
-                    raise _CannotFold("a scale of input channels widens the range of per-output-channel int8 weights")
-                readers = _readers(node.outputs[0], shape[-1])
-            except _CannotFold as kept:
-                result.decline(where(node), f"scale and shift stay: {kept}")
-                _expand(model.graph, node, shape, scale, shift, target)
-            else:
-                for reader in readers:
-                    reader.fold(model.graph, scale, shift)
-                _expand(model.graph, node, shape, None, None, target)
-            result.fired += 1
-        return result
+    def match(self, node: ir.Node, target: Target) -> Rewrite | None:
+        scale = constant_of(node.inputs[1])
+        shift = constant_of(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] is not None else None
+        shape = shape_of(node.inputs[0])
+        statistics_are_read = len(node.outputs) > 1 and bool(node.outputs[1].uses())
+        if shape is None or scale is None or scale.shape != shape[-1:] or statistics_are_read:
+            raise Refused("it does not normalise the last axis of a static shape by constants")
+        affine = _Affine(scale, np.zeros_like(scale) if shift is None else shift)
+        try:
+            readers = _readers(node.outputs[0], shape[-1], target)
+            left = None
+        except _CannotFold as reason:
+            readers, left = [], f"scale and shift stay: {reason}"
+
+        def rewrite(emit: Emitter) -> str | None:
+            for reader in readers:
+                reader.fold(emit, affine.scale, affine.shift)
+            _expand(emit, node, shape, target, affine if left is not None else None)
+            return left
+
+        return rewrite
 
 
-def _readers(value: ir.Value, channels: int) -> list[_Reader]:
-    """What reads ``value`` [..., C], through a transpose to channels-first too.
+def _readers(value: ir.Value, channels: int, target: Target) -> list[_Reader]:
+    """What reads ``value`` [..., C], through a transpose to channels-first or a reshape to rows [M, C] too.
 
     Raises:
         _CannotFold: one of them cannot take up a scale and a shift, or the graph gives ``value`` out.
     """
+    if target.precision is Precision.INT8:
+        raise _CannotFold("a scale of input channels widens the range of per-output-channel int8 weights")
     readers: list[_Reader] = []
     for node in dict.fromkeys(value.consumers()):
         if node.op_type == "Transpose" and list(node.attributes["perm"].as_ints()) == [0, 3, 1, 2]:
             readers += _image_readers(node.outputs[0])
+        elif node.op_type == "Reshape" and (shape_of(node.outputs[0]) or ())[1:] == (channels,):
+            readers += _row_readers(node.outputs[0])
         else:
-            readers.append(_product_reader(node, value, channels))
+            readers.append(_gemm_reader(node))
     if value.is_graph_output() or not readers:
         raise _CannotFold("it is an output of the graph")
     return readers
@@ -157,22 +133,21 @@ def _image_readers(value: ir.Value) -> list[_Reader]:
             "VALID",
         ):
             raise _CannotFold(f"{where(node)} pads it")
-        readers.append(_Weighted(node, weight, _bias(node, weight.shape[0]), 1))
+        readers.append(_Reader(node, weight, _bias(node, weight.shape[0]), 1))
     return readers
 
 
-def _product_reader(node: ir.Node, value: ir.Value, channels: int) -> _Reader:
-    if node.op_type == "MatMul" and (found := layer_of(node)) is not None:
-        end, layer = found
-        if layer.source is value:
-            return _Product(layer, end)
-    weight = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
-    plain = node.op_type == "Gemm" and node.inputs[0] is value and node.attributes.get_int("transA", 0) == 0
-    scales = [node.attributes.get_float(name, 1.0) for name in ("alpha", "beta")]
-    if weight is None or weight.ndim != 2 or not plain or scales != [1.0, 1.0]:
+def _row_readers(value: ir.Value) -> list[_Reader]:
+    if value.is_graph_output():
+        raise _CannotFold("it is an output of the graph")
+    return [_gemm_reader(node) for node in dict.fromkeys(value.consumers())]
+
+
+def _gemm_reader(node: ir.Node) -> _Reader:
+    layer, weight = linear_of_gemm(node), constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
+    if layer is None or weight is None:
         raise _CannotFold(f"{where(node)} ({node.op_type}) reads it")
-    axis = 1 if node.attributes.get_int("transB", 0) else 0
-    return _Weighted(node, weight, _bias(node, weight.shape[1 - axis]), axis)
+    return _Reader(node, weight, layer.bias, 1 if node.attributes.get_int("transB", 0) else 0)
 
 
 def _bias(node: ir.Node, outputs: int) -> Array:
@@ -184,38 +159,41 @@ def _bias(node: ir.Node, outputs: int) -> Array:
     return bias
 
 
-def _expand(
-    graph: ir.Graph, node: ir.Node, shape: tuple[int, ...], scale: Array | None, shift: Array | None, target: Target
-) -> None:
+def _expand(emit: Emitter, node: ir.Node, shape: tuple[int, ...], target: Target, affine: _Affine | None) -> None:
+    """Put the normalisation's arithmetic in the place of ``node``; ``affine`` is what no reader took up."""
     x = node.inputs[0]
-    assert x is not None
-    emit = Emitter(graph, node, where(node))
+    if x is None:
+        raise ValueError(f"{where(node)} has no input")
     last = len(shape) - 1
-    column = (*shape[:-1], 1)
-    gain = HALF_GAIN if target.precision is Precision.FP16 else 1.0
+    half = target.precision is Precision.FP16
     centred = emit.op("Sub", "centred", [x, emit.reduce("ReduceMean", "mean", x, last)], shape)
-    smaller = (
-        centred
-        if gain == 1.0
-        else emit.op("Mul", "smaller", [centred, emit.constant("gain", np.array([gain], np.float32))], shape)
-    )
+    smaller = centred
+    if half:
+        smaller = emit.op("Mul", "smaller", [centred, _scalar(emit, "gain", HALF_GAIN)], shape)
     variance = emit.reduce("ReduceMean", "variance", emit.op("Mul", "squared", [smaller, centred], shape), last)
-    if gain == 1.0:
-        epsilon = emit.constant("epsilon", np.array([node.attributes.get_float("epsilon", 1e-5)], np.float32))
-        deviation = emit.op(
-            "Sqrt", "deviation", [emit.op("Add", "variance_guarded", [variance, epsilon], column)], column
-        )
-        inverse = emit.op("Reciprocal", "inverse", [deviation], column)
-    else:
-        floor = emit.constant("floor", np.array([SMALLEST], np.float32))
-        deviation = emit.op(
-            "Sqrt", "deviation", [emit.op("Max", "variance_guarded", [floor, variance], column)], column
-        )
-        inverse = emit.op(
-            "Div", "inverse", [emit.constant("root_gain", np.array([gain**0.5], np.float32)), deviation], column
-        )
+    inverse = _half_inverse(emit, variance) if half else _inverse(emit, variance, node)
     out = emit.op("Mul", "normalised", [centred, inverse], shape)
-    if scale is not None and shift is not None:
-        out = emit.op("Mul", "scaled", [out, emit.constant("scale", scale)], shape)
-        out = emit.op("Add", "shifted", [out, emit.constant("shift", shift)], shape)
+    if affine is not None:
+        out = emit.op("Mul", "scaled", [out, emit.constant("scale", affine.scale)], shape)
+        out = emit.op("Add", "shifted", [out, emit.constant("shift", affine.shift)], shape)
     replace_value(node.outputs[0], out)
+
+
+def _inverse(emit: Emitter, variance: ir.Value, node: ir.Node) -> ir.Value:
+    """1 / √(σ² + ε)."""
+    column = shape_of(variance) or ()
+    epsilon = _scalar(emit, "epsilon", node.attributes.get_float("epsilon", 1e-5))
+    guarded = emit.op("Add", "variance_guarded", [variance, epsilon], column)
+    return emit.op("Reciprocal", "inverse", [emit.op("Sqrt", "deviation", [guarded], column)], column)
+
+
+def _half_inverse(emit: Emitter, variance: ir.Value) -> ir.Value:
+    """√g / √max(g σ², 2^-14)."""
+    column = shape_of(variance) or ()
+    guarded = emit.op("Max", "variance_guarded", [_scalar(emit, "floor", SMALLEST), variance], column)
+    deviation = emit.op("Sqrt", "deviation", [guarded], column)
+    return emit.op("Div", "inverse", [_scalar(emit, "root_gain", HALF_GAIN**0.5), deviation], column)
+
+
+def _scalar(emit: Emitter, name: str, number: float) -> ir.Value:
+    return emit.constant(name, np.array([number], np.float32))

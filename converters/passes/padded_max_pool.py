@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from converters.passes.base import PassResult
-from converters.passes.tools.graph import Emitter, replace_value, scalar_of, shape_of, where
+from converters.passes.base import NodePass, Refused, Rewrite
+from converters.passes.tools.graph import Emitter, replace_value, scalar_of, shape_of
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:
@@ -23,33 +23,25 @@ _KEEPING = frozenset(
 )
 
 
-class PaddedMaxPool:
+class PaddedMaxPool(NodePass):
     """Rewrites MaxPool with padding behind what is never negative."""
 
     name = "padded-max-pool"
     reason = "padding by the lowest number is PADV2, which leaves the delegate; behind a ReLU zeros do"
+    op_types = frozenset({"MaxPool"})
 
-    def __call__(self, model: ir.Model, target: Target) -> PassResult:
-        result = PassResult()
-        for node in [
-            node for node in model.graph if node.op_type == "MaxPool" and any(node.attributes.get_ints("pads", [0]))
-        ]:
-            refusal = _refusal(node)
-            if refusal is None:
-                _rewrite(model.graph, node)
-                result.fired += 1
-            else:
-                result.decline(where(node), refusal)
-        return result
-
-
-def _refusal(node: ir.Node) -> str | None:
-    if not _is_not_negative(node.inputs[0]):
-        return "its operand may be negative"
-    if node.attributes.get_int("ceil_mode", 0) or len(node.outputs) != 1:
-        return "its last windows may hang over the border, or it gives places too"
-    shapes = shape_of(node.inputs[0]), shape_of(node.outputs[0])
-    return "it is no static [1, C, H, W]" if None in shapes or len(shapes[0] or ()) != 4 else None
+    def match(self, node: ir.Node, target: Target) -> Rewrite | None:
+        pads = node.attributes.get_ints("pads", [0])
+        if not any(pads):
+            return None
+        if not _is_not_negative(node.inputs[0]):
+            raise Refused("its operand may be negative")
+        if node.attributes.get_int("ceil_mode", 0) or len(node.outputs) != 1:
+            raise Refused("its last windows may hang over the border, or it gives indices too")
+        shape, pooled = shape_of(node.inputs[0]), shape_of(node.outputs[0])
+        if shape is None or pooled is None or len(shape) != 4:
+            raise Refused("it is not a static [1, C, H, W]")
+        return lambda emit: replace_value(node.outputs[0], _pool_padded(emit, node, shape, pooled))
 
 
 def _is_not_negative(value: ir.Value | None) -> bool:
@@ -70,13 +62,10 @@ def _maps(node: ir.Node) -> list[ir.Value | None]:
     return list(node.inputs) if node.op_type == "Concat" else list(node.inputs[:1])
 
 
-def _rewrite(graph: ir.Graph, node: ir.Node) -> None:
-    shape, result = shape_of(node.inputs[0]), shape_of(node.outputs[0])
-    assert shape is not None and result is not None
+def _pool_padded(emit: Emitter, node: ir.Node, shape: tuple[int, ...], pooled: tuple[int, ...]) -> ir.Value:
     top, left, bottom, right = node.attributes.get_ints("pads", [])
-    emit = Emitter(graph, node, where(node))
     padded = (*shape[:2], shape[2] + top + bottom, shape[3] + left + right)
     pads = emit.ints("pads", [0, 0, top, left, 0, 0, bottom, right])
     spread = emit.op("Pad", "padded", [node.inputs[0], pads], padded, mode="constant")
     attributes = {name: attribute for name, attribute in node.attributes.items() if name not in ("pads", "auto_pad")}
-    replace_value(node.outputs[0], emit.op("MaxPool", "pooled", [spread], result, **attributes))
+    return emit.op("MaxPool", "pooled", [spread], pooled, **attributes)

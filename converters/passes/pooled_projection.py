@@ -12,53 +12,44 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.passes.base import PassResult
-from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of, sole_consumer, where
+from converters.passes.base import NodePass, Refused, Rewrite
+from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of, sole_consumer
 from evit_mobile.specs import Precision, Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-class PooledProjection:
+class PooledProjection(NodePass):
     """Merges AveragePool and the pointwise Conv that alone reads it."""
 
     name = "pooled-projection"
     reason = "an int8 AVERAGE_POOL_2D leaves the delegate; the convolution behind it can do its sum"
+    op_types = frozenset({"AveragePool"})
 
-    def __call__(self, model: ir.Model, target: Target) -> PassResult:
-        result = PassResult()
+    def match(self, node: ir.Node, target: Target) -> Rewrite | None:
         if target.precision is not Precision.INT8:
-            return result
-        for node in [node for node in model.graph if node.op_type == "AveragePool"]:
-            refusal = _merge(model.graph, node)
-            if refusal is None:
-                result.fired += 1
-            else:
-                result.decline(where(node), refusal)
-        return result
+            return None
+        side = _window(node)
+        if side is None:
+            raise Refused("its windows are not squares side by side, or are padded")
+        conv = sole_consumer(node.outputs[0])
+        weight = constant_of(conv.inputs[1]) if conv is not None and conv.op_type == "Conv" else None
+        if conv is None or weight is None or weight.shape[2:] != (1, 1) or conv.attributes.get_int("group", 1) != 1:
+            raise Refused("what reads it is not one 1x1 convolution")
+        if any(conv.attributes.get_ints("pads", [0])) or set(conv.attributes.get_ints("strides", [1])) != {1}:
+            raise Refused("the 1x1 convolution behind it pads or strides")
+        shape = shape_of(conv.outputs[0])
+        if shape is None:
+            raise Refused("its shape is not static")
+        spread = np.broadcast_to(weight / np.float32(side * side), (*weight.shape[:2], side, side))
 
+        def rewrite(emit: Emitter) -> None:
+            operands = [node.inputs[0], emit.constant("pooled_weight", spread), *conv.inputs[2:]]
+            merged = emit.op("Conv", "pooled", operands, shape, kernel_shape=[side, side], strides=[side, side])
+            replace_value(conv.outputs[0], merged)
 
-def _merge(graph: ir.Graph, pool: ir.Node) -> str | None:
-    """Merge ``pool`` into what reads it; or the reason why not."""
-    side = _window(pool)
-    if side is None:
-        return "its windows are not squares side by side, or are padded"
-    conv = sole_consumer(pool.outputs[0])
-    weight = constant_of(conv.inputs[1]) if conv is not None and conv.op_type == "Conv" else None
-    if conv is None or weight is None or weight.shape[2:] != (1, 1) or conv.attributes.get_int("group", 1) != 1:
-        return "what reads it is not one 1x1 convolution"
-    if any(conv.attributes.get_ints("pads", [0])) or set(conv.attributes.get_ints("strides", [1])) != {1}:
-        return "the 1x1 convolution behind it pads or strides"
-    shape = shape_of(conv.outputs[0])
-    if shape is None:
-        return "its shape is not static"
-    emit = Emitter(graph, conv, where(conv))
-    spread = np.broadcast_to(weight / np.float32(side * side), (*weight.shape[:2], side, side))
-    operands = [pool.inputs[0], emit.constant("pooled_weight", spread), *conv.inputs[2:]]
-    merged = emit.op("Conv", "pooled", operands, shape, kernel_shape=[side, side], strides=[side, side])
-    replace_value(conv.outputs[0], merged)
-    return None
+        return rewrite
 
 
 def _window(pool: ir.Node) -> int | None:

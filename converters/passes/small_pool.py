@@ -2,7 +2,7 @@
 
 Given: AveragePool over h x w ≤ 4 places of [1, C, H, W], without padding: the downsampling shortcut of section 3.2.2.
 Result: a depthwise Conv of the same windows, every weight 1 / (h·w). XNNPACK's average pooling has one kernel, which reads nine places
-an output, zeros where there are fewer, and its depthwise convolution has one for up to four.
+per output, zeros where there are fewer, and its depthwise convolution has one for up to four.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.passes.base import PassResult
-from converters.passes.tools.graph import Emitter, replace_value, shape_of, where
+from converters.passes.base import NodePass, Refused, Rewrite
+from converters.passes.tools.graph import Emitter, replace_value, shape_of
 from evit_mobile.specs import Precision, Target
 
 if TYPE_CHECKING:
@@ -22,48 +22,36 @@ if TYPE_CHECKING:
 _MOST_PLACES = 4
 
 
-class SmallPool:
-    """Rewrites AveragePool of small windows; int8 targets have a rewrite of their own."""
+class SmallPool(NodePass):
+    """Rewrites AveragePool of small windows; for int8 targets ``PooledProjection`` merges it into the projection behind it."""
 
     name = "small-pool"
     reason = (
-        "an average pool reads nine places an output, however small its windows; a depthwise convolution reads four"
+        "an average pool reads nine places per output, however small its windows; a depthwise convolution reads four"
     )
+    op_types = frozenset({"AveragePool"})
 
-    def __call__(self, model: ir.Model, target: Target) -> PassResult:
-        result = PassResult()
-        if target.precision is Precision.INT8:
-            return result
-        for node in [node for node in model.graph if node.op_type == "AveragePool"]:
-            window = node.attributes.get_ints("kernel_shape", [])
-            if len(window) != 2 or not 1 < window[0] * window[1] <= _MOST_PLACES:
-                continue
-            refusal = _refusal(node)
-            if refusal is not None:
-                result.decline(where(node), refusal)
-                continue
-            _rewrite(model.graph, node, tuple(window))
-            result.fired += 1
-        return result
-
-
-def _refusal(node: ir.Node) -> str | None:
-    attributes = node.attributes
-    if any(attributes.get_ints("pads", [0])) or attributes.get_string("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        return "it pads: the places of a border are fewer"
-    if attributes.get_int("ceil_mode", 0) or set(attributes.get_ints("dilations", [1])) != {1}:
-        return "its last windows may hang over the border, or it is dilated"
-    if shape_of(node.inputs[0]) is None or shape_of(node.outputs[0]) is None:
-        return "its shape is not static"
-    return None
+    def match(self, node: ir.Node, target: Target) -> Rewrite | None:
+        window = tuple(node.attributes.get_ints("kernel_shape", []))
+        if target.precision is Precision.INT8 or len(window) != 2 or not 1 < window[0] * window[1] <= _MOST_PLACES:
+            return None
+        attributes = node.attributes
+        if any(attributes.get_ints("pads", [0])) or attributes.get_string("auto_pad", "NOTSET") not in (
+            "NOTSET",
+            "VALID",
+        ):
+            raise Refused("it pads, and a window at the border averages fewer places")
+        if attributes.get_int("ceil_mode", 0) or set(attributes.get_ints("dilations", [1])) != {1}:
+            raise Refused("its last windows may hang over the border, or it is dilated")
+        shape = shape_of(node.outputs[0])
+        if shape_of(node.inputs[0]) is None or shape is None:
+            raise Refused("its shape is not static")
+        return lambda emit: replace_value(node.outputs[0], _depthwise(emit, node, window, shape))
 
 
-def _rewrite(graph: ir.Graph, node: ir.Node, window: tuple[int, ...]) -> None:
-    shape = shape_of(node.outputs[0])
-    assert shape is not None
-    emit = Emitter(graph, node, where(node))
+def _depthwise(emit: Emitter, node: ir.Node, window: tuple[int, ...], shape: tuple[int, ...]) -> ir.Value:
     weight = np.full((shape[1], 1, *window), 1 / np.prod(window), np.float32)
     strides = node.attributes.get_ints("strides", [1, 1])
     operands = [node.inputs[0], emit.constant("mean_weight", weight)]
     attributes = {"kernel_shape": list(window), "strides": list(strides), "group": shape[1]}
-    replace_value(node.outputs[0], emit.op("Conv", "depthwise_mean", operands, shape, **attributes))
+    return emit.op("Conv", "depthwise_mean", operands, shape, **attributes)

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from converters.passes.base import PassResult
-from converters.passes.tools.graph import Emitter, axes_of, shape_of, where
+from converters.passes.base import NodePass, Refused, Rewrite
+from converters.passes.tools.graph import Emitter, axes_of, shape_of
 from evit_mobile.specs import Precision, Target
 
 if TYPE_CHECKING:
@@ -23,35 +23,33 @@ if TYPE_CHECKING:
 _POSITIONS = 512
 
 
-class SpatialMean:
+class SpatialMean(NodePass):
     """Puts an average pooling before the mean over height and width of a large map."""
 
     name = "spatial-mean"
     reason = "TFLite's MEAN adds floats one by one, and loses the fourth digit over a 112x112 map"
+    op_types = frozenset({"ReduceMean", "GlobalAveragePool"})
 
-    def __call__(self, model: ir.Model, target: Target) -> PassResult:
-        result = PassResult()
-        for node in list(model.graph):
-            shape = shape_of(node.inputs[0]) if node.inputs else None
-            if shape is None or not _is_spatial_mean(node, shape) or shape[2] * shape[3] <= _POSITIONS:
-                continue
-            if target.precision is Precision.INT8:
-                result.decline(where(node), "an int8 AVERAGE_POOL_2D leaves the delegate, and int8 sums are exact")
-                continue
-            tile = [_divisor_near_root(size) for size in shape[2:]]
-            if max(tile[0] * tile[1], shape[2] * shape[3] // (tile[0] * tile[1])) > _POSITIONS:
-                result.decline(where(node), f"no tiles of a fitting size fill {shape[2]}x{shape[3]}")
-                continue
-            emit = Emitter(model.graph, node, where(node))
-            pooled = (*shape[:2], shape[2] // tile[0], shape[3] // tile[1])
+    def match(self, node: ir.Node, target: Target) -> Rewrite | None:
+        shape = shape_of(node.inputs[0])
+        if shape is None or not _is_spatial_mean(node, shape) or shape[2] * shape[3] <= _POSITIONS:
+            return None
+        if target.precision is Precision.INT8:
+            raise Refused("an int8 AVERAGE_POOL_2D leaves the delegate, and int8 sums are exact")
+        tile = [_divisor_near_root(size) for size in shape[2:]]
+        if max(tile[0] * tile[1], shape[2] * shape[3] // (tile[0] * tile[1])) > _POSITIONS:
+            raise Refused(f"no tiles of a fitting size fill {shape[2]}x{shape[3]}")
+        pooled = (*shape[:2], shape[2] // tile[0], shape[3] // tile[1])
+
+        def rewrite(emit: Emitter) -> None:
             tiles = emit.op("AveragePool", "tiles", [node.inputs[0]], pooled, kernel_shape=tile, strides=tile)
             node.replace_input_with(0, tiles)
-            result.fired += 1
-        return result
+
+        return rewrite
 
 
 def _is_spatial_mean(node: ir.Node, shape: tuple[int, ...]) -> bool:
-    if len(shape) != 4 or node.domain != "":
+    if len(shape) != 4:
         return False
     return node.op_type == "GlobalAveragePool" or (node.op_type == "ReduceMean" and axes_of(node, 4) == (2, 3))
 

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from converters.passes.base import PassResult
-from converters.passes.linear_layer import Linear, linear_of
+from converters.passes.base import NodePass, Refused, Rewrite
 from converters.passes.tools.channels import CannotSelect, ChannelSelector
-from converters.passes.tools.graph import Array, Emitter, replace_value, shape_of, where
+from converters.passes.tools.graph import Array, Emitter, replace_value, shape_of
+from converters.passes.tools.linear import Linear, linear_of_gemm
 from converters.passes.tools.trace import Trace, Untraceable, trace
 from evit_mobile.specs import Target
 
@@ -61,39 +61,34 @@ class _OfLinear:
     permutation: tuple[int, ...]
 
     def make(self, emitter: Emitter, selector: ChannelSelector) -> ir.Value:
-        bias = None if self.layer.bias is None else self.layer.bias[self.table]
-        made = Linear(self.layer.source, self.layer.weight[:, self.table], bias).emit(emitter)
+        made = self.layer.rows(self.table).emit_gemm(emitter)
         return emitter.transpose("arranged", emitter.reshape("heads", made, self.sizes), self.permutation)
 
 
-class SplitProjections:
+class SplitProjections(NodePass):
     """Replaces Gather, Slice and Split of a projection's channels by projections."""
 
     name = "split-projections"
     reason = "GATHER and 5-D STRIDED_SLICE leave the delegate; rows of a projection's weights can be taken beforehand"
+    op_types = _PARTING
 
-    def __call__(self, model: ir.Model, target: Target) -> PassResult:
-        result = PassResult()
-        for node in [node for node in model.graph if node.op_type in _PARTING and node.domain == ""]:
-            parts = [_part(output) for output in node.outputs]
-            if any(part is None for part in parts):
-                continue
-            if not all(_is_only_parted(part.root) for part in parts if part is not None):
-                result.decline(where(node), "the whole projection is read too, so its parts would be computed twice")
-                continue
-            emit = Emitter(model.graph, node, where(node))
-            selector = ChannelSelector(emit)
-            try:
-                made = [part.make(emit, selector) for part in parts if part is not None]
-            except CannotSelect as error:
-                result.decline(where(node), str(error))
-                continue
-            for output, value in zip(node.outputs, made, strict=True):
-                shape = shape_of(output)
-                assert shape is not None
-                replace_value(output, emit.reshape("part", value, shape))
-            result.fired += 1
-        return result
+    def match(self, node: ir.Node, target: Target) -> Rewrite | None:
+        parts = [part for output in node.outputs if (part := _part(output)) is not None]
+        if len(parts) < len(node.outputs):
+            return None
+        if not all(_is_only_parted(part.root) for part in parts):
+            raise Refused("the whole projection is read too, so its parts would be computed twice")
+        return lambda emit: _split(emit, node, parts)
+
+
+def _split(emit: Emitter, node: ir.Node, parts: list[_Part]) -> None:
+    selector = ChannelSelector(emit)
+    try:
+        values = [part.make(emit, selector) for part in parts]
+    except CannotSelect as error:
+        raise Refused(str(error)) from error
+    for output, value in zip(node.outputs, values, strict=True):
+        replace_value(output, emit.reshape("part", value, shape_of(output) or ()))
 
 
 def _is_only_parted(root: ir.Value) -> bool:
@@ -123,7 +118,7 @@ def _part(value: ir.Value) -> _Part | None:
     producer = found.root.producer()
     if producer is not None and producer.op_type == "Conv":
         return _part_of_convolution(found)
-    layer = linear_of(found.root)
+    layer = linear_of_gemm(producer)
     return None if layer is None else _part_of_linear(found, layer)
 
 
@@ -143,14 +138,14 @@ def _part_of_convolution(found: Trace) -> _OfConvolution | None:
 
 
 def _part_of_linear(found: Trace, layer: Linear) -> _OfLinear | None:
-    width = layer.weight.shape[1]
+    width, rows = len(layer.weight), (shape_of(found.root) or (0,))[0]
     index = found.index.squeeze()
     # Every axis must either go through the rows, in their order, or through the chosen channels.
     over_rows = [axis for axis in range(index.ndim) if np.diff(index // width, axis=axis).any()]
     order = over_rows + [axis for axis in range(index.ndim) if axis not in over_rows]
     flat = index.transpose(order).reshape(-1)
-    table = flat[: flat.size // layer.rows] % width
-    whole = (np.arange(layer.rows)[:, None] * width + table).reshape(-1)
+    table = flat[: flat.size // rows] % width
+    whole = (np.arange(rows)[:, None] * width + table).reshape(-1)
     if not np.array_equal(flat, whole) or len(table) == width:
         return None
     sizes = tuple(index.shape[axis] for axis in order)

@@ -61,7 +61,7 @@ def _leaves(name: str, value: object) -> Iterator[tuple[str, Tensor]]:
 
 def flat_module(module: nn.Module, names: tuple[str, ...]) -> nn.Module:
     """``module`` with its outputs in a flat tuple, in the order of ``flatten_outputs``."""
-    from torch import Tensor, nn
+    from torch import nn
 
     class Flat(nn.Module):
         def __init__(self) -> None:

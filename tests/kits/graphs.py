@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from converters.passes import PassReport, run_passes
+from converters.passes import PassReport, default_passes, run_passes
 from evit_mobile.specs import Precision, Target
 
 Array = NDArray[np.float32]
@@ -176,7 +176,7 @@ def rewrite(
 ) -> tuple[onnx.ModelProto, dict[str, PassReport]]:
     """``model`` after the passes, checked by onnx's own checker, and the reports by name."""
     graph = ir.from_proto(model)
-    reports = run_passes(graph, Target(precision=precision), form)
+    reports = run_passes(graph, Target(precision=precision), default_passes(form))
     rewritten = ir.to_proto(graph)
     onnx.checker.check_model(rewritten, full_check=True)
     return rewritten, {report.name: report for report in reports}

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.passes.base import PassResult
-from converters.passes.linear_attention.forms import Form, Linear, Operands, build
+from converters.passes.base import NodePass, Refused, Rewrite
+from converters.passes.linear_attention.forms import Form, Operands, build
 from converters.passes.linear_attention.half import fit_half
 from converters.passes.linear_attention.match import Attention, match
 from converters.passes.linear_attention.products import Factor, NoMatch
 from converters.passes.tools.channels import CannotSelect, ChannelSelector
-from converters.passes.tools.graph import Array, Emitter, constant_of, replace_value, shape_of, sole_consumer, where
+from converters.passes.tools.graph import Array, Emitter, constant_of, replace_value, shape_of, sole_consumer
+from converters.passes.tools.linear import Linear
 from converters.passes.tools.trace import layout_step
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Precision, Target
@@ -41,90 +42,102 @@ class _Place:
     projection: ir.Node | None
 
 
-class LinearAttention:
+@dataclass(frozen=True)
+class _Layers:
+    """The projections around an attention that could become part of it: k's before its ReLU, v's, and the output's."""
+
+    key: Linear | None
+    value: Linear | None
+    projection: Linear | None
+
+
+class LinearAttention(NodePass):
     """Finds each linear attention and puts ``form`` (``auto``: the best for target and shape) in its place."""
 
     name = "linear-attention"
     reason = "gathers, pads and 5-D slices leave the delegate, and every transpose of the tokens is a copy"
+    op_types = frozenset({"Div", "Mul"})
 
     def __init__(self, form: str = "auto") -> None:
         if form not in ATTENTION_FORMS:
             raise RequestError(f"no attention form is called {form!r}", hint=f"known: {', '.join(ATTENTION_FORMS)}")
         self._form = None if form == "auto" else Form(form)
 
-    def __call__(self, model: ir.Model, target: Target) -> PassResult:
-        result = PassResult()
-        for node in [node for node in model.graph if node.op_type in ("Div", "Mul") and node.domain == ""]:
-            try:
-                found = match(node)
-                self._rewrite(model.graph, node, found, target)
-            except NoMatch as miss:
-                if miss.close:
-                    result.decline(where(node), str(miss))
-            except CannotSelect as error:
-                result.decline(where(node), str(error))
-            else:
-                result.fired += 1
-        return result
+    def match(self, node: ir.Node, target: Target) -> Rewrite | None:
+        try:
+            attention = match(node)
+            place = _find_place(attention)
+        except NoMatch as miss:
+            if not miss.close:
+                return None
+            raise Refused(str(miss)) from miss
+        layers = _Layers(_key_projection(attention), _linear(attention.v), _projection(place))
+        form = self._choose(attention, layers, target)
+        folded = place.projection if form.folds_projection else None
+        if folded is None and not np.array_equal(place.channels, np.arange(len(place.channels))):
+            raise Refused("its heads are reordered before no projection that could take it up")
+        result = place.value if folded is None else folded.outputs[0]
 
-    def _rewrite(self, graph: ir.Graph, node: ir.Node, found: Attention, target: Target) -> None:
-        place = _find_place(found)
-        emit = Emitter(graph, node, where(node))
-        selector = ChannelSelector(emit)
-        key, value, projection = _key_projection(found), _linear(found.v), _projection(place)
-        form = self._choose(found, value, key, projection, target)
-        factors = {name: factor for name, factor in (("q", found.q), ("k", found.k), ("v", found.v))}
-        if form.folds_value:
-            del factors["v"]
-        if form is Form.GRAM_MATMUL:
-            del factors["k"]
-        made = {name: _activated(emit, selector, name, factor) for name, factor in factors.items()}
-        operands = Operands(
-            emit,
-            made["q"],
-            made.get("k"),
-            made.get("v"),
-            key,
-            value,
-            projection,
-            found.heads,
-            found.q.channels.shape[1],
-            found.v.channels.shape[1],
-            found.epsilon,
-            found.epsilon_is_floor,
-            found.gain,
-        )
-        out = build(form, fit_half(operands) if target.precision is Precision.FP16 else operands)
-        if form.folds_projection and place.projection is not None:
-            replace_value(place.projection.outputs[0], out)
-        else:
-            replace_value(place.value, _ordered(graph, emit, out, place))
+        def rewrite(emit: Emitter) -> None:
+            operands = _operands(emit, attention, layers, form)
+            half = target.precision is Precision.FP16
+            replace_value(result, build(form, fit_half(operands) if half else operands))
 
-    def _choose(
-        self, found: Attention, value: Linear | None, key: Linear | None, projection: Linear | None, target: Target
-    ) -> Form:
-        """The asked form, or the nearest that this attention allows."""
-        form = self._form
-        if form is None:
-            if target.precision is Precision.INT8:
-                return (
-                    Form.CHANNEL_MAJOR
-                )  # the projections stay convolutions, which int8 makes cheap; its transposes are the cheapest
-            few = projection is None or found.tokens <= projection.weight.shape[0]
-            form = Form.CHANNEL_MAJOR if few else Form.FOLD_OUTPUT  # folding costs h·dₖ·dᵥ·O once, and saves N·h·dₖ·dᵥ
-            if value is not None and found.tokens > value.weight.shape[1]:
-                form = Form.GRAM if found.tokens < _MATMUL_TOKENS else Form.GRAM_MATMUL
-        if form is Form.GRAM_MATMUL and key is None:
+        return rewrite
+
+    def _choose(self, attention: Attention, layers: _Layers, target: Target) -> Form:
+        """The form that was asked for, or the nearest that this attention allows."""
+        if self._form is None and target.precision is Precision.INT8:
+            # The projections stay convolutions, which int8 makes cheap; its transposes are the cheapest.
+            return Form.CHANNEL_MAJOR
+        form = self._form or _best(attention.tokens, layers)
+        if form is Form.GRAM_MATMUL and layers.key is None:
             form = Form.GRAM
-        if form.folds_value and value is None:
+        if form.folds_value and layers.value is None:
             form = Form.FOLD_OUTPUT
-        if form.folds_projection and projection is None:
+        if form.folds_projection and layers.projection is None:
             form = Form.TOKEN_MAJOR
         if form.folds_projection and target.precision is Precision.FP16:
-            form = (
-                Form.CHANNEL_MAJOR
-            )  # the others divide q before the product: q/ε overflows where q is not zero and Σk is
+            # The others divide q before the product: q/ε overflows where q is not zero and Σk is.
+            form = Form.CHANNEL_MAJOR
         return form
+
+
+def _best(tokens: int, layers: _Layers) -> Form:
+    if layers.value is not None and tokens > layers.value.weight.shape[1]:
+        return Form.GRAM if tokens < _MATMUL_TOKENS else Form.GRAM_MATMUL
+    # Folding costs h·dₖ·dᵥ·O once, and saves N·h·dₖ·dᵥ.
+    few = layers.projection is None or tokens <= layers.projection.weight.shape[0]
+    return Form.CHANNEL_MAJOR if few else Form.FOLD_OUTPUT
+
+
+def _operands(emit: Emitter, attention: Attention, layers: _Layers, form: Form) -> Operands:
+    """What ``form`` is built from, made as far as the form needs it."""
+    selector = ChannelSelector(emit)
+    factors = {"q": attention.q, "k": attention.k, "v": attention.v}
+    if form.folds_value:
+        del factors["v"]
+    if form is Form.GRAM_MATMUL:
+        del factors["k"]
+    try:
+        values = {name: _activated(emit, selector, name, factor) for name, factor in factors.items()}
+    except CannotSelect as error:
+        raise Refused(str(error)) from error
+    return Operands(
+        emit=emit,
+        q=values["q"],
+        k=values.get("k"),
+        v=values.get("v"),
+        key=layers.key,
+        value=layers.value,
+        projection=layers.projection,
+        heads=attention.heads,
+        key_width=attention.q.channels.shape[1],
+        value_width=attention.v.channels.shape[1],
+        epsilon=attention.epsilon,
+        epsilon_is_floor=attention.epsilon_is_floor,
+        gain=attention.gain,
+    )
 
 
 def _activated(emit: Emitter, selector: ChannelSelector, name: str, factor: Factor) -> ir.Value:
@@ -211,10 +224,3 @@ def _projection(place: _Place) -> Linear | None:
 def _outputs(node: ir.Node) -> int:
     weight = shape_of(node.inputs[1])
     return 0 if weight is None else weight[0]
-
-
-def _ordered(graph: ir.Graph, emit: Emitter, out: ir.Value, place: _Place) -> ir.Value:
-    """``out`` with its channels in the order in which the place's readers expect them."""
-    if np.array_equal(place.channels, np.arange(len(place.channels))):
-        return out
-    raise NoMatch("its heads are reordered before no projection that could take it up")

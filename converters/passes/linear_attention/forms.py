@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.passes.tools.graph import Array, Emitter, shape_of
+from converters.passes.tools.graph import Emitter, shape_of
+from converters.passes.tools.linear import Linear
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -54,15 +55,6 @@ class Form(StrEnum):
     def folds_value(self) -> bool:
         """Whether v's projection becomes part of the attention."""
         return self in (Form.GRAM, Form.GRAM_MATMUL)
-
-
-@dataclass(frozen=True)
-class Linear:
-    """A 1x1 convolution y = W x + b: ``source`` x [1, I, H, W], ``weight`` W [O, I], ``bias`` b [O]."""
-
-    source: ir.Value
-    weight: Array
-    bias: Array
 
 
 @dataclass(frozen=True)

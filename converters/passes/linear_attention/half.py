@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.float16 import SMALLEST
-from converters.passes.linear_attention.forms import Linear, Operands
+from converters.passes.linear_attention.forms import Operands
 from converters.passes.tools.graph import Emitter, constant_of, shape_of
+from converters.passes.tools.linear import Linear
 
 if TYPE_CHECKING:
     import onnx_ir as ir

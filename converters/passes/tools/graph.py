@@ -72,6 +72,10 @@ class Emitter:
         self.prefix = prefix
         self._uses: Counter[str] = Counter()
 
+    def before(self, anchor: ir.Node, prefix: str) -> Emitter:
+        """One that adds to the same graph before another node."""
+        return Emitter(self._graph, anchor, prefix)
+
     def constant(self, name: str, array: Array) -> ir.Value:
         """An initializer of the array's own type."""
         import onnx_ir as ir

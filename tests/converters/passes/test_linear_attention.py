@@ -11,7 +11,6 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
-import onnx_ir as ir
 import pytest
 import torch
 import torch.nn.functional as F
@@ -19,11 +18,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from converters.passes import run_passes
+from converters.passes import default_passes
 from converters.passes.linear_attention import ATTENTION_FORMS
 from converters.passes.linear_attention.forms import Form
 from evit_mobile.errors import RequestError
-from evit_mobile.specs import Precision, Target
+from evit_mobile.specs import Precision
 from tests.kits.graphs import (
     Attention,
     Shape,
@@ -258,4 +257,4 @@ def test_int8_keeps_the_projections() -> None:
 
 def test_unknown_form() -> None:
     with pytest.raises(RequestError, match="fold-everything"):
-        run_passes(ir.from_proto(export(seeded(nn.Conv2d(1, 1, 1)), (1, 1, 1, 1))), Target(), "fold-everything")
+        default_passes("fold-everything")

@@ -1,4 +1,4 @@
-"""A check, not a rewrite: says whether a softmax over the tokens is left in the graph, and where.
+"""Checks, not rewrites: each reports what is left in the graph and never fires.
 
 Given: softmax(q kᵀ / √d) v, whose [tokens, tokens] matrix makes time and memory grow with the square of the image's area.
 Result: the graph as it was; each Softmax that a matrix product reads, as attention's weights are read, is declined by name. A softmax
@@ -9,34 +9,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from converters.passes.base import PassResult
-from converters.passes.tools.graph import shape_of, where
+from converters.passes.base import NodePass, Refused, Rewrite
+from converters.passes.tools.graph import shape_of
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-class NoSoftmax:
+class NoSoftmax(NodePass):
     """Reports softmax attention; never fires."""
 
     name = "no-softmax"
     reason = "softmax attention takes time and memory in the square of the tokens"
+    op_types = frozenset({"Softmax"})
 
-    def __call__(self, model: ir.Model, target: Target) -> PassResult:
-        result = PassResult()
-        for node in model.graph:
-            if node.op_type == "Softmax" and _weighs_tokens(node):
-                shape = shape_of(node.outputs[0])
-                size = (
-                    "of unknown shape"
-                    if shape is None
-                    else f"over a {shape[-2]}x{shape[-1]} matrix in each of its heads"
-                )
-                result.decline(
-                    where(node), f"softmax attention {size}: another function than ReLU linear attention, left as it is"
-                )
-        return result
+    def match(self, node: ir.Node, target: Target) -> Rewrite | None:
+        if not _weighs_tokens(node):
+            return None
+        shape = shape_of(node.outputs[0])
+        size = "of unknown shape" if shape is None else f"over a {shape[-2]}x{shape[-1]} matrix in each of its heads"
+        raise Refused(f"softmax attention {size}: not ReLU linear attention, so it is left as it is")
 
 
 def _weighs_tokens(node: ir.Node) -> bool:
