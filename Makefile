@@ -10,7 +10,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 export PATH := $(PATH):$(CURDIR)/.uv/bin
 SETUP := setup.cfg constraints.txt pyproject.toml .python-version
 
-.PHONY: help install demo test test-all check format bench bench-peers bench-precision bench-zoo figures emulator check-budget constraints clean
+.PHONY: help install demo test test-all check docs format bench bench-peers bench-precision bench-zoo figures emulator check-budget constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -31,10 +31,14 @@ test: $(VENV)/.installed-test ## the test suite
 test-all: $(VENV)/.installed-test ## the test suite with its slow part
 	$(BIN)/python -m pytest -n $(JOBS)
 
-check: $(VENV)/.installed-dev ## types, style, layers
+check: $(VENV)/.installed-dev docs ## types, style, layers, documentation
 	$(BIN)/mypy
 	$(BIN)/flake8
 	$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-dev ## build the documentation into build/docs; any broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "done: open build/docs/index.html"
 
 format: $(VENV)/.installed-dev ## sort imports and format
 	$(BIN)/ruff check --select I --fix --line-length 120 .
@@ -57,8 +61,8 @@ figures: $(VENV)/.installed ## measure the paper's figures on this machine, five
 	cp build/figures/figure-2-left-ratio.png build/figures/figure-2-scaling-latency.png build/figures/figure-5-right-latency.png \
 	  benchmarks/results/host/
 
-bench-precision: $(VENV)/.installed-test ## base-r224 in every precision: size, latency, instructions; into the README
-	$(BIN)/python -m benchmarks.precision --readme
+bench-precision: $(VENV)/.installed-test ## base-r224 in every precision: size, latency, instructions
+	$(BIN)/python -m benchmarks.precision
 
 emulator: $(VENV)/.installed ## set up the emulated Arm64 processors
 	$(BIN)/evit-mobile emulator setup
@@ -68,7 +72,7 @@ check-budget: $(VENV)/.installed ## count base-r224's instructions (fp32, int8) 
 
 constraints: $(UV) ## resolve the tested set of versions anew
 	{ echo "# The versions that the tests ran with. Made by: make constraints"; \
-	  $(UV) pip compile -q --no-annotate --no-header --universal --python-version 3.12 --extra timm --extra dask --extra test --extra dev setup.cfg; } > build.constraints
+	  $(UV) pip compile -q --no-annotate --no-header --universal --python-version 3.12 --extra timm --extra dask --extra test --extra dev --extra docs setup.cfg; } > build.constraints
 	mv build.constraints constraints.txt
 
 clean: ## remove the environment and what was built
@@ -109,5 +113,5 @@ $(VENV)/.installed-test: $(BIN)/python $(SETUP)
 	@touch $(VENV)/.installed
 
 $(VENV)/.installed-dev: $(BIN)/python $(SETUP)
-	$(call install,[test$(comma)dev])
+	$(call install,[test$(comma)dev$(comma)docs])
 	@touch $(VENV)/.installed $(VENV)/.installed-test

@@ -125,7 +125,8 @@ def _resident(process: psutil.Popen) -> int:
     return total
 
 
-def _table(rows: dict[str, Any]) -> str:
+def render(rows: dict[str, Any]) -> str:
+    """Markdown."""
     lines = [
         "# Every model at its own resolution",
         "",
@@ -187,7 +188,7 @@ def main(models: tuple[str, ...]) -> None:
         with whole_file(RESULTS) as temporary:
             temporary.write_text(json.dumps(rows, indent=1) + "\n")
         with whole_file(RESULTS.with_suffix(".md")) as temporary:
-            temporary.write_text(_table(rows))
+            temporary.write_text(render(rows))
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def differences(models: dict[str, Path], resolution: Resolution) -> dict[str, Di
 def render(found: list[Count], apart: dict[str, Difference], sizes: dict[str, float]) -> str:
     """Markdown."""
     lines = [
-        f"{MODEL} in fp16, made {time.strftime('%Y-%m-%d')}, LiteRT 2.1.2 on emulated processors: no latency.",
+        f"{MODEL} in fp16, made {time.strftime('%Y-%m-%d')}, LiteRT 2.1.2 on emulated processors: not a latency.",
         f"fp32 {sizes['fp32']:.1f} MB, fp16 {sizes['fp16']:.1f} MB.",
         "",
         "| processor | precision | instructions (M) |",

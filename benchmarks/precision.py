@@ -19,7 +19,6 @@ from benchmarks.accuracy.outputs import answers, sqnr_db
 from benchmarks.arm64_budget import SETTINGS
 from benchmarks.peers.compare import machine_name, measure
 from benchmarks.photos import crops
-from benchmarks.readme import update_readme
 from benchmarks.results_files import write_results
 from converters.options import ConvertOptions
 from converters.pipeline import convert
@@ -123,10 +122,10 @@ def render(rows: list[Row], note: str) -> str:
     """Markdown."""
     lines = [
         f"{MODEL}, LiteRT, one thread, all files in turn in one process, on {note}. Ratio: to fp32,",
-        "with its 95 % interval. Instructions: an inference on emulated processors; the A76 computes fp16 in half precision, the A72 and",
-        "this machine in float32. Of this model no trained weights exist: SQNR of its logits and best classes that agree with fp32 are of",
-        f"seeded ones, on {PHOTOS} crops of photographs. The accuracy is that of a small EfficientViT with the same blocks, trained on",
-        "handwritten digits, and its agreement with fp32 ([how](benchmarks/results/accuracy.md)).",
+        "with its 95 % interval. Instructions: per inference on emulated processors; the A76 computes fp16 in half precision, the A72 and",
+        "this machine in float32. No trained weights of this model exist: the SQNR of its logits and the share of top-1 classes that agree",
+        f"with fp32 are those of seeded weights, on {PHOTOS} crops of photographs. The accuracy, and its agreement with fp32, are those",
+        "of a small EfficientViT with the same blocks, trained on handwritten digits ([how](accuracy.md)).",
         "",
         "| precision | MB | ms | ratio | A72, M instr. | A76, M instr. | SQNR, dB | same class | accuracy, agreement | partitions |",
         "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | --- | --- |",
@@ -155,8 +154,7 @@ def _place(row: Row) -> str:
     "--models", type=click.Path(file_okay=False, path_type=Path), help="A folder that keeps the files from run to run."
 )
 @click.option("--out", type=click.Path(path_type=Path), default=RESULTS / "precision.md")
-@click.option("--readme", is_flag=True, help="Put the table into the README too.")
-def main(rounds: int, emulated: bool, models: Path | None, out: Path, readme: bool) -> None:
+def main(rounds: int, emulated: bool, models: Path | None, out: Path) -> None:
     """Convert, count, time; write the table (.md) and its numbers (.json)."""
     with tempfile.TemporaryDirectory() as name:
         folder = models or Path(name)
@@ -164,10 +162,9 @@ def main(rounds: int, emulated: bool, models: Path | None, out: Path, readme: bo
         kept = {str(item): folder / f"{item}.tflite" for item in Precision}
         made = kept if all(path.exists() for path in kept.values()) else make_models(folder, Precision)
         rows = rows_of(made, count_instructions(made) if emulated else {}, rounds)
-    text = render(rows, machine_name())
-    write_results(out, text, [asdict(row) for row in rows])
-    if readme:
-        update_readme("precision", text)
+    machine = machine_name()
+    text = render(rows, machine)
+    write_results(out, text, {"machine": machine, "rows": [asdict(row) for row in rows]})
     click.echo(text)
 
 

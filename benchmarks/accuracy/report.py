@@ -20,9 +20,9 @@ def render(proof: Proof) -> str:
     assert fp32.accuracy is not None
     lines = [
         f"# What each precision keeps\n\n{proof.note}.\n",
-        "`digits-pair` (benchmarks/accuracy/digits.py): an EfficientViT of 0.2 M parameters, trained to name, of four handwritten",
-        f"digits on a canvas, the value that stands there twice. {fp32.canvases:,} test canvases of digits that training never saw.",
-        f"With the output of every attention layer set to zero it answers {proof.without_attention:.2%} rightly, "
+        "`digits-pair` (benchmarks/accuracy/digits.py): an EfficientViT of 0.2 M parameters, trained to name the value that",
+        f"appears twice among four handwritten digits on a canvas. {fp32.canvases:,} test canvases hold digits that training never saw.",
+        f"With the output of every attention layer set to zero it classifies {proof.without_attention:.2%} correctly, "
         f"{100 * (fp32.accuracy - proof.without_attention):.1f} points less.\n",
         "| precision | ran on | canvases | accuracy | agrees with fp32 | SQNR of logits (dB) | kB | partitions | ops outside | extremes |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
@@ -35,7 +35,7 @@ def render(proof: Proof) -> str:
         *_overlaps(proof.overlaps),
         "\n## SQNR by block\n",
         f"In dB against fp32, by TFLite's own kernels on {LAYER_CANVASES} canvases: "
-        "the median layer of each block and, behind the stroke, the worst.",
+        "the median layer of each block and, after the slash, the worst.",
         "Of a layer before hard-swish int8 leaves out what hard-swish makes zero; such values count as errors here. "
         "Layers that a precision computes in another form have no counterpart and are left out; all layers are in the JSON file.\n",
         *_blocks(proof.layers),

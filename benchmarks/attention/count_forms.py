@@ -46,7 +46,7 @@ def as_markdown(counts: list[Count], note: str) -> str:
     """A table a processor: forms down, sizes across."""
     lines = ["# Forms of one linear attention layer on Arm64", ""]
     lines += [
-        "Million instructions an inference on processors emulated by QEMU: no latency. In brackets the ratio to the two projections"
+        "Million instructions per inference on processors emulated by QEMU: not a latency. In brackets the ratio to the two projections"
     ]
     lines += [f"alone. {note}.", ""]
     for processor in dict.fromkeys(count.processor for count in counts):

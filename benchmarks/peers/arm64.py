@@ -51,7 +51,7 @@ def counts_of(row: Row, models: dict[str, Path], processor: str, runtime: str) -
 def table(counts: list[Count], note: str) -> str:
     """Markdown."""
     lines = [
-        f"Instructions an inference, fp32, one thread, on processors emulated by QEMU: no latency. {note}.",
+        f"Instructions per inference, fp32, one thread, on processors emulated by QEMU: not a latency. {note}.",
         "Ratio: ours / this converter; below 1 ours needs fewer.",
         "",
         "| network | processor | runtime | converter | instructions (M) | ours / this |",

@@ -107,7 +107,7 @@ def by_kind(blocks: str, library: Path) -> dict[str, int]:
 def table(rows: list[Kernels]) -> str:
     """Markdown."""
     lines = [
-        "Million instructions of one fp32 inference on a processor emulated by QEMU, by kind of kernel; LiteRT 2.1.2. Made by",
+        "Million instructions per fp32 inference on a processor emulated by QEMU, by kind of kernel; LiteRT 2.1.2. Made by",
         "`python -m benchmarks.peers.arm64_kernels`.",
         "",
         f"| network | processor | converter | {' | '.join(KINDS)} | whole |",
