@@ -107,7 +107,7 @@ def test_one_nasty_value_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         for chart in charts(found):
             to_csv(chart)
         if shown % 8 == 0:
-            assert charts(found)[0].draw(LIGHT, "svg", True).startswith(b"<?xml"), (place, value)
+            assert charts(found)[0].draw(LIGHT, "svg", titled=True).startswith(b"<?xml"), (place, value)
         try:
             compared = compare(sound, found, allow_unlike=True)
         except RequestError:

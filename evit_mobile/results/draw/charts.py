@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from evit_mobile.results.draw.curve_plot import curve_plot
 from evit_mobile.results.draw.interval_plot import Form, Theme, interval_plot
@@ -34,6 +35,13 @@ CURVE_CAPTION = (
 COUNTS_CAPTION = "Counted, not measured; logarithmic axes."
 
 
+class Draw(Protocol):
+    """Draws a chart."""
+
+    def __call__(self, theme: Theme, form: Form, *, titled: bool) -> bytes:
+        """The picture's bytes; ``titled`` puts the heading into it, for a picture that stands alone."""
+
+
 @dataclass(frozen=True)
 class Chart:
     """A chart.
@@ -43,7 +51,7 @@ class Chart:
         alt: what it shows, in words.
         notes: what must be read with it.
         header, cells: its figures as a table, as many cells a row as there are in the header; numbers are numbers.
-        draw: the picture, in a theme and a form; with heading lines where it stands alone.
+        draw: gives the picture.
     """
 
     key: str
@@ -53,7 +61,7 @@ class Chart:
     notes: tuple[str, ...]
     header: tuple[str, ...]
     cells: tuple[tuple[str | float | int | None, ...], ...]
-    draw: Callable[[Theme, Form, bool], bytes]
+    draw: Draw
 
 
 def charts(results: ResultSet) -> list[Chart]:
@@ -77,8 +85,8 @@ def _curve_chart(curve: Curve, results: ResultSet) -> Chart:
     if curve.band is not None:
         said += f" {curve.band.label}: {curve.band.low:g} to {curve.band.high:g}."
 
-    def draw(theme: Theme, form: Form, alone: bool) -> bytes:
-        return curve_plot(curve, theme, form, (curve.title, *([] if counted else _where(results))) if alone else ())
+    def draw(theme: Theme, form: Form, *, titled: bool) -> bytes:
+        return curve_plot(curve, theme, form, (curve.title, *([] if counted else _where(results))) if titled else ())
 
     notes = (*curve.notes, *(text for series in curve.series for text in _exponent(series, curve)))
     return Chart(curve.key, curve.title, COUNTS_CAPTION if counted else CURVE_CAPTION, said, notes, header, cells, draw)
@@ -132,8 +140,8 @@ def _interval_charts(results: ResultSet) -> list[Chart]:
         if row.summary is not None
     )
 
-    def draw(theme: Theme, form: Form, alone: bool) -> bytes:
-        return interval_plot(shown, quantity, theme, form, axis_title(results, quantity), heading if alone else None)
+    def draw(theme: Theme, form: Form, *, titled: bool) -> bytes:
+        return interval_plot(shown, quantity, theme, form, axis_title(results, quantity), heading if titled else None)
 
     cells = tuple(_interval_cells(row, functools.partial(scale, quantity)) for row in shown)
     alt = f"{heading}, median with 95% interval: {said}"

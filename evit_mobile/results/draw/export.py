@@ -35,8 +35,8 @@ def export(named: Sequence[tuple[str, ResultSet]], folder: Path, *, force: bool 
     folder.mkdir(exist_ok=True)
     for (_, chart), (png, svg, table) in zip(found, paths):
         for path, content in (
-            (png, chart.draw(LIGHT, "png", True)),
-            (svg, chart.draw(LIGHT, "svg", True)),
+            (png, chart.draw(LIGHT, "png", titled=True)),
+            (svg, chart.draw(LIGHT, "svg", titled=True)),
             (table, to_csv(chart).encode()),
         ):
             with whole_file(path) as temporary:

@@ -8,15 +8,15 @@ What is counted (MACs) is the same everywhere.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Sequence
 
 from evit_mobile.results.judge.claims import Claim, GrowthCheck, MacsCheck, RatioCheck, RivalCheck, claims_of
 from evit_mobile.results.judge.curves import along, distrust, lines, setting_of, shared
-from evit_mobile.results.record import DeviceInfo, Point, ResultSet, RunSettings
+from evit_mobile.results.record import Along, DeviceInfo, Point, ResultSet, RunSettings
 from evit_mobile.results.stats import Interval, growth, summarise
 from evit_mobile.results.summary import caveats, ratio_of, significant
 
@@ -111,7 +111,7 @@ def _groups(results: ResultSet, setting: RunSettings | None) -> Groups:
 
 
 def _verdict(claim: Claim, results: ResultSet, setting: RunSettings | None, groups: Groups) -> Verdict:
-    finding = _CHECKS[type(claim.check)](claim, results, groups)
+    finding = _check(claim.check, results, groups)
     outcome, reason = _outcome(claim, results, finding)
     told = [*(caveats(results) if claim.measured_on else []), *finding.caveats]
     told += [claim.reading] if claim.reading else []
@@ -172,10 +172,22 @@ def is_soc(device: DeviceInfo, claim: Claim) -> bool:
     return device.soc == f"{claim.measured_on} ({claim.soc_part})" and not faster
 
 
-def _ratio(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
-    check = claim.check
-    assert isinstance(check, RatioCheck) and results.suite is not None
-    pairs = shared(groups.get(check.of, []), groups.get(check.to, []), results.suite.along)
+def _along(results: ResultSet) -> Along:
+    """What the suite's points lie along."""
+    if results.suite is None:
+        raise ValueError("a claim is checked on a suite's results alone")
+    return results.suite.along
+
+
+@functools.singledispatch
+def _check(check: object, results: ResultSet, groups: Groups) -> Finding:
+    """What the results say of one check; a kind of check registers its own."""
+    raise TypeError(f"nothing judges a {type(check).__name__}")
+
+
+@_check.register
+def _ratio(check: RatioCheck, results: ResultSet, groups: Groups) -> Finding:
+    pairs = shared(groups.get(check.of, []), groups.get(check.to, []), _along(results))
     numbers, unlike, absent = [], [], []
     for x, point, other in pairs:
         if not point.rounds or not other.rounds:
@@ -184,7 +196,7 @@ def _ratio(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
         if check.macs_within and _macs_differ(point, other, check.macs_within):
             unlike.append(f"{x:g}")
             continue
-        numbers.append(_ratio_number(f"{check.of} / {check.to} at {x:g} {results.suite.along}", point, other))
+        numbers.append(_ratio_number(f"{check.of} / {check.to} at {x:g} {_along(results)}", point, other))
     notes = [f"Without a ratio at {'; '.join(absent)}."] if absent else []
     notes += (
         [f"Left out, because their MACs differ by more than {check.macs_within:.0%}: {', '.join(unlike)}."]
@@ -194,9 +206,8 @@ def _ratio(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
     return _judge(numbers, check.low, check.high, tuple(notes))
 
 
-def _rival(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
-    check = claim.check
-    assert isinstance(check, RivalCheck)
+@_check.register
+def _rival(check: RivalCheck, results: ResultSet, groups: Groups) -> Finding:
     numbers, alone = [], []
     for point in groups.get(check.of, []):
         known = [
@@ -238,10 +249,9 @@ def _judge(numbers: list[Number], low: float, high: float | None, notes: tuple[s
     return Finding(holds, direction, reason, tuple(numbers), notes)
 
 
-def _growth(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
-    check = claim.check
-    assert isinstance(check, GrowthCheck) and results.suite is not None
-    pairs = shared(groups.get(check.of, []), groups.get(check.to, []), results.suite.along)
+@_check.register
+def _growth(check: GrowthCheck, results: ResultSet, groups: Groups) -> Finding:
+    pairs = shared(groups.get(check.of, []), groups.get(check.to, []), _along(results))
     if check.counts:
         return _outgrows(check, pairs)
     measured = [(x, ratio_of(point, other)) for x, point, other in pairs if point.rounds and other.rounds]
@@ -254,7 +264,7 @@ def _growth(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
     notes = (f"Without a ratio at {'; '.join(absent)}.",) if absent else ()
     if found is None or found.interval is None:
         return Finding(None, None, "Fewer than three points of both series were measured.", (), notes)
-    kind = results.suite.along
+    kind = _along(results)
     numbers = [
         Number(f"{check.of} / {check.to} at {x:g}", ratio.value, "×", ratio.interval, ratio.rounds)
         for x, ratio in measured
@@ -290,9 +300,8 @@ def _outgrows(check: GrowthCheck, pairs: list[tuple[float, Point, Point]]) -> Fi
     return Finding(holds, holds, reason, numbers)
 
 
-def _macs(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
-    check = claim.check
-    assert isinstance(check, MacsCheck)
+@_check.register
+def _macs(check: MacsCheck, results: ResultSet, groups: Groups) -> Finding:
     for point in (point for points in groups.values() for point in points):
         place = point.place
         if place is not None and place.model == check.model and math.isclose(place.side, check.side) and place.macs:
@@ -306,14 +315,6 @@ def _macs(claim: Claim, results: ResultSet, groups: Groups) -> Finding:
                 (number,),
             )
     return Finding(None, None, f"{check.model} at {check.side:g} was not counted.")
-
-
-_CHECKS: dict[type, Callable[[Claim, ResultSet, Groups], Finding]] = {
-    RatioCheck: _ratio,
-    GrowthCheck: _growth,
-    RivalCheck: _rival,
-    MacsCheck: _macs,
-}
 
 
 def _ratio_number(name: str, point: Point, other: Point) -> Number:

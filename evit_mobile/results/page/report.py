@@ -172,7 +172,7 @@ def _section(name: str, results: ResultSet) -> Section:
 
 
 def _picture(chart: Chart) -> Picture:
-    light, dark = (_data_uri(chart.draw(theme, "svg", False)) for theme in (LIGHT, DARK))
+    light, dark = (_data_uri(chart.draw(theme, "svg", titled=False)) for theme in (LIGHT, DARK))
     return Picture(chart, light, dark, [[_printed(value) for value in row] for row in chart.cells])
 
 

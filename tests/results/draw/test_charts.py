@@ -27,7 +27,7 @@ def _layer(soc: str = "EPYC") -> ResultSet:
 
 
 def _texts(chart: Chart, alone: bool = False) -> str:
-    return " ".join(ElementTree.fromstring(chart.draw(LIGHT, "svg", alone)).itertext())
+    return " ".join(ElementTree.fromstring(chart.draw(LIGHT, "svg", titled=alone)).itertext())
 
 
 def test_each_curve_is_a_chart_with_its_figures() -> None:
@@ -74,7 +74,11 @@ def test_curves_without_a_single_value_are_drawn() -> None:
 
 def test_light_and_dark_differ_and_drawing_repeats() -> None:
     chart = charts(_layer())[0]
-    assert chart.draw(LIGHT, "svg", False) == chart.draw(LIGHT, "svg", False) != chart.draw(DARK, "svg", False)
+    assert (
+        chart.draw(LIGHT, "svg", titled=False)
+        == chart.draw(LIGHT, "svg", titled=False)
+        != chart.draw(DARK, "svg", titled=False)
+    )
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
