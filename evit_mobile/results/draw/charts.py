@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Callable, Protocol
 
 from evit_mobile.results.draw.curve_plot import curve_plot
 from evit_mobile.results.draw.interval_plot import Form, Theme, interval_plot
