@@ -43,7 +43,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             for chart in charts(load(path)):
                 for theme, name in ((LIGHT, "light"), (DARK, "dark")):
                     target = f"results/charts/{device}-{path.stem}-{chart.key}-{name}.svg"
-                    files.append(File.generated(config, target, content=chart.draw(theme, "svg", False)))
+                    files.append(File.generated(config, target, content=chart.draw(theme, "svg", titled=False)))
     return files
 
 
