@@ -13,9 +13,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.cache import keep_cached, read_cached
+from converters.cache import kept
 from converters.options import ConvertOptions
-from converters.pipeline import convert_cached
+from converters.pipeline import convert_in_memory
+from converters.report import Conversion
 from evit_mobile.errors import EvitMobileError, MachineError, RequestError, first_line
 from evit_mobile.specs import ModelName, Resolution
 
@@ -81,9 +82,9 @@ def convert_all(
         parallel = joblib.Parallel(n_jobs=-1 if dask else count, return_as="generator_unordered")
         jobs = (joblib.delayed(_convert)(task, memory_limit_bytes, traced) for task in tasks)
         try:
-            for task, made, file in parallel(jobs):
-                if file is not None:
-                    path = keep_cached(task.model, ConvertOptions(resolution=task.resolution), *file)
+            for task, made, conversion in parallel(jobs):
+                if conversion is not None:
+                    path = kept(task.model, ConvertOptions(resolution=task.resolution), conversion)
                     made = dataclasses.replace(made, path=None if made.too_large else path)
                 yield task, made
         except joblib.externals.loky.process_executor.TerminatedWorkerError as error:
@@ -121,12 +122,8 @@ def _backend(dask: str | None) -> Iterator[None]:
         yield
 
 
-#: A .tflite and its report, as ``pipeline.read_cached`` gives them.
-_File = tuple[bytes, str]
-
-
-def _convert(task: Task, limit_bytes: int, traced_bytes: int) -> tuple[Task, Made, _File | None]:
-    """Runs in a worker; whatever is wrong with a model is told and spoils no other."""
+def _convert(task: Task, limit_bytes: int, traced_bytes: int) -> tuple[Task, Made, Conversion | None]:
+    """Runs in a worker; whatever is wrong with a model is reported and spoils no other."""
     try:
         made = _count(task, limit_bytes, traced_bytes)
         if made.too_large or task.count_only:
@@ -160,31 +157,29 @@ def _count(task: Task, limit_bytes: int, traced_bytes: int) -> Made:
     )
 
 
-def _convert_counted(task: Task, made: Made, limit_bytes: int) -> tuple[Made, _File]:
+def _convert_counted(task: Task, made: Made, limit_bytes: int) -> tuple[Made, Conversion]:
     from converters.tflite import costs
     from converters.tflite.inspection import inspect_model
-    from evit_mobile.runtimes import RUNTIMES
-    from evit_mobile.tflite.graph import read_graph
+    from evit_mobile.tflite.file import Tflite
 
-    path = convert_cached(task.model, ConvertOptions(resolution=task.resolution))
-    graph = read_graph(path)
+    conversion = convert_in_memory(task.model, ConvertOptions(resolution=task.resolution))
+    file = Tflite(conversion.content, task.model)
+    graph = file.graph
     memory = costs.memory_bytes(graph)
     made = dataclasses.replace(
         made, macs=made.macs or sum(costs.macs_of(op, graph) for op in graph.ops), memory_bytes=memory
     )
     if memory > limit_bytes:
-        return dataclasses.replace(made, too_large=True, error=_too_much(memory, limit_bytes, "may use")), read_cached(
-            path
-        )
-    found = inspect_model(path, RUNTIMES["litert"], explain=False)
+        return dataclasses.replace(made, too_large=True, error=_too_much(memory, limit_bytes, "may use")), conversion
+    inspection = inspect_model(file, explain=False)
     made = dataclasses.replace(
         made,
-        precision=found.description.precision if found.description else None,
-        ops=found.op_total,
-        partitions=found.partitions,
-        undelegated_ops=len(found.undelegated),
+        precision=conversion.report.precision,
+        ops=inspection.op_total,
+        partitions=inspection.partitions,
+        undelegated_ops=len(inspection.undelegated),
     )
-    return made, read_cached(path)
+    return made, conversion
 
 
 def _too_much(needed_bytes: int, limit_bytes: int, may: str) -> str:

@@ -1,44 +1,52 @@
-"""Conversions that were made before: <key>.tflite beside <key>.json, its report. The key covers everything that decides the bytes."""
+"""A cache in front of the conversion: <key>.tflite beside <key>.json, its report. The key covers everything that decides the bytes."""
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
 import json
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 
-from converters.code_hash import code_hash
-from converters.options import ConversionReport, ConvertOptions, versions
+from converters.code_hash import code_hash, model_code_hash
+from converters.options import ConvertOptions, versions
 from converters.quantize.calibration import fingerprint
+from converters.report import Conversion, ConversionReport
 from evit_mobile.files import cache_folder, whole_file
 from evit_mobile.specs import ModelName
 from evit_mobile.weights import sha256_of
 
 
-def read_cached(path: Path) -> tuple[bytes, str]:
-    """A file that ``convert_cached`` gave, and its report, for ``keep_cached`` on another machine."""
-    return path.read_bytes(), path.with_suffix(".json").read_text()
+def through_cache(model: str, options: ConvertOptions, convert: Callable[[], Conversion]) -> Conversion:
+    """The conversion that was made of the same before, else what ``convert`` gives, kept for the next time."""
+    path = cache_path(model, options)
+    if path is None:
+        return convert()
+    cached = read(path)
+    if cached is not None:
+        return dataclasses.replace(cached, weights=options.weights)
+    conversion = convert()
+    write(path, conversion)
+    return conversion
 
 
-def keep_cached(model: str, options: ConvertOptions, content: bytes, report: str) -> Path:
-    """Put a conversion that was made elsewhere into this machine's cache, and give its path here."""
-    name = f"{hashlib.sha256(content).hexdigest()[:32]}.tflite"
-    target = cache_path(model, options) or cache_folder("models") / name
-    if report_of(target) is None:
-        for path, data in ((target, content), (target.with_suffix(".json"), report.encode())):
-            with whole_file(path) as temporary:
-                temporary.write_bytes(data)
-    return target
+def kept(model: str, options: ConvertOptions, conversion: Conversion) -> Path:
+    """The path of ``conversion`` in this machine's cache, written if it is not there yet. Not to be changed by the caller."""
+    path = cache_path(model, options) or cache_folder("models") / f"{conversion.report.sha256[:32]}.tflite"
+    if read(path) is None:
+        write(path, conversion)
+    return path
 
 
 def cache_path(model: str, options: ConvertOptions) -> Path | None:
-    """Where the conversion is kept; None for a factory or a generator of calibration data, whose code may change without a trace."""
+    """Where the conversion is kept; None where its code or data may change without a trace.
+
+    That is so for a factory, a generator of calibration data, and a model that was registered by code whose files cannot be found.
+    """
     name = ModelName.parse(model)
-    if name.kind == "factory":
-        return None
-    seen = fingerprint(options.calibration) if options.calibration is not None else ""
-    if seen is None:
+    code = model_code_hash(name)
+    data = fingerprint(options.calibration) if options.calibration is not None else ""
+    if code is None or data is None:
         return None
     files = [path for path in (options.weights, Path(model) if name.kind == "onnx" else None) if path is not None]
     if not all(path.is_file() for path in files):
@@ -46,10 +54,10 @@ def cache_path(model: str, options: ConvertOptions) -> Path | None:
     key = json.dumps(
         {
             "model": model,
-            "options": {**dataclasses.asdict(options), "weights": None, "calibration": seen},
+            "options": {**dataclasses.asdict(options), "weights": None, "calibration": data},
             "files": [sha256_of(path) for path in files],
             "versions": versions(),
-            "code": code_hash(),
+            "code": [code_hash(), code],
         },
         sort_keys=True,
         default=str,
@@ -57,18 +65,19 @@ def cache_path(model: str, options: ConvertOptions) -> Path | None:
     return cache_folder("models") / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.tflite"
 
 
-def report_of(cached: Path) -> ConversionReport | None:
-    """The report beside a cached model; None where either is missing or is not what was stored."""
+def read(path: Path) -> Conversion | None:
+    """What is kept at ``path``; None where the model or its report is missing or is not what was stored."""
     try:
-        report = ConversionReport(**json.loads(cached.with_suffix(".json").read_text()))
-        return report if sha256_of(cached) == report.sha256 else None
-    except (OSError, ValueError, TypeError):
+        report, content = ConversionReport.from_json(path.with_suffix(".json").read_text()), path.read_bytes()
+    except (OSError, ValueError):
         return None
+    if hashlib.sha256(content).hexdigest() != report.sha256:
+        return None
+    return Conversion(content, dataclasses.replace(report, cached=True))
 
 
-def store(made: Path, report: ConversionReport, target: Path) -> None:
-    if made != target:
-        with whole_file(target) as temporary:
-            shutil.copyfile(made, temporary)
-    with whole_file(target.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(report.to_json()))
+def write(path: Path, conversion: Conversion) -> None:
+    """Keep ``conversion`` at ``path``."""
+    conversion.save(path)
+    with whole_file(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(conversion.report.to_json()))

@@ -1,13 +1,11 @@
-"""What a conversion can be asked for, and what it reports."""
+"""What a conversion can be asked for."""
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from converters.source.inputs import InputRequest
 from evit_mobile import __version__
@@ -19,9 +17,18 @@ VERSIONED = ("torch", "onnx", "onnx-ir", "onnxscript", "onnx2tf", "numpy", "flat
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """What a conversion can be asked for; see ``evit-mobile convert --help``.
+    """What a conversion can be asked for.
 
-    ``calibration`` is what ``converters.quantize.calibration.open_calibration`` takes.
+    Attributes:
+        resolution: input size; None takes the model's own, or 224x224.
+        weights: a checkpoint (.pt, .pth, .safetensors); None draws weights from ``seed``, where the model has none.
+        precision: of the .tflite.
+        seed: for the weights that are not given.
+        rewrite: run the graph passes; False gives what the stock converter gives.
+        attention_form: canonical form of linear attention; ``auto`` chooses by resolution and precision.
+        calibration: int8: a folder of pictures, an .npz file, or ``package.module:function``.
+        io_type: int8: type of the model's input and outputs.
+        inputs: shapes of the inputs, and PyTorch's exporter.
     """
 
     resolution: Resolution | None = None
@@ -35,37 +42,10 @@ class ConvertOptions:
     inputs: InputRequest = InputRequest()
 
 
-@dataclass
-class ConversionReport:
-    """What happened. Sizes in bytes, times in seconds, ops as type -> count; ``plan`` says of each op why it is in int8 or float."""
-
-    model: str
-    out: str
-    resolution: str
-    precision: str
-    cached: bool
-    sha256: str
-    bytes_onnx: int
-    bytes_tflite: int
-    onnx_ops_before: dict[str, int]
-    onnx_ops_after: dict[str, int]
-    tflite_ops: dict[str, int]
-    passes: list[dict[str, Any]]
-    plan: list[dict[str, Any]]
-    attention: list[dict[str, Any]]
-    warnings: list[str]
-    versions: dict[str, str]
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """The report as plain values."""
-        return dataclasses.asdict(self)
-
-
 def versions() -> dict[str, str]:
     """Versions of what takes part in a conversion, by package; an optional one that is not installed is left out."""
-    found = {"evit-mobile": __version__}
+    installed = {"evit-mobile": __version__}
     for name in VERSIONED:
         with suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
+            installed[name] = importlib.metadata.version(name)
+    return installed

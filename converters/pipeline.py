@@ -1,127 +1,126 @@
-"""From ``--model`` to a .tflite: source, export, passes, lowering, metadata; with a report, and a cache that bench and tests share."""
+"""From a model to a .tflite in memory: source, export, passes, lowering, precision, metadata."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import shutil
 import time
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING
 
-from converters.cache import cache_path, report_of, store
-from converters.options import ConversionReport, ConvertOptions, versions
-from converters.quantize.attention_ranges import attention_ranges
+from converters.cache import kept, through_cache
+from converters.options import ConvertOptions, versions
+from converters.passes.base import PassReport
+from converters.quantize.attention_ranges import AttentionRange, attention_ranges
 from converters.quantize.attention_ranges import warnings as range_warnings
 from converters.quantize.precisions import InPrecision, check_precision, in_precision
-from converters.source.load import Source, load_source
-from evit_mobile.files import cache_folder, whole_file
+from converters.report import Conversion, ConversionReport
+from converters.source.load import Source, check_name, load_source
+from evit_mobile.files import whole_file
 from evit_mobile.models.labels import labels_for
-from evit_mobile.specs import Resolution, Target
+from evit_mobile.specs import Precision, Resolution, Target
+from evit_mobile.tflite.file import Tflite
+from evit_mobile.tflite.graph import graph_of
 from evit_mobile.tflite.versions import minimum_runtime_version
 from evit_mobile.weights import sha256_of
 
 if TYPE_CHECKING:
     import onnx
 
+    from converters.source.torch_export import Exported
     from evit_mobile.tflite.description import ModelDescription
 
 
 def convert(
     model: str, out: Path, options: ConvertOptions = ConvertOptions(), *, keep_onnx: Path | None = None
 ) -> ConversionReport:
-    """Convert what ``model`` names and write it to ``out``; from the cache where the same was made before.
-
-    ``keep_onnx`` gets the ONNX graph as it went into the lowering (and the conversion is made anew).
-
-    Raises:
-        RequestError: see ``load_source``, ``export_onnx``, ``check_precision`` and ``in_precision``.
-        MachineError: see ``lower``.
-    """
-    check_precision(options)
-    place = cache_path(model, options)
-    report = report_of(place) if place is not None and keep_onnx is None else None
-    if place is not None and report is not None:
-        with whole_file(out) as temporary:
-            shutil.copyfile(place, temporary)
-        return dataclasses.replace(report, out=str(out), cached=True)
-    report = _convert(model, out, options, keep_onnx)
-    if place is not None:
-        store(out, report, place)
-    return report
+    """Convert what ``model`` names and write it to ``out``; see ``convert_in_memory``."""
+    conversion = convert_in_memory(model, options, keep_onnx=keep_onnx)
+    conversion.save(out)
+    return conversion.report
 
 
 def convert_cached(model: str, options: ConvertOptions = ConvertOptions()) -> Path:
     """The path of a conversion in the cache, made if it is not there yet. Not to be changed by the caller."""
+    return kept(model, options, convert_in_memory(model, options))
+
+
+def convert_in_memory(
+    model: str | Source, options: ConvertOptions = ConvertOptions(), *, keep_onnx: Path | None = None
+) -> Conversion:
+    """Convert a model; one that is given by name comes from the cache where the same was made before.
+
+    Args:
+        model: a name as ``--model`` takes it, or a network that is loaded already, which bypasses the cache.
+        keep_onnx: gets the ONNX graph as it goes into the lowering (and the conversion is made anew).
+
+    Raises:
+        RequestError: see ``load_source``, ``export_source``, ``check_precision`` and ``in_precision``.
+        MachineError: see ``lower``.
+    """
     check_precision(options)
-    place = cache_path(model, options)
-    if place is not None and report_of(place) is not None:
-        return place
-    target = (
-        place or cache_folder("models") / f"{hashlib.sha256(f'{model} {options}'.encode()).hexdigest()[:16]}.tflite"
-    )
-    report = _convert(model, target, options, None)
-    store(target, report, target)
-    return target
+    if not isinstance(model, str):
+        return _convert(model, options, keep_onnx)
+    check_name(model)
+    if keep_onnx is not None:
+        return _convert(model, options, keep_onnx)
+    return through_cache(model, options, lambda: _convert(model, options, None))
 
 
-def _convert(model: str, out: Path, options: ConvertOptions, keep_onnx: Path | None) -> ConversionReport:
-    import onnx
-
+def _convert(model: str | Source, options: ConvertOptions, keep_onnx: Path | None) -> Conversion:
     from converters.lowering.lower import Lowering
 
     seconds: dict[str, float] = {}
     with Lowering(simplify=not options.rewrite) as lowering:
         with _timed(seconds, "build"):
-            source = load_source(model, options.resolution, options.weights, options.seed, options.inputs)
+            source = model if isinstance(model, Source) else _loaded(model, options)
         with _timed(seconds, "export"):
             from converters.source.export import export_source
 
             exported = export_source(source)
-            stock = exported.model
         with _timed(seconds, "passes"):
-            graph, passes = rewritten(stock, options)
+            graph, passes = rewritten(exported.model, options)
         if keep_onnx is not None:
-            with whole_file(keep_onnx) as temporary:
-                onnx.save(graph, temporary)
+            _save_onnx(graph, keep_onnx)
         with _timed(seconds, "lower"):
-            content = lowering.lower(graph)
+            lowered = Tflite(lowering.lower(graph), source.name)
     with _timed(seconds, "ranges"):
-        ranges = attention_ranges(graph, source.preprocessing)
+        # Only half precision has ranges that an attention can leave.
+        ranges = attention_ranges(graph, source.preprocessing) if options.precision is Precision.FP16 else []
     with _timed(seconds, "quantise"):
-        made = in_precision(content, source, options)
+        result = in_precision(lowered, source, options)
     with _timed(seconds, "write"):
-        from converters.tflite.metadata import describe
-
-        description = _description(source, options, stock, made)
-        content = describe(made.content, description, labels_for(source.task), minimum_runtime_version(made.content))
-        with whole_file(out) as temporary:
-            temporary.write_bytes(content)
-    return ConversionReport(
-        model=model,
-        out=str(out),
+        description = _description(source, options, exported.model, result)
+        content = _described(result, description)
+    report = ConversionReport(
+        model=source.name,
         resolution=description.resolution,
         precision=options.precision,
         cached=False,
         sha256=hashlib.sha256(content).hexdigest(),
-        bytes_onnx=stock.ByteSize(),
+        bytes_onnx=exported.model.ByteSize(),
         bytes_tflite=len(content),
-        onnx_ops_before=_onnx_ops(stock),
+        onnx_ops_before=_onnx_ops(exported.model),
         onnx_ops_after=_onnx_ops(graph),
-        tflite_ops=_tflite_ops(content),
+        tflite_ops=dict(Counter(op.type for op in graph_of(result.tree).ops).most_common()),
         passes=passes,
-        plan=[item.to_json() for item in made.plan],
-        attention=[dataclasses.asdict(item) for item in ranges],
-        warnings=_warnings(source) + list(exported.warnings) + range_warnings(ranges) + made.warnings,
+        plan=result.plan,
+        attention=ranges,
+        warnings=_warnings(source, exported, ranges, result),
         versions=description.versions,
         seconds=seconds,
     )
+    return Conversion(content, report, None if isinstance(model, str) else source, options.weights)
 
 
-def rewritten(stock: onnx.ModelProto, options: ConvertOptions) -> tuple[onnx.ModelProto, list[dict[str, Any]]]:
-    """``stock`` after the passes, and their reports; ``stock`` itself where no rewrite is wanted."""
+def _loaded(model: str, options: ConvertOptions) -> Source:
+    return load_source(model, options.resolution, options.weights, options.seed, options.inputs)
+
+
+def rewritten(stock: onnx.ModelProto, options: ConvertOptions) -> tuple[onnx.ModelProto, list[PassReport]]:
+    """``stock`` after the passes, and their reports; ``stock`` itself without a rewrite."""
     if not options.rewrite:
         return stock, []
     import onnx_ir as ir
@@ -130,11 +129,24 @@ def rewritten(stock: onnx.ModelProto, options: ConvertOptions) -> tuple[onnx.Mod
 
     model = ir.from_proto(stock)
     reports = run_passes(model, Target(precision=options.precision), default_passes(options.attention_form))
-    return ir.to_proto(model), [report.to_json() for report in reports]
+    return ir.to_proto(model), reports
+
+
+def _save_onnx(graph: onnx.ModelProto, path: Path) -> None:
+    import onnx
+
+    with whole_file(path) as temporary:
+        onnx.save(graph, temporary)
+
+
+def _described(result: InPrecision, description: ModelDescription) -> bytes:
+    from converters.tflite.metadata import describe
+
+    return describe(result.tree, description, labels_for(description.task), minimum_runtime_version(result.tree))
 
 
 def _description(
-    source: Source, options: ConvertOptions, stock: onnx.ModelProto, made: InPrecision
+    source: Source, options: ConvertOptions, stock: onnx.ModelProto, result: InPrecision
 ) -> ModelDescription:
     from evit_mobile.tflite.description import ModelDescription
 
@@ -148,9 +160,10 @@ def _description(
         attention_form=options.attention_form,
         weights_sha256=sha256_of(options.weights) if options.weights else None,
         onnx_sha256=sha256_of(source.onnx_path) if source.onnx_path else None,
+        from_module=source.from_module,
         preprocessing=source.preprocessing,
         versions=versions(),
-        quantisation=made.quantisation,
+        quantisation=result.quantisation,
         input_shapes=source.shapes,
         channels=options.inputs.channels,
         exporter=source.exporter,
@@ -165,23 +178,16 @@ def _resolution_of(stock: onnx.ModelProto) -> str:
     return str(Resolution(shape[2], shape[3])) if len(shape) == 4 else str(shape)
 
 
-def _warnings(source: Source) -> list[str]:
+def _warnings(source: Source, exported: Exported, ranges: list[AttentionRange], result: InPrecision) -> list[str]:
+    warnings = [*exported.warnings, *range_warnings(ranges), *result.warnings]
     if source.seeded:
-        return [
-            f"{source.name} has random weights: its predictions mean nothing. --weights FILE gives it trained ones."
-        ]
-    return []
+        hint = "--weights FILE gives it trained ones."
+        warnings.insert(0, f"{source.name} has random weights: its predictions mean nothing. {hint}")
+    return warnings
 
 
 def _onnx_ops(model: onnx.ModelProto) -> dict[str, int]:
     return dict(Counter(node.op_type for node in model.graph.node if node.op_type != "Constant").most_common())
-
-
-def _tflite_ops(content: bytes) -> dict[str, int]:
-    from evit_mobile.tflite.flatbuffer import unpack
-    from evit_mobile.tflite.graph import graph_of
-
-    return dict(Counter(op.type for op in graph_of(unpack(content)).ops).most_common())
 
 
 @contextmanager

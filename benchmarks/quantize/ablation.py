@@ -30,6 +30,7 @@ from converters.source.load import load_source
 from evit_mobile.files import cache_folder
 from evit_mobile.runtimes.session import Array
 from evit_mobile.specs import Precision
+from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.flatbuffer import unpack
 from evit_mobile.tflite.graph import graph_of
 
@@ -58,7 +59,7 @@ def variants(content: bytes) -> dict[str, bytes]:
     ):  # what the float model holds is the same for all
         made = _from_observed(content)
     scaled, maps = equalised(content, images)
-    made[f"{PRODUCT}, {maps} maps equalised across layers"] = quantise_int8(scaled, images).content
+    made[f"{PRODUCT}, {maps} maps equalised across layers"] = quantise_int8(Tflite(scaled), images).content
     return made
 
 
@@ -68,18 +69,18 @@ def _from_observed(content: bytes) -> dict[str, bytes]:
     for choice in RangeChoice:
         for corrected in (False, True):
             name = f"{choice}{', bias correction' if corrected else ''}"
-            made[name] = quantise_int8(content, images, range_choice=choice, bias_correction=corrected).content
+            made[name] = quantise_int8(Tflite(content), images, range_choice=choice, bias_correction=corrected).content
     with mock.patch.object(parameters, "FLAT_BELOW", {}):
-        made[f"{PRODUCT}, ranges of what hard-swish and ReLU cut off too"] = quantise_int8(content, images).content
+        made[f"{PRODUCT}, ranges of what hard-swish and ReLU cut off too"] = quantise_int8(Tflite(content), images).content
     for share in PERCENTILES:
         with mock.patch.object(ranges, "_least_error", functools.partial(percentile, share=share)):
-            made[f"percentile {share}, bias correction"] = quantise_int8(content, images).content
+            made[f"percentile {share}, bias correction"] = quantise_int8(Tflite(content), images).content
     with mock.patch.object(plan, "_islands", lambda graph, int8: {}):
-        made[f"{PRODUCT}, layers between float ops in int8"] = quantise_int8(content, images).content
+        made[f"{PRODUCT}, layers between float ops in int8"] = quantise_int8(Tflite(content), images).content
     with mock.patch.object(plan, "_before", lambda rows, graph: {}):
-        made[f"{PRODUCT}, the last map in int8"] = quantise_int8(content, images).content
+        made[f"{PRODUCT}, the last map in int8"] = quantise_int8(Tflite(content), images).content
     with mock.patch.object(plan, "_single_rows", lambda graph: {}):
-        made[f"{PRODUCT}, the last map and linear layers in int8"] = quantise_int8(content, images).content
+        made[f"{PRODUCT}, the last map and linear layers in int8"] = quantise_int8(Tflite(content), images).content
     return made
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.source.inputs import InputRequest
-from converters.source.load import Source, load_source
+from converters.source.load import Source, load_source, module_source
 from converters.source.torch_export import Exporter
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Preprocessing, Resolution
@@ -30,12 +30,15 @@ class Request:
     """What the user says of a model that the file does not say, or says again.
 
     ``model`` is as for ``convert``; it is needed where the file has no entry of ours, and for an ONNX source, whose path the file does
-    not know.
+    not know. ``module`` is the network itself, where the file was made from one; ``source``, where that is still at hand, is what the
+    file was made from, and nothing has to be built again.
     """
 
     model: str | None = None
     resolution: Resolution | None = None
     weights: Path | None = None
+    module: nn.Module | None = None
+    source: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,9 @@ def build_reference(file: Path, description: ModelDescription | None, request: R
     """
     from converters.source.export import export_onnx
 
-    source = _described_source(file, description, request) if description else _named_source(file, request)
+    source = request.source or (
+        _described_source(file, description, request) if description else _named_source(file, request)
+    )
     stock = export_onnx(source)
     _, channels, height, width = (dim.dim_value for dim in stock.graph.input[0].type.tensor_type.shape.dim)
     preprocessing = description.preprocessing if description else source.preprocessing
@@ -105,6 +110,8 @@ def build_reference(file: Path, description: ModelDescription | None, request: R
 
 
 def _named_source(file: Path, request: Request) -> Source:
+    if request.module is not None:
+        return module_source(request.module, request.resolution)
     if request.model is None:
         raise RequestError(
             f"{file} does not say what it was made from",
@@ -117,6 +124,10 @@ def _described_source(file: Path, description: ModelDescription, request: Reques
     resolution = Resolution.parse(description.resolution)
     if request.resolution not in (None, resolution):
         raise RequestError(f"{file} takes {resolution} images, not {request.resolution}", hint="leave out --resolution")
+    if description.from_module:
+        return _module_source(file, description, request, resolution)
+    if request.module is not None:
+        raise RequestError(f"{file} was made from {description.model}, not from a module", hint="leave out the module")
     if description.onnx_sha256 is not None:
         return _onnx_source(file, description, request)
     if request.model not in (None, description.model):
@@ -130,6 +141,16 @@ def _described_source(file: Path, description: ModelDescription, request: Reques
 
 def _inputs(description: ModelDescription) -> InputRequest:
     return InputRequest(description.input_shapes, description.channels, Exporter(description.exporter))
+
+
+def _module_source(file: Path, description: ModelDescription, request: Request, resolution: Resolution) -> Source:
+    if request.module is None:
+        raise RequestError(
+            f"{file} was made from a torch.nn.Module, {description.model}, which the file does not hold",
+            hint="from Python: evit_mobile.verify(FILE, source=module)",
+        )
+    size = None if description.input_shapes else resolution
+    return module_source(request.module, size, _inputs(description))
 
 
 def _onnx_source(file: Path, description: ModelDescription, request: Request) -> Source:

@@ -110,7 +110,9 @@ class ParityReport:
     def to_json(self) -> dict[str, Any]:
         """Plain values, rows flattened."""
         document = dataclasses.asdict(self)
-        rows = [{**row, **row.pop("difference")} for row in document.pop("rows")]
+        rows = document.pop("rows")
+        for row in rows:
+            row.update(row.pop("difference"))
         return {"passed": self.passed, **document, "rows": rows}
 
 

@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
 from converters.quantize.observe import observe
 from converters.quantize.parameters import assign_parameters, refused_scales
-from converters.quantize.plan import OpPlan, make_plan
+from converters.quantize.plan import OpPlan, QuantisedModel, make_plan
 from converters.quantize.ranges import RangeChoice
 from converters.quantize.rewrite import Rewriter
 from evit_mobile.specs import IoType
-from evit_mobile.tflite.flatbuffer import unpack
-from evit_mobile.tflite.graph import graph_of
+from evit_mobile.tflite.file import Tflite
 
 __all__ = ["OpPlan", "QuantisedModel", "RangeChoice", "quantise_int8"]
 
 
-@dataclass(frozen=True)
-class QuantisedModel:
-    """The .tflite, and what was decided for each of its ops."""
-
-    content: bytes
-    plan: list[OpPlan]
-
-
 def quantise_int8(
-    content: bytes,
+    model: Tflite,
     images: Iterable[NDArray[Any]],
     *,
     io_type: IoType = IoType.FLOAT32,
     range_choice: RangeChoice = RangeChoice.MSE,
     bias_correction: bool = True,
 ) -> QuantisedModel:
-    """Quantise the float32 .tflite ``content`` to mixed int8.
+    """Quantise the float32 ``model`` to mixed int8.
 
     Args:
         images: [1, H, W, C] float32, preprocessed; read once.
@@ -45,8 +35,8 @@ def quantise_int8(
     Raises:
         RequestError: see ``observe``.
     """
-    graph = graph_of(unpack(content))
-    observed = observe(content, graph, images)
+    graph = model.graph
+    observed = observe(model.content, graph, images)
     ends = io_type is not IoType.FLOAT32
     refused: dict[int, str] = {}
     while True:
@@ -56,5 +46,5 @@ def quantise_int8(
         if not more:
             break
         refused |= more
-    rewriter = Rewriter(content, parameters, observed if bias_correction else None)
-    return QuantisedModel(*rewriter.write(plan, io_type))
+    rewriter = Rewriter(model.editable_tree(), parameters, observed if bias_correction else None)
+    return rewriter.write(plan, io_type)

@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 
 from converters.quantize.delegated import hybrid_refusal
-from converters.quantize.plan import OpPlan
+from converters.quantize.plan import OpPlan, QuantisedModel
 from converters.quantize.weights import quantise_weights
 from converters.tflite.editor import FlatbufferEditor
 from evit_mobile.specs import Precision
-from evit_mobile.tflite.flatbuffer import pack, unpack
+from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.graph import Graph, Op, graph_of
 
 #: The version of each op that brought its hybrid form with a scale a channel.
 HYBRID_VERSIONS = {"CONV_2D": 5, "FULLY_CONNECTED": 12}
 
 
-def quantise_dynamic(content: bytes) -> tuple[bytes, list[OpPlan]]:
-    """The float32 .tflite ``content`` with int8 weights where the delegate takes them, and what was decided for each op."""
-    model = unpack(content)
-    graph, editor = graph_of(model), FlatbufferEditor(model)
+def quantise_dynamic(model: Tflite) -> QuantisedModel:
+    """The float32 ``model`` with int8 weights where the delegate takes them."""
+    tree = model.editable_tree()
+    graph, editor = graph_of(tree, model.name), FlatbufferEditor(tree)
     plan = []
     for op, operator in zip(graph.ops, editor.subgraph.operators, strict=True):
         refusal = hybrid_refusal(op, graph)
@@ -35,7 +35,7 @@ def quantise_dynamic(content: bytes) -> tuple[bytes, list[OpPlan]]:
         name = graph.tensors[op.outputs[0]].name if op.outputs else ""
         plan.append(OpPlan(op.index, op.type, name, precision, refusal or "its hybrid form is delegated"))
     editor.drop_unused_data()
-    return pack(model), plan
+    return QuantisedModel(tree, plan)
 
 
 def make_hybrid(editor: FlatbufferEditor, graph: Graph, op: Op, operator: Any) -> None:

@@ -19,6 +19,7 @@ from evit_mobile.errors import RequestError
 
 if TYPE_CHECKING:
     from converters.parity.stimuli import Stimulus
+    from evit_mobile.tflite.file import Tflite
     from evit_mobile.tflite.graph import Graph, Op
 
 Array = NDArray[Any]
@@ -27,8 +28,9 @@ Array = NDArray[Any]
 HEADROOM = 4.0
 
 
-def to_half(content: bytes) -> bytes:
-    """The float32 .tflite ``content`` with every float constant of more than one element in float16, unpacked by DEQUANTIZE.
+def to_half(file: Tflite) -> Any:
+    """The object tree (``ModelT``) of a float32 .tflite with every float constant of more than one element in float16, unpacked by
+    DEQUANTIZE.
 
     Raises:
         RequestError: a weight is larger than float16 can hold.
@@ -36,9 +38,8 @@ def to_half(content: bytes) -> bytes:
     from ai_edge_litert import schema_py_generated as schema
 
     from converters.tflite.editor import FlatbufferEditor
-    from evit_mobile.tflite.flatbuffer import pack, unpack
 
-    model = unpack(content)
+    model = file.editable_tree()
     graph = model.subgraphs[0]
     code = FlatbufferEditor(model).opcode("DEQUANTIZE", 3)  # the first version that takes float16
     constants = [(index, _float_constant(model, tensor)) for index, tensor in enumerate(graph.tensors)]
@@ -61,7 +62,7 @@ def to_half(content: bytes) -> bytes:
         op.builtinOptionsType, op.builtinOptions = schema.BuiltinOptions.DequantizeOptions, schema.DequantizeOptionsT()
         ops.append(op)
     graph.operators = ops + list(graph.operators)
-    return pack(model, len(content))
+    return model
 
 
 @dataclass(frozen=True)
@@ -92,22 +93,20 @@ class HalfRange:
         return told
 
 
-def measure_range(content: bytes, stimuli: Iterable[Stimulus]) -> HalfRange:
-    """Run the float32 .tflite ``content`` on every stimulus and look at all its values.
+def measure_range(model: Tflite, stimuli: Iterable[Stimulus]) -> HalfRange:
+    """Run a float32 .tflite on every stimulus and look at all its values.
 
     Raises:
         RequestError: one is larger than float16 can hold.
     """
     from converters.parity.activations import tflite_values
-    from evit_mobile.tflite.flatbuffer import unpack
-    from evit_mobile.tflite.graph import graph_of
 
-    graph = graph_of(unpack(content))
+    graph = model.graph
     largest: tuple[float, str, str] = (0.0, "", "")
     denominators: list[tuple[float, str]] = []
     sums: list[tuple[float, str]] = []
     for stimulus in stimuli:
-        values = tflite_values(content, graph, stimulus.image)
+        values = tflite_values(model.content, graph, stimulus.image)
         magnitudes = {index: float(np.abs(value).max(initial=0)) for index, value in values.items()}
         at = max(magnitudes, key=lambda index: magnitudes[index])
         largest = max(largest, (magnitudes[at], graph.tensors[at].name, stimulus.name))

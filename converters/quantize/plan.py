@@ -18,7 +18,7 @@ only their order matters to the cut.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from converters.quantize.delegated import CLAMPS, TABLE, WEIGHTED, hybrid_refusal, int8_refusal
 from converters.tflite.costs import macs_of
 from evit_mobile.specs import Precision
+from evit_mobile.tflite.flatbuffer import pack
 from evit_mobile.tflite.graph import Graph, Op
 
 #: (float32, int8) instructions a multiplication.
@@ -56,9 +57,18 @@ class OpPlan:
     precision: Precision
     reason: str
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+
+@dataclass(frozen=True)
+class QuantisedModel:
+    """A quantised model's object tree (``ModelT``), and what was decided for each of its ops."""
+
+    tree: Any
+    plan: list[OpPlan]
+
+    @property
+    def content(self) -> bytes:
+        """The .tflite."""
+        return pack(self.tree)
 
 
 def make_plan(graph: Graph, refused: dict[int, str], *, int8_input: bool, int8_output: bool) -> list[OpPlan]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import IoType, Precision, Resolution
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from converters.quantize import OpPlan
     from converters.source.load import Source
     from evit_mobile.tflite.description import Quantisation
+    from evit_mobile.tflite.file import Tflite
 
 
 #: Where a precision is faster than fp32, and where not: benchmarks/results/precision.md, int8.md and int8_avx2.md.
@@ -26,9 +27,16 @@ WHERE_FAST = {
 
 @dataclass(frozen=True)
 class InPrecision:
-    """The model in its precision; ``quantisation`` is what its metadata says of that, ``warnings`` what the user should know."""
+    """The model in its precision.
 
-    content: bytes
+    Attributes:
+        tree: its object tree (``ModelT``), for whoever packs it to edit.
+        plan: what was decided for each op; empty where nothing was quantised.
+        quantisation: what the file's metadata say of that.
+        warnings: what the user should know.
+    """
+
+    tree: Any
     plan: list[OpPlan] = field(default_factory=list)
     quantisation: Quantisation | None = None
     warnings: list[str] = field(default_factory=list)
@@ -54,50 +62,47 @@ def check_precision(options: ConvertOptions) -> None:
         )
 
 
-def in_precision(content: bytes, source: Source, options: ConvertOptions) -> InPrecision:
-    """The float32 .tflite ``content`` of ``source`` as ``options`` want it.
+def in_precision(model: Tflite, source: Source, options: ConvertOptions) -> InPrecision:
+    """The float32 ``model`` of ``source`` in the precision of ``options``.
 
     Raises:
         RequestError: calibration data that cannot be used, or values that fp16 cannot hold.
     """
     if options.precision is Precision.INT8:
-        return _int8(content, source, options)
+        return _int8(model, source, options)
     if options.precision is Precision.DYNAMIC:
         from converters.quantize.dynamic import quantise_dynamic
 
-        content, plan = quantise_dynamic(content)
-        described = quantisation_of(plan, io_type=IoType.FLOAT32, images=0, calibration_sha256=None)
-        return InPrecision(content, plan, described, [WHERE_FAST[Precision.DYNAMIC]])
+        quantised = quantise_dynamic(model)
+        described = quantisation_of(quantised.plan, io_type=IoType.FLOAT32, images=0, calibration_sha256=None)
+        return InPrecision(quantised.tree, quantised.plan, described, [WHERE_FAST[Precision.DYNAMIC]])
     if options.precision is Precision.FP16:
-        return _fp16(content, source)
-    return InPrecision(content)
+        return _fp16(model, source)
+    return InPrecision(model.editable_tree())
 
 
-def _fp16(content: bytes, source: Source) -> InPrecision:
+def _fp16(model: Tflite, source: Source) -> InPrecision:
     from converters.parity.stimuli import verification_stimuli
     from converters.quantize.half import measure_range, to_half
-    from evit_mobile.tflite.flatbuffer import unpack
-    from evit_mobile.tflite.graph import graph_of
 
-    graph = graph_of(unpack(content))
-    _, height, width, channels = graph.tensors[graph.inputs[0]].shape
-    found = measure_range(content, verification_stimuli(Resolution(height, width), channels, source.preprocessing))
-    return InPrecision(to_half(content), warnings=[WHERE_FAST[Precision.FP16], *found.warnings()])
+    _, height, width, channels = model.graph.tensors[model.graph.inputs[0]].shape
+    values = measure_range(model, verification_stimuli(Resolution(height, width), channels, source.preprocessing))
+    return InPrecision(to_half(model), warnings=[WHERE_FAST[Precision.FP16], *values.warnings()])
 
 
-def _int8(content: bytes, source: Source, options: ConvertOptions) -> InPrecision:
+def _int8(model: Tflite, source: Source, options: ConvertOptions) -> InPrecision:
     from converters.quantize import quantise_int8
     from converters.quantize.calibration import InputFormat, open_calibration
-    from evit_mobile.tflite.flatbuffer import unpack
-    from evit_mobile.tflite.graph import graph_of
 
-    graph = graph_of(unpack(content))
-    _, height, width, channels = graph.tensors[graph.inputs[0]].shape
-    assert options.calibration is not None
+    if options.calibration is None:
+        raise RequestError("int8 needs calibration data", hint="see check_precision")
+    _, height, width, channels = model.graph.tensors[model.graph.inputs[0]].shape
     data = open_calibration(options.calibration, InputFormat(Resolution(height, width), source.preprocessing, channels))
-    made = quantise_int8(content, data, io_type=options.io_type)
-    described = quantisation_of(made.plan, io_type=options.io_type, images=len(data), calibration_sha256=data.sha256)
-    return InPrecision(made.content, made.plan, described, [WHERE_FAST[Precision.INT8], *data.notes])
+    quantised = quantise_int8(model, data, io_type=options.io_type)
+    described = quantisation_of(
+        quantised.plan, io_type=options.io_type, images=len(data), calibration_sha256=data.sha256
+    )
+    return InPrecision(quantised.tree, quantised.plan, described, [WHERE_FAST[Precision.INT8], *data.notes])
 
 
 def quantisation_of(

@@ -11,12 +11,11 @@ import numpy as np
 from converters.quantize.delegated import CLAMPS, ELEMENTWISE, TABLE, WEIGHTED
 from converters.quantize.dynamic import make_hybrid
 from converters.quantize.observe import Observation
-from converters.quantize.plan import OpPlan
+from converters.quantize.plan import OpPlan, QuantisedModel
 from converters.quantize.ranges import Parameters
 from converters.quantize.weights import corrected_bias, quantise_bias, quantise_weights
 from converters.tflite.editor import FlatbufferEditor
 from evit_mobile.specs import IoType, Precision
-from evit_mobile.tflite.flatbuffer import pack, unpack
 from evit_mobile.tflite.graph import Op, graph_of
 
 #: The version of each op that brought its int8 form; FULLY_CONNECTED's is the one with scales a channel.
@@ -31,15 +30,15 @@ class Rewriter:
     """One model on its way from float to integers; to be used once.
 
     Args:
-        content: the float .tflite.
+        tree: the float .tflite's object tree (``ModelT``), which is edited.
         parameters: of the model's ends and every tensor that an int8 op reads or gives.
         means: observations by tensor, for bias correction; None leaves the biases as they are.
     """
 
     def __init__(
-        self, content: bytes, parameters: Mapping[int, Parameters], means: Mapping[int, Observation] | None
+        self, tree: Any, parameters: Mapping[int, Parameters], means: Mapping[int, Observation] | None
     ) -> None:
-        self._model = unpack(content)
+        self._model = tree
         self._graph = graph_of(self._model)
         self._editor = FlatbufferEditor(self._model)
         self._tensors = self._editor.subgraph.tensors
@@ -52,7 +51,7 @@ class Rewriter:
         #: The result of an op that int8 needs not -> the tensor that holds the same.
         self._same: dict[int, int] = {}
 
-    def write(self, plan: Sequence[OpPlan], io_type: IoType) -> tuple[bytes, list[OpPlan]]:
+    def write(self, plan: Sequence[OpPlan], io_type: IoType) -> QuantisedModel:
         """The quantised model, and the plan with its own op numbers, boundaries among them."""
         subgraph = self._editor.subgraph
         for index in self._graph.inputs:
@@ -63,7 +62,8 @@ class Rewriter:
         self._settle_outputs(io_type)
         subgraph.operators = [operator for operator, _ in self._written]
         self._editor.drop_unused_data()
-        return pack(self._model), [dataclasses.replace(item, op=index) for index, (_, item) in enumerate(self._written)]
+        written = [dataclasses.replace(item, op=index) for index, (_, item) in enumerate(self._written)]
+        return QuantisedModel(self._model, written)
 
     def _write_op(self, item: OpPlan, operator: Any) -> None:
         op = self._graph.ops[item.op]

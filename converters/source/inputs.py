@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from converters.source.torch_export import Exporter
 from evit_mobile.errors import RequestError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 #: As of the ONNX gate: 1 GB of float32.
 _MAX_ELEMENTS = 2**28
@@ -44,3 +48,36 @@ def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
             raise RequestError(f"input {name} is given two shapes")
         shapes[name] = shape
     return shapes
+
+
+def example_request(
+    module: nn.Module, examples: Tensor | Sequence[Tensor] | Mapping[str, Tensor], request: InputRequest
+) -> InputRequest:
+    """``request`` with the shapes of example inputs, named as the arguments of the module's ``forward``.
+
+    Raises:
+        RequestError: they are not float32 tensors, or not as many as ``forward`` takes.
+    """
+    import inspect
+
+    from torch import Tensor, float32
+
+    parameters = list(inspect.signature(module.forward).parameters.values())
+    positional = [item for item in parameters if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
+    names = [item.name for item in positional]
+    if isinstance(examples, Tensor):
+        examples = [examples]
+    if isinstance(examples, Mapping):
+        if list(examples) != names[: len(examples)]:
+            raise RequestError(f"the example inputs are {', '.join(examples)}, forward takes {', '.join(names)}")
+        examples = list(examples.values())
+    required = sum(item.default is item.empty for item in positional)
+    variadic = any(item.kind is item.VAR_POSITIONAL for item in parameters)
+    if not required <= len(examples) <= (len(examples) if variadic else len(names)):
+        raise RequestError(f"there are {len(examples)} example inputs, forward takes {', '.join(names)}")
+    names += [f"input_{number}" for number in range(len(names), len(examples))]
+    for name, example in zip(names, examples):
+        if not isinstance(example, Tensor) or example.dtype != float32:
+            what = str(example.dtype) if isinstance(example, Tensor) else type(example).__name__
+            raise RequestError(f"the example input {name} is {what}, expected a float32 tensor")
+    return replace(request, shapes={name: tuple(example.shape) for name, example in zip(names, examples)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ class Source:
         channels: of the image.
         shapes: of the inputs by name, where they were asked for; else a module takes one [1, channels, H, W] image.
         exporter: what makes a module's ONNX graph.
+        from_module: the caller gave the module itself, so that ``name`` cannot build it again.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Source:
     channels: int = 3
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     exporter: Exporter = Exporter.AUTO
+    from_module: bool = False
 
     @property
     def inputs(self) -> dict[str, tuple[int, ...]]:
@@ -61,6 +64,54 @@ class Source:
         if self.shapes or self.resolution is None:
             return self.shapes
         return {INPUT_NAME: (1, self.channels, self.resolution.height, self.resolution.width)}
+
+
+def check_name(model: str) -> None:
+    """Refuse a name that does not exist, before anything heavy is loaded.
+
+    Raises:
+        RequestError: there is no such model or file, and what is like it.
+    """
+    name = ModelName.parse(model)
+    if name.kind == "registered":
+        find_model(model)
+    elif name.kind == "onnx" and not Path(model).is_file():
+        raise RequestError(f"{model} does not exist")
+
+
+def module_source(
+    module: nn.Module, resolution: Resolution | None = None, request: InputRequest = InputRequest()
+) -> Source:
+    """A module that the caller holds, as a source; it is copied, so that later changes to it do not reach the copy.
+
+    Raises:
+        RequestError: the module is in training mode or cannot be copied, or its resolution and input shapes contradict each other.
+    """
+    name = type(module).__name__
+    if request.shapes and resolution is not None:
+        raise RequestError("the example inputs say the resolution", hint="leave out resolution")
+    if module.training:
+        raise RequestError(f"{name} is in training mode", hint="call its eval() first")
+    try:
+        copied = copy.deepcopy(module).cpu().float()
+    except (Exception, SystemExit) as error:  # the module is the user's code, and raises what it likes
+        raise RequestError(f"{name} cannot be copied: {user_line(error)}") from error
+    copied.requires_grad_(False)
+    size = None if request.shapes else resolution or DEFAULT_RESOLUTION
+    return Source(
+        name,
+        copied,
+        None,
+        size,
+        (),
+        Preprocessing(),
+        None,
+        False,
+        request.channels or 3,
+        request.shapes,
+        request.exporter,
+        from_module=True,
+    )
 
 
 def load_source(

@@ -12,9 +12,9 @@ from converters.tflite.costs import activation_bytes, macs_of, weight_bytes
 from converters.tflite.partitions import Partitioning, read_partitioning
 from converters.tflite.reasons import Experimenter
 from evit_mobile.runtimes import RUNTIMES, Runtime
-from evit_mobile.tflite.description import ModelDescription, read_description
-from evit_mobile.tflite.flatbuffer import unpack
-from evit_mobile.tflite.graph import Graph, Op, Tensor, read_graph
+from evit_mobile.tflite.description import ModelDescription
+from evit_mobile.tflite.file import Tflite
+from evit_mobile.tflite.graph import Graph, Op, Tensor
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class UndelegatedOp:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A file under one runtime. Sizes in bytes; ``macs`` are multiply-accumulates of one inference."""
+    """A file under one runtime. Sizes in bytes; ``macs`` are multiply-accumulates of one run."""
 
     file: str
     size_bytes: int
@@ -92,10 +92,12 @@ class Inspection:
         return {**dataclasses.asdict(plain), **counts, "description": description}
 
 
-def inspect_model(path: Path, runtime: Runtime = RUNTIMES["litert"], *, explain: bool = True) -> Inspection:
-    """Read the .tflite at ``path`` and ask ``runtime`` how it divides it.
+def inspect_model(model: Tflite | Path, runtime: Runtime | None = None, *, explain: bool = True) -> Inspection:
+    """What is in a .tflite, and how a runtime divides it.
 
     Args:
+        model: the .tflite, or its path.
+        runtime: which runtime to ask; None takes LiteRT.
         explain: find out why ops stayed outside, by loading models of them alone: some milliseconds a kind of op in process, some
             hundred where the runtime has a process of its own. False leaves the reasons empty.
 
@@ -105,22 +107,23 @@ def inspect_model(path: Path, runtime: Runtime = RUNTIMES["litert"], *, explain:
     """
     from evit_mobile.tflite.versions import minimum_runtime_version
 
-    graph, description = read_graph(path), read_description(path)
-    content = path.read_bytes()
-    with runtime.open(path) as session:
+    file = model if isinstance(model, Tflite) else Tflite.read(model)
+    runtime = runtime or RUNTIMES["litert"]
+    graph, description = file.graph, file.description
+    with file.on_disk() as path, runtime.open(path) as session:
         parts = read_partitioning(session.ops(), [info.index for info in session.outputs])
-    experimenter = Experimenter(content, runtime) if explain and parts.undelegated else None
+    experimenter = Experimenter(file, runtime) if explain and parts.undelegated else None
     reasons = _reasons(description, len(graph.ops))
     summaries = [_summary(op, graph, parts, reason) for op, reason in zip(graph.ops, reasons)]
-    names, signatures = _signature_names(content)
+    names = file.signature_names
     return Inspection(
-        file=str(path),
-        size_bytes=len(content),
+        file=file.name,
+        size_bytes=len(file.content),
         runtime=runtime.name,
         runtime_version=runtime.version(),
-        minimum_runtime=minimum_runtime_version(content),
+        minimum_runtime=minimum_runtime_version(file.tree),
         description=description,
-        signatures=signatures,
+        signatures=file.signatures,
         inputs=[_tensor(graph.tensors[index], names) for index in graph.inputs],
         outputs=[_tensor(graph.tensors[index], names) for index in graph.outputs],
         op_counts=dict(Counter(op.type for op in graph.ops).most_common()),
@@ -187,12 +190,3 @@ def _parameter_bytes(graph: Graph) -> int:
     """Constants that ops read, each counted once."""
     used = {index for op in graph.ops for index in op.inputs}
     return sum(tensor.size_bytes for tensor in graph.tensors if tensor.constant and tensor.index in used)
-
-
-def _signature_names(content: bytes) -> tuple[dict[int, str], list[str]]:
-    """Tensor index -> name, of the primary subgraph's signatures; and the signatures' own names."""
-    signatures = [signature for signature in unpack(content).signatureDefs or [] if signature.subgraphIndex == 0]
-    maps = [item for signature in signatures for item in [*(signature.inputs or []), *(signature.outputs or [])]]
-    return {item.tensorIndex: item.name.decode() for item in maps}, [
-        signature.signatureKey.decode() for signature in signatures
-    ]

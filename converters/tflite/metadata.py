@@ -15,7 +15,7 @@ import numpy as np
 
 from evit_mobile.specs import Precision, Preprocessing
 from evit_mobile.tflite.description import OWN_ENTRY, ModelDescription
-from evit_mobile.tflite.flatbuffer import pack, unpack
+from evit_mobile.tflite.flatbuffer import pack
 
 STANDARD_ENTRY = "TFLITE_METADATA"
 LABELS_FILE = "labels.txt"
@@ -23,13 +23,17 @@ LABELS_FILE = "labels.txt"
 HALF_ENTRY = "reduced_precision_support"
 
 
-def describe(
-    content: bytes, description: ModelDescription, labels: list[str] | None, minimum_runtime: str | None
-) -> bytes:
-    """The model ``content`` with ``description``, standard metadata and, where given, ``labels`` of its output's last axis."""
+def describe(model: Any, description: ModelDescription, labels: list[str] | None, minimum_runtime: str | None) -> bytes:
+    """The .tflite of an object tree (``ModelT``, which is edited) with its metadata.
+
+    Args:
+        model: the object tree.
+        description: our own entry.
+        labels: of the output's last axis.
+        minimum_runtime: the oldest TFLite release that has the ops; None where no release is known that has.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
-    model = unpack(content)
     model.description = f"evit-mobile {description.versions.get('evit-mobile', '')}: {description.model}".encode()
     entries = {
         OWN_ENTRY: description.model_dump_json().encode(),
@@ -50,7 +54,8 @@ def describe(
         entry.name, entry.buffer = name.encode(), len(model.buffers) - 1
         kept.append(entry)
     model.metadata = kept
-    return _with_labels(pack(model, len(content)), labels)
+    size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
+    return _with_labels(pack(model, size), labels)
 
 
 def _with_labels(content: bytes, labels: list[str] | None) -> bytes:

@@ -17,7 +17,8 @@ import numpy as np
 from converters.tflite.partitions import read_partitioning
 from evit_mobile.errors import EvitMobileError
 from evit_mobile.runtimes import Runtime
-from evit_mobile.tflite.flatbuffer import pack, unpack
+from evit_mobile.tflite.file import Tflite
+from evit_mobile.tflite.flatbuffer import pack
 from evit_mobile.tflite.graph import Op, Tensor, graph_of
 
 #: XNNPACK's tensors have at most 6 dimensions, and several of TFLite's ops only reach it with 4.
@@ -33,9 +34,8 @@ FLOATS = frozenset({"float32", "float16"})
 class Experimenter:
     """Asks one runtime about the ops of one model. Answers are kept: equal ops are asked about once."""
 
-    def __init__(self, content: bytes, runtime: Runtime) -> None:
-        self._model, self._runtime = unpack(content), runtime
-        self._graph = graph_of(self._model)
+    def __init__(self, model: Tflite, runtime: Runtime) -> None:
+        self._model, self._graph, self._runtime = model.tree, model.graph, runtime
         self._answers: dict[str, str] = {}
 
     def reason(self, op: Op) -> str:

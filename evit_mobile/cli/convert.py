@@ -19,7 +19,7 @@ from evit_mobile.cli.options import (
 from evit_mobile.specs import IoType, Precision, Resolution
 
 if TYPE_CHECKING:
-    from converters.options import ConversionReport
+    from converters.report import ConversionReport
 
 
 @click.command("convert")
@@ -116,7 +116,7 @@ def command(
     evit-mobile convert --model exported.onnx --input-shape image:1x3x320x320 --out net.tflite
     """
     from converters.options import ConvertOptions
-    from converters.pipeline import convert
+    from converters.pipeline import convert_in_memory
     from converters.source.inputs import InputRequest, parse_shapes
     from converters.source.torch_export import Exporter
     from evit_mobile.files import check_output
@@ -144,26 +144,28 @@ def command(
         InputRequest(parse_shapes(shapes), channels, Exporter(exporter)),
     )
     with progress(f"converting {model}"):
-        report = convert(model, out, options, keep_onnx=keep_onnx)
+        conversion = convert_in_memory(model, options, keep_onnx=keep_onnx)
+        conversion.save(out)
+    report = conversion.report
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)
     if as_json:
-        print_json(report.to_json())
+        print_json({"out": str(out), **report.to_json()})
     else:
-        _print(report)
+        _print(report, out)
 
 
-def _print(report: ConversionReport) -> None:
+def _print(report: ConversionReport, out: Path) -> None:
     spent = "from the cache" if report.cached else f"{sum(report.seconds.values()):.1f} s"
     click.echo(
-        f"{report.out}: {report.model} at {report.resolution}, {report.precision}, {report.bytes_tflite / 1e6:.1f} MB, {spent}"
+        f"{out}: {report.model} at {report.resolution}, {report.precision}, {report.bytes_tflite / 1e6:.1f} MB, {spent}"
     )
     before, after, lowered = (
         sum(ops.values()) for ops in (report.onnx_ops_before, report.onnx_ops_after, report.tflite_ops)
     )
     click.echo(f"ops: {before} exported, {after} after the passes, {lowered} in the .tflite")
-    for done in report.passes:
-        if done["fired"] or done["declined"]:
-            declined = f", declined at {len(done['declined'])}" if done["declined"] else ""
-            click.echo(f"  {done['name']}: {done['fired']} times{declined}")
-    click.echo(f"next: evit-mobile verify {report.out}")
+    for item in report.passes:
+        if item.fired or item.declined:
+            declined = f", declined at {len(item.declined)}" if item.declined else ""
+            click.echo(f"  {item.name}: {item.fired} times{declined}")
+    click.echo(f"next: evit-mobile verify {out}")

@@ -56,18 +56,12 @@ def chosen_runtimes(names: Sequence[str]) -> list[Runtime]:
     Raises:
         RequestError: there is none of that name, or one that was named is not installed.
     """
-    import difflib
-
-    from evit_mobile.runtimes import RUNTIMES
+    from evit_mobile.runtimes import RUNTIMES, find_runtime
 
     if "all" in names:
         return list(RUNTIMES.values())
     for name in names:
-        if name not in RUNTIMES:
-            near = difflib.get_close_matches(name, RUNTIMES, 1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(RUNTIMES)}"
-            raise RequestError(f"there is no runtime {name!r}", hint=hint)
-        if RUNTIMES[name].version() is None:
+        if find_runtime(name).version() is None:
             raise RequestError(f"the runtime {name} is not installed", hint=f"evit-mobile runtimes install {name}")
     return [RUNTIMES[name] for name in dict.fromkeys(names or ("litert",))]
 

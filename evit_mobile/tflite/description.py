@@ -35,6 +35,7 @@ class ModelDescription(BaseModel):
 
     ``weights_sha256`` is None where the weights were seeded; ``onnx_sha256`` is None unless the source was an ONNX file.
     ``input_shapes``, ``channels`` and ``exporter`` are what was asked for, not what came of it.
+    ``from_module`` marks a network that was given as an object: ``model`` is its class's name, which cannot build it again.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -55,13 +56,14 @@ class ModelDescription(BaseModel):
     input_shapes: dict[str, tuple[int, ...]] = {}
     channels: int | None = None
     exporter: str = "auto"
+    from_module: bool = False
 
     @property
     def has_trained_weights(self) -> bool:
         """False where the weights came from the seed, and predictions mean nothing."""
         name = ModelName.parse(self.model)
         given = self.weights_sha256 is not None or self.onnx_sha256 is not None
-        return given or name.kind == "factory" or name.pretrained
+        return given or self.from_module or name.kind == "factory" or name.pretrained
 
 
 def description_in(model: Any, name: str = "this file") -> ModelDescription | None:

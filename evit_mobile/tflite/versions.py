@@ -12,9 +12,10 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from evit_mobile.errors import RequestError
-from evit_mobile.tflite.flatbuffer import read_whole, unpack
+from evit_mobile.tflite.flatbuffer import read_bytes, unpack
 
 
 @dataclass(frozen=True, order=True)
@@ -31,33 +32,22 @@ def _table() -> dict[str, list[str | None]]:
     return table
 
 
-def op_versions(model: bytes) -> list[OpVersion]:
-    """The builtin ops of a .tflite, each with its version, sorted.
-
-    Raises:
-        RequestError: the bytes are no whole .tflite.
-    """
+def op_versions(model: Any) -> list[OpVersion]:
+    """The builtin ops of an object tree (``ModelT``), each with its version, sorted."""
     from ai_edge_litert import schema_py_generated as schema
 
-    unpack(model, "the model")
     names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    flatbuffer = schema.Model.GetRootAs(model, 0)
-    found = set()
-    for index in range(flatbuffer.OperatorCodesLength()):
-        operator = flatbuffer.OperatorCodes(index)
+    versions = set()
+    for operator in model.operatorCodes or []:
         # Codes above 126 came with a wider field; the old one then holds a placeholder.
-        code = max(operator.DeprecatedBuiltinCode(), operator.BuiltinCode())
+        code = max(operator.deprecatedBuiltinCode, operator.builtinCode)
         if code != schema.BuiltinOperator.CUSTOM:
-            found.add(OpVersion(names.get(code, f"builtin op {code}"), operator.Version()))
-    return sorted(found)
+            versions.add(OpVersion(names.get(code, f"builtin op {code}"), operator.version))
+    return sorted(versions)
 
 
-def minimum_runtime_version(model: bytes) -> str | None:
-    """The oldest TFLite release that has every op version of a .tflite, as ``2.14.0``; None where the table knows none that has.
-
-    Raises:
-        RequestError: the bytes are no whole .tflite.
-    """
+def minimum_runtime_version(model: Any) -> str | None:
+    """The oldest TFLite release with every op version of an object tree, as ``2.14.0``; None where the table knows no such release."""
     oldest = "1.5.0"
     for op in op_versions(model):
         release = _release(op)
@@ -101,7 +91,9 @@ def _too_new(model: Path, named: list[OpVersion], release: str | None) -> str:
             "; ".join(f"it does not know {op.name} version {op.version}" for op in named)
             or "it does not know one of the ops"
         )
-    lacking = {op for op in op_versions(read_whole(model)) if op.version > newest_known(op.name, release)}
+    lacking = {
+        op for op in op_versions(unpack(read_bytes(model), str(model))) if op.version > newest_known(op.name, release)
+    }
     told = []
     for op in sorted(lacking | set(named)):
         known = newest_known(op.name, release)

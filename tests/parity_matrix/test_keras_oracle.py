@@ -22,6 +22,7 @@ from evit_mobile.models.efficientvit import EfficientViTClassifier, EfficientViT
 from evit_mobile.runtimes import RUNTIMES, Runtime
 from evit_mobile.runtimes.foreign import ForeignRuntime
 from evit_mobile.specs import Resolution
+from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.versions import minimum_runtime_version
 
 pytestmark = pytest.mark.timeout(900)  # the first use of a runtime downloads and installs it
@@ -110,9 +111,6 @@ def test_both_roads_agree_on_every_runtime(name: str, roads: Roads, installed: C
 
 def test_minimum_runtime_is_what_tensorflow_wrote(roads: Roads) -> None:
     """TensorFlow's converter ends by writing the oldest runtime into the model's metadata."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    content = roads.keras_tflite.read_bytes()
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    model = Tflite.read(roads.keras_tflite).tree
     (written,) = (model.buffers[entry.buffer].data for entry in model.metadata if entry.name == b"min_runtime_version")
-    assert minimum_runtime_version(content) == bytes(written).rstrip(b"\0").decode()
+    assert minimum_runtime_version(model) == bytes(written).rstrip(b"\0").decode()

@@ -13,6 +13,7 @@ import pytest
 from evit_mobile.errors import RequestError
 from evit_mobile.runtimes import Runtime
 from evit_mobile.runtimes.foreign import ForeignRuntime
+from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.versions import OpVersion, minimum_runtime_version, newest_known, op_versions
 
 pytestmark = pytest.mark.timeout(900)  # the first use of a runtime downloads and installs it
@@ -78,17 +79,12 @@ def test_an_op_that_no_schema_knows(installed: Callable[[str], Runtime], declare
     ],
 )
 def test_minimum_runtime(declares: Callable[[str, int], Path], op: str, version: int, release: str | None) -> None:
-    model = declares(op, version).read_bytes()
+    model = Tflite.read(declares(op, version)).tree
     assert op_versions(model) == [OpVersion(op, version)]
     assert minimum_runtime_version(model) == release
 
 
 def test_minimum_runtime_of_a_model(small_tflite: Path) -> None:
-    release = minimum_runtime_version(small_tflite.read_bytes())
+    release = minimum_runtime_version(Tflite.read(small_tflite).tree)
     assert release is not None
     assert (2, 0) < tuple(map(int, release.split("."))) <= (2, 14, 0)
-
-
-def test_no_model() -> None:
-    with pytest.raises(RequestError):
-        minimum_runtime_version(b"nothing")

@@ -17,6 +17,7 @@ from evit_mobile.errors import RequestError
 from evit_mobile.runtimes import RUNTIMES, Runtime
 from evit_mobile.specs import Precision, Resolution
 from evit_mobile.tflite.flatbuffer import pack, unpack
+from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.graph import graph_of, read_graph
 
 SMALL = Resolution(96, 96)
@@ -61,7 +62,7 @@ def test_tensors_that_share_a_buffer_still_do(small_tflite: Path) -> None:
         tensor for tensor in model.subgraphs[0].tensors if tensor.name.endswith(b"expand/conv/Conv_conv_bias")
     ][1:3]
     second.buffer = first.buffer
-    graph = graph_of(unpack(to_half(pack(model))))
+    graph = graph_of(to_half(Tflite(pack(model))))
     values = {tensor.name: tensor.values() for tensor in graph.tensors}
     one, other = (values[f"{tensor.name.decode()}/fp16"] for tensor in (first, second))
     assert one is not None and one.dtype == np.float16
@@ -73,20 +74,20 @@ def test_a_weight_that_is_too_large_is_refused(damaged: Callable[..., Path], sma
         values.flat[0] = 1e5
 
     with pytest.raises(RequestError, match="reaches 1e.05: fp16 holds at most 65504"):
-        to_half(damaged(small_tflite, "head/hidden/Gemm_fc_bias", enlarge).read_bytes())
+        to_half(Tflite.read(damaged(small_tflite, "head/hidden/Gemm_fc_bias", enlarge)))
 
 
 def test_range_check(half_tflite: Path, small_tflite: Path) -> None:
     """Noise passes; an image whose values leave float16 is refused; an fp32 graph's epsilon, which becomes zero, too."""
     noise = np.random.default_rng(0).standard_normal((1, 96, 96, 3), np.float32)
-    content = small_tflite.read_bytes()
-    found = measure_range(content, [Stimulus("noise", noise)])
+    model = Tflite.read(small_tflite)
+    found = measure_range(model, [Stimulus("noise", noise)])
     assert found.largest < LARGEST / 4 and not found.warnings()
     assert found.largest_sum is not None and found.smallest_denominator is not None
     with pytest.raises(RequestError, match="fp16, which ends at 65504: .* on input loud"):
-        measure_range(half_tflite.read_bytes(), [Stimulus("loud", noise * 1000)])
+        measure_range(Tflite.read(half_tflite), [Stimulus("loud", noise * 1000)])
     with pytest.raises(RequestError, match="something is divided by .* and becomes zero"):
-        measure_range(content, [Stimulus("zeros", noise * 0)])
+        measure_range(model, [Stimulus("zeros", noise * 0)])
 
 
 def test_values_near_the_end_are_told() -> None:
