@@ -79,8 +79,17 @@ def _hash_of(files: Iterable[Path]) -> str:
 
 
 def _imported(tree: ast.AST, package: str) -> Iterator[str]:
-    """Of every import statement in ``package`` the module, and with ``from a import b`` also a.b, which may be one."""
-    for node in ast.walk(tree):
+    """Of every import statement in ``package`` the module, and with ``from a import b`` also a.b, which may be one.
+
+    What stands under ``if TYPE_CHECKING`` is not run and left out.
+    """
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            waiting += node.orelse
+            continue
+        waiting += ast.iter_child_nodes(node)
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.options import ConvertOptions
-from converters.pipeline import convert
 from converters.parity.stimuli import verification_stimuli
+from converters.pipeline import convert
 from converters.source.load import Source, load_source
 from converters.tflite.inspection import inspect_model
 from evit_mobile.runtimes import RUNTIMES

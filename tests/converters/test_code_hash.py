@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
 
-from converters.code_hash import conversion_modules
+import pytest
+
+from converters.cache import cache_path
+from converters.code_hash import conversion_modules, imported_modules, model_code_hash
+from converters.options import ConvertOptions
+from evit_mobile.models import registry
+from evit_mobile.specs import ModelName
 
 #: Prints the modules of ours that a conversion has loaded when it ends.
 CONVERSION = """
@@ -46,3 +53,32 @@ def test_what_looks_at_models_is_not() -> None:
     assert not any(
         name.startswith(("evit_mobile.cli", "evit_mobile.results", "android_bench")) for name in conversion_modules()
     )
+
+
+def test_code_that_registers_a_model_elsewhere_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model's file, and what it imports, are part of the key: a changed layer is converted anew, under the same name."""
+    package = tmp_path / "elsewhere"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "layers.py").write_text("SCALE = 1\n")
+    (package / "nets.py").write_text(
+        "import json\nimport numpy\nfrom evit_mobile.models.registry import register_model\nfrom . import layers\n"
+        "@register_model('from-elsewhere', task='classification', resolution=32, outputs=('logits',))\n"
+        "def build(resolution, variants):\n    raise NotImplementedError\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("elsewhere.nets")
+    monkeypatch.setitem(registry._MODELS, "from-elsewhere", registry._MODELS["from-elsewhere"])
+    name = ModelName.parse("from-elsewhere")
+    assert set(imported_modules(["elsewhere.nets"])) >= {"elsewhere", "elsewhere.nets", "elsewhere.layers"}
+    assert not {"json", "numpy"} & imported_modules(["elsewhere.nets"]).keys()
+    before, path = model_code_hash(name), cache_path("from-elsewhere", ConvertOptions())
+    (package / "layers.py").write_text("SCALE = 2\n")
+    assert before and model_code_hash(name) not in (None, before)
+    assert path is not None and cache_path("from-elsewhere", ConvertOptions()) != path
+    del registry._MODELS["from-elsewhere"]
+
+
+def test_models_of_ours_and_files_have_no_code_of_their_own() -> None:
+    assert {model_code_hash(ModelName.parse(name)) for name in ("base-r224", "timm:resnet18", "net.onnx")} == {""}
+    assert model_code_hash(ModelName.parse("package.module:factory")) is None

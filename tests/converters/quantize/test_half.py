@@ -16,8 +16,8 @@ from converters.tflite.survey import survey
 from evit_mobile.errors import RequestError
 from evit_mobile.runtimes import RUNTIMES, Runtime
 from evit_mobile.specs import Precision, Resolution
-from evit_mobile.tflite.flatbuffer import pack, unpack
 from evit_mobile.tflite.file import Tflite
+from evit_mobile.tflite.flatbuffer import pack, unpack
 from evit_mobile.tflite.graph import graph_of, read_graph
 
 SMALL = Resolution(96, 96)
