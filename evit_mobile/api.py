@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from converters.parity.verify import ParityReport
     from converters.tflite.inspection import Inspection
     from evit_mobile.results.record import ResultSet, RunSettings
-    from evit_mobile.runtimes import Session
+    from evit_mobile.runtimes import Runtime, Session
 
 __all__ = ["Model", "bench", "convert", "inspect", "load", "verify"]
 
@@ -182,7 +182,8 @@ def load(model: Conversion | Path | str, *, runtime: str = "litert", threads: in
         >>> model(np.zeros((1, 96, 96, 3), np.float32))["logits"].shape
         (1, 1000)
     """
-    return Model(_tflite(model), runtime, threads)
+    chosen = find_runtime(runtime)
+    return Model(_tflite(model), chosen, threads)
 
 
 class Model:
@@ -204,12 +205,12 @@ class Model:
         (1, 1000)
     """
 
-    def __init__(self, file: Tflite, runtime: str, threads: int) -> None:
+    def __init__(self, file: Tflite, runtime: Runtime, threads: int) -> None:
         self._description = file.description
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
             path = stack.enter_context(file.on_disk())
-            self._session: Session = stack.enter_context(find_runtime(runtime).open(path, threads=threads))
+            self._session: Session = stack.enter_context(runtime.open(path, threads=threads))
             self._stack = stack.pop_all()
         self._input_names = [file.signature_names.get(info.index, info.name) for info in self._session.inputs]
 
