@@ -88,7 +88,7 @@ class Conversion:
         source: the network, where it was given as a module; ``verify`` compares with it.
         weights: the checkpoint that it was made with.
 
-    Example:
+    Examples:
         >>> import evit_mobile as em
         >>> conversion = em.convert("base-r192", resolution=96)
         >>> conversion.report.resolution, len(conversion.content) == conversion.report.bytes_tflite
@@ -112,7 +112,7 @@ class Conversion:
         Raises:
             OSError: it cannot be written.
 
-        Example:
+        Examples:
             >>> import evit_mobile as em
             >>> em.convert("base-r192", resolution=96).save("model.tflite").name
             'model.tflite'

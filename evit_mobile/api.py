@@ -67,7 +67,7 @@ def convert(
         RequestError: there is no such model, or an option, the calibration data or the network cannot be used.
         MachineError: the converter failed.
 
-    Example:
+    Examples:
         >>> import evit_mobile as em
         >>> conversion = em.convert("base-r192", resolution=96)
         >>> conversion.report.precision, conversion.report.onnx_ops_before["Gather"], conversion.report.onnx_ops_after.get("Gather")
@@ -117,7 +117,7 @@ def verify(
     Raises:
         RequestError: the file, its source or the image cannot be used.
 
-    Example:
+    Examples:
         >>> import evit_mobile as em
         >>> report = em.verify(em.convert("base-r192", resolution=96))
         >>> report.passed, report.reference
@@ -149,7 +149,7 @@ def inspect(model: Conversion | Path | str, runtime: str = "litert") -> Inspecti
         RequestError: the file cannot be used, or there is no such runtime.
         MachineError: the runtime is not installed, or crashed.
 
-    Example:
+    Examples:
         >>> import evit_mobile as em
         >>> inspection = em.inspect(em.convert("base-r192", resolution=96))
         >>> inspection.partitions, inspection.undelegated
@@ -175,7 +175,7 @@ def load(model: Conversion | Path | str, *, runtime: str = "litert", threads: in
         RequestError: the file cannot be loaded, or there is no such runtime.
         MachineError: the runtime is not installed, or crashed.
 
-    Example:
+    Examples:
         >>> import evit_mobile as em
         >>> import numpy as np
         >>> model = em.load(em.convert("base-r192", resolution=96))
@@ -194,9 +194,10 @@ class Model:
     (integers of a quantised output are dequantised), or class numbers.
 
     Attributes:
-        inputs, outputs: shapes by name.
+        inputs: shapes by name.
+        outputs: shapes by name.
 
-    Example:
+    Examples:
         >>> import evit_mobile as em
         >>> import numpy as np
         >>> with em.load(em.convert("base-r192", resolution=96)) as model:
@@ -308,7 +309,7 @@ def bench(
         RequestError: a model, the device's name or a setting cannot be used.
         DeviceError: the device is absent or went away. A model whose run failed has its error in its point.
 
-    Example:
+    Examples:
         >>> import evit_mobile as em
         >>> conversion = em.convert("base-r192", resolution=96)
         >>> results = em.bench([conversion], settings=em.RunSettings(runs=4, rounds=2, min_time_s=0))

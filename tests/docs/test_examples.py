@@ -32,6 +32,8 @@ from evit_mobile.specs import ModelName
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 DIRECTIVE = re.compile(r"^<!-- (parse only|save): (.+) -->$", re.MULTILINE)
+#: Where a directive waits in a document's namespace: no name of Python's.
+KEYS = {"parse only": "<parse only>", "save": "<save>"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 #: A suite list, which names no suite of its own.
 LIST = "list"
@@ -45,11 +47,11 @@ def _directives(document: Document) -> Iterator[Region]:
 def _remember(example: Example) -> None:
     """Keep the directive for the next block."""
     kind, value = example.parsed
-    example.namespace[kind] = value
+    example.namespace[KEYS[kind]] = value
 
 
 def _python(example: Example) -> None:
-    path = example.namespace.pop("save", None)
+    path = example.namespace.pop(KEYS["save"], None)
     if path is None:
         PythonEvaluator()(example)
     else:
@@ -63,7 +65,7 @@ def _suite(example: Example) -> None:
 
 
 def _console(example: Example) -> None:
-    parse_only = example.namespace.pop("parse only", None)
+    parse_only = example.namespace.pop(KEYS["parse only"], None)
     for command, expected in _commands(example.parsed):
         if parse_only is not None:
             _parse(command)
@@ -148,7 +150,7 @@ def test_examples(
     document.namespace["capsys"] = capsys
     for example in document.examples():
         example.evaluate()
-    left = {"parse only", "save"} & document.namespace.keys()
+    left = set(KEYS.values()) & document.namespace.keys()
     assert not left, f"a comment at the end of {path.name} stands before no block"
 
 
