@@ -30,7 +30,7 @@ def test_examples(item: object, cache: Path, tmp_path: Path, monkeypatch: pytest
 )
 def test_docstrings_have_their_sections(item: object) -> None:
     text = inspect.getdoc(item) or ""
-    sections = ["Args:", "Returns:", "Raises:"] + ([] if item is em.Model.__call__ else ["Example:"])
+    sections = ["Args:", "Returns:", "Raises:"] + ([] if item is em.Model.__call__ else ["Examples:"])
     assert [section for section in sections if section not in text] == []
 
 
