@@ -398,8 +398,8 @@ def _request(model: Conversion | Path | str, source: nn.Module | str | Path | No
     if isinstance(model, Conversion) and source is None:
         if model.source is not None:
             return Request(source=model.source)
-        onnx = ModelName.parse(model.report.model).kind == "onnx"
-        return Request(model.report.model if onnx else None, weights=weights or model.weights)
+        own = ModelName.parse(model.report.model).kind in ("onnx", "factory")
+        return Request(model.report.model if own else None, weights=weights or model.weights)
     if source is None or isinstance(source, (str, Path)):
         return Request(None if source is None else str(source), weights=weights)
     return Request(module=source)

@@ -15,7 +15,7 @@ from converters.source.inputs import InputRequest
 from converters.source.load import Source, load_source, module_source
 from converters.source.torch_export import Exporter
 from evit_mobile.errors import RequestError
-from evit_mobile.specs import Preprocessing, Resolution
+from evit_mobile.specs import ModelName, Preprocessing, Resolution
 from evit_mobile.tflite.description import ModelDescription
 
 if TYPE_CHECKING:
@@ -29,9 +29,9 @@ Array = NDArray[Any]
 class Request:
     """What the user says of a model that the file does not say, or says again.
 
-    ``model`` is as for ``convert``; it is needed where the file has no entry of ours, and for an ONNX source, whose path the file does
-    not know. ``module`` is the network itself, where the file was made from one; ``source``, where that is still at hand, is what the
-    file was made from, and nothing has to be built again.
+    ``model`` is as for ``convert``; it is needed where the file has no entry of ours, for an ONNX source, whose path the file does not
+    know, and for a factory, which is imported only where the user names it. ``module`` is the network itself, where the file was made
+    from one; ``source``, where that is still at hand, is what the file was made from, and nothing has to be built again.
     """
 
     model: str | None = None
@@ -130,13 +130,29 @@ def _described_source(file: Path, description: ModelDescription, request: Reques
         raise RequestError(f"{file} was made from {description.model}, not from a module", hint="leave out the module")
     if description.onnx_sha256 is not None:
         return _onnx_source(file, description, request)
-    if request.model not in (None, description.model):
+    if request.model is None:
+        _check_named_by_file(file, description.model)
+    elif request.model != description.model:
         raise RequestError(
             f"{file} was made from {description.model}, not from {request.model}", hint="leave out --model"
         )
     _check_weights(file, description, request.weights)
     size = None if description.input_shapes else resolution
     return load_source(description.model, size, request.weights, description.seed, _inputs(description))
+
+
+def _check_named_by_file(file: Path, model: str) -> None:
+    """A file may name models of ours and of the zoo. What would be imported or opened by its word comes from the caller alone."""
+    kind = ModelName.parse(model).kind
+    if kind == "factory":
+        raise RequestError(
+            f"{file} names the factory {model}, which is not imported on a file's word",
+            hint=f"if you trust it: --model {model}",
+        )
+    if kind == "onnx":
+        raise RequestError(
+            f"{file} names the ONNX file {model}, which is not opened on a file's word", hint="give it by --model"
+        )
 
 
 def _inputs(description: ModelDescription) -> InputRequest:

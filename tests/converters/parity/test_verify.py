@@ -148,8 +148,9 @@ class CancellingOnWhite(torch.nn.Module):
 def test_an_input_that_float32_is_too_coarse_for_is_not_judged(tmp_path: Path) -> None:
     """Oracle: PyTorch's float64. Where no input is left, nothing is shown, and that is no parity."""
     model = tmp_path / "model.tflite"
-    convert(f"{__name__}:CancellingOnWhite", model, ConvertOptions(Resolution(50, 70)))
-    report = verify_model(model)
+    source = f"{__name__}:CancellingOnWhite"
+    convert(source, model, ConvertOptions(Resolution(50, 70)))
+    report = verify_model(model, Request(source))
     assert [(item.input, item.relative_error > 1e-4) for item in report.ill_conditioned] == [("white", True)]
     assert report.passed and {row.input for row in report.rows if not row.passed} == {"white"}
     [item] = report.ill_conditioned
