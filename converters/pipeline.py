@@ -21,6 +21,7 @@ from converters.source.load import Source, check_name, load_source
 from evit_mobile.files import whole_file
 from evit_mobile.models.labels import labels_for
 from evit_mobile.specs import Precision, Resolution, Target
+from evit_mobile.text import visible
 from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.graph import graph_of
 from evit_mobile.tflite.versions import minimum_runtime_version
@@ -151,7 +152,7 @@ def _description(
     from evit_mobile.tflite.description import ModelDescription
 
     return ModelDescription(
-        model=source.name if source.onnx_path is None else source.onnx_path.name,
+        model=source.name if source.onnx_path is None else visible(source.onnx_path.name),
         task=source.task,
         resolution=_resolution_of(stock),
         precision=options.precision,

@@ -5,6 +5,7 @@ Nothing here imports anything heavier than the standard library.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +19,13 @@ ZOO_PREFIX = "timm:"
 PRETRAINED = VARIANT + "pretrained"
 #: Above this many pixels a side a request is taken for a slip of the finger (the paper's largest is 2048).
 MAX_SIDE = 8192
+
+#: Bound on the mean and the standard deviation of pixels, which are in 0..1 or, in some models, 0..255.
+LARGEST_SCALE = 1e6
+#: An image is scaled by the inverse of this at most before it is cropped.
+SMALLEST_CROP = 0.1
+#: Pillow's resampling filters that preprocessing may name.
+Interpolation = Literal["bilinear", "bicubic"]
 
 
 class Precision(StrEnum):
@@ -134,10 +142,21 @@ class Preprocessing:
 
     ``fit`` says what becomes of an image of other proportions. ``crop``: it is scaled until it covers the input over ``crop_fraction``,
     and its centre is taken. ``pad``: it is scaled until all of it lies in the input, at the top left, and the rest is grey, as in YOLOX.
+
+    Raises:
+        ValueError: ``mean`` or ``std`` is not finite or far from any image's, ``std`` or ``crop_fraction`` is not positive.
     """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     crop_fraction: float = 0.875
-    interpolation: str = "bicubic"
+    interpolation: Interpolation = "bicubic"
     fit: Literal["crop", "pad"] = "crop"
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(value) and abs(value) <= LARGEST_SCALE for value in self.mean):
+            raise ValueError(f"mean {self.mean} is out of range")
+        if not all(1 / LARGEST_SCALE <= value <= LARGEST_SCALE for value in self.std):
+            raise ValueError(f"std {self.std} is out of range")
+        if not SMALLEST_CROP <= self.crop_fraction <= 1:
+            raise ValueError(f"crop_fraction {self.crop_fraction} is not in {SMALLEST_CROP}..1")

@@ -106,7 +106,7 @@ def _int8(model: Tflite, source: Source, options: ConvertOptions) -> InPrecision
 
 
 def quantisation_of(
-    plan: Sequence[OpPlan], *, io_type: str, images: int, calibration_sha256: str | None
+    plan: Sequence[OpPlan], *, io_type: IoType, images: int, calibration_sha256: str | None
 ) -> Quantisation:
     """The description of a model whose ops are ``plan``'s, in order."""
     from evit_mobile.tflite.description import Quantisation

@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from evit_mobile.errors import RequestError, first_line
 from evit_mobile.models.labels import IMAGENET_CLASSES
-from evit_mobile.specs import PRETRAINED, VARIANT, ZOO_PREFIX, ModelName, Preprocessing, Resolution
+from evit_mobile.specs import PRETRAINED, VARIANT, ZOO_PREFIX, Interpolation, ModelName, Preprocessing, Resolution
 
 if TYPE_CHECKING:
     from torch import nn
-
-INTERPOLATIONS = ("bilinear", "bicubic")
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,7 @@ def _create(timm: Any, name: str, pretrained: bool, seed: int, arguments: dict[s
 
 def _preprocessing(config: Any) -> Preprocessing:
     """timm's evaluation transform: resize to the size over ``crop_pct``, centre crop, normalise."""
-    interpolation = config.interpolation if config.interpolation in INTERPOLATIONS else "bicubic"
+    interpolation: Interpolation = "bilinear" if config.interpolation == "bilinear" else "bicubic"
     mean, std = (tuple(float(value) for value in values) for values in (config.mean, config.std))
     return Preprocessing((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]), float(config.crop_pct), interpolation)
 

@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evit_mobile.errors import RequestError
-from evit_mobile.specs import ModelName, Preprocessing
+from evit_mobile.specs import IoType, ModelName, Precision, Preprocessing
+from evit_mobile.text import visible
 from evit_mobile.tflite.flatbuffer import read_bytes, unpack
 
 #: The name of the metadata entry.
 OWN_ENTRY = "EVIT_MOBILE"
+
+
+def _printable(text: str) -> str:
+    if visible(text) != text:
+        raise ValueError("it has control characters")
+    return text
+
+
+#: Text that messages and tables quote.
+Text = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+Size = Annotated[int, Field(ge=1, lt=2**31)]
+#: ``224``, ``224x448``, or the whole shape of an input that is not an image.
+Shape = Annotated[str, Field(pattern=r"^(\d{1,5}(x\d{1,5})?|\[\d{0,10}(, \d{1,10}){0,7}\])$")]
 
 
 class Quantisation(BaseModel):
@@ -23,11 +40,17 @@ class Quantisation(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    io_type: str
-    calibration_images: int
-    calibration_sha256: str | None
-    reasons: list[str]
-    op_reasons: list[int]
+    io_type: IoType
+    calibration_images: Count
+    calibration_sha256: Sha256 | None
+    reasons: list[Text]
+    op_reasons: list[Count]
+
+    @model_validator(mode="after")
+    def _each_reason_exists(self) -> Self:
+        if max(self.op_reasons, default=-1) >= len(self.reasons):
+            raise ValueError("an op has a reason that is not listed")
+        return self
 
 
 class ModelDescription(BaseModel):
@@ -40,22 +63,22 @@ class ModelDescription(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    schema_version: int = 1
-    model: str
-    task: str | None
-    resolution: str
-    precision: str
-    seed: int
+    schema_version: Count = 1
+    model: Annotated[Text, Field(min_length=1)]
+    task: Text | None
+    resolution: Shape
+    precision: Precision
+    seed: Seed
     rewrite: bool
-    attention_form: str = "auto"
-    weights_sha256: str | None
-    onnx_sha256: str | None
+    attention_form: Text = "auto"
+    weights_sha256: Sha256 | None
+    onnx_sha256: Sha256 | None
     preprocessing: Preprocessing
-    versions: dict[str, str]
+    versions: dict[Text, Text]
     quantisation: Quantisation | None = None
-    input_shapes: dict[str, tuple[int, ...]] = {}
-    channels: int | None = None
-    exporter: str = "auto"
+    input_shapes: dict[str, Annotated[tuple[Size, ...], Field(max_length=8)]] = {}
+    channels: Size | None = None
+    exporter: Annotated[str, Field(pattern=r"^(auto|torchscript|dynamo)$")] = "auto"
     from_module: bool = False
 
     @property
