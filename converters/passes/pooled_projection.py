@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.passes.base import NodePass, Refused, Rewrite
-from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of, sole_consumer
+from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of, sole_consumer, where
 from evit_mobile.specs import Precision, Target
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class PooledProjection(NodePass):
         spread = np.broadcast_to(weight / np.float32(side * side), (*weight.shape[:2], side, side))
 
         def rewrite(emit: Emitter) -> None:
+            emit = emit.before(conv, where(conv))  # named after the layer whose weights it has
             operands = [node.inputs[0], emit.constant("pooled_weight", spread), *conv.inputs[2:]]
             merged = emit.op("Conv", "pooled", operands, shape, kernel_shape=[side, side], strides=[side, side])
             replace_value(conv.outputs[0], merged)
