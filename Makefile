@@ -8,6 +8,8 @@ JOBS ?= 2
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 # evit-mobile makes the environments of other runtimes with it too.
 export PATH := $(PATH):$(CURDIR)/.uv/bin
+# What the demo's detector looks at.
+DRAWING := evit_mobile/models/shapes/drawing.png
 SETUP := setup.cfg constraints.txt pyproject.toml .python-version
 
 .PHONY: help install demo test test-all check docs format bench bench-peers bench-precision bench-zoo figures emulator check-budget constraints clean
@@ -17,12 +19,17 @@ help: ## list the targets
 
 install: $(VENV)/.installed ## make the environment in .venv
 
-demo: $(VENV)/.installed ## convert base-r224, verify it on a photograph, bench it here, write a report
+demo: $(VENV)/.installed ## convert base-r224 and a trained detector, verify, run and bench them here, write a report
 	@mkdir -p build/demo
-	$(BIN)/evit-mobile convert --model base-r224 --out build/demo/model.tflite --force
-	$(BIN)/evit-mobile verify build/demo/model.tflite
-	$(BIN)/evit-mobile bench --device host build/demo/model.tflite --out build/demo/results.json --force
-	$(BIN)/evit-mobile report build/demo/results.json --out build/demo/report.html --force
+	$(BIN)/evit-mobile convert --model base-r224 --out build/demo/base-r224.tflite --force
+	$(BIN)/evit-mobile verify build/demo/base-r224.tflite
+	$(BIN)/evit-mobile bench --device host build/demo/base-r224.tflite --out build/demo/base-r224.json --force
+	$(BIN)/evit-mobile convert --model shapes-det --out build/demo/shapes-det.tflite --force
+	$(BIN)/evit-mobile verify build/demo/shapes-det.tflite
+	$(BIN)/evit-mobile run build/demo/shapes-det.tflite --image $(DRAWING) --out build/demo/boxes.png --force
+	$(BIN)/evit-mobile bench --device host build/demo/shapes-det.tflite --out build/demo/shapes-det.json --force
+	$(BIN)/evit-mobile report build/demo/shapes-det.json build/demo/base-r224.json --picture build/demo/boxes.png \
+	  --out build/demo/report.html --force
 	@echo "done: open build/demo/report.html"
 
 test: $(VENV)/.installed-test ## the test suite

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from converters.quantize.precisions import InPrecision, check_precision, in_prec
 from converters.report import Conversion, ConversionReport
 from converters.source.load import Source, check_name, load_source
 from evit_mobile.files import whole_file
+from evit_mobile.models import trained_of
 from evit_mobile.models.labels import labels_for
 from evit_mobile.specs import Precision, Resolution, Target
 from evit_mobile.text import visible
@@ -45,6 +47,7 @@ def convert(
 
 def convert_cached(model: str, options: ConvertOptions = ConvertOptions()) -> Path:
     """The path of a conversion in the cache, made if it is not there yet. Not to be changed by the caller."""
+    options = with_bundled_weights(model, options)
     return kept(model, options, convert_in_memory(model, options))
 
 
@@ -65,9 +68,16 @@ def convert_in_memory(
     if not isinstance(model, str):
         return _convert(model, options, keep_onnx)
     check_name(model)
+    options = with_bundled_weights(model, options)
     if keep_onnx is not None:
         return _convert(model, options, keep_onnx)
     return through_cache(model, options, lambda: _convert(model, options, None))
+
+
+def with_bundled_weights(model: str, options: ConvertOptions) -> ConvertOptions:
+    """``options`` with the weights that come with the package, where ``model`` has such and no others are given."""
+    trained = trained_of(model)
+    return options if trained is None or options.weights is not None else replace(options, weights=trained.weights)
 
 
 def _convert(model: str | Source, options: ConvertOptions, keep_onnx: Path | None) -> Conversion:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.accuracy import shapes
+from evit_mobile.models.shapes import CLASSES
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.vision.boxes import overlap, select_boxes
 
@@ -31,7 +32,7 @@ def box_overlap(model: Path, count: int) -> float:
 
 def mask_overlap(model: Path, count: int) -> float:
     """Over the pixels of ``count`` drawings: of every class (the ground is one) with the pixels that were given it, averaged."""
-    classes = len(shapes.CLASSES) + 1
+    classes = len(CLASSES) + 1
     common, union = np.zeros(classes), np.zeros(classes)
     with RUNTIMES["litert"].open(model) as session:
         for seed in range(FIRST_HELD_OUT, FIRST_HELD_OUT + count):

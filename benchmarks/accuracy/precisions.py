@@ -182,11 +182,10 @@ def overlaps(folder: Path, precisions: Iterable[Precision], drawings: int = DRAW
         for precision in precisions:
             out = folder / f"{name}-{precision}.tflite"
             calibrated = "benchmarks.accuracy.shapes:calibration" if precision is Precision.INT8 else None
-            convert(
-                name,
-                out,
-                ConvertOptions(weights=DATA / f"{name}.safetensors", precision=precision, calibration=calibrated),
-            )
+            weights = (
+                DATA / f"{name}.safetensors" if name == "shapes-seg" else None
+            )  # the detector's come with the package
+            convert(name, out, ConvertOptions(weights=weights, precision=precision, calibration=calibrated))
             table.setdefault(name, {})[str(precision)] = measure(out, drawings)
     return table
 

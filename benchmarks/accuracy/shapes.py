@@ -1,7 +1,7 @@
-"""Drawings of discs, squares and triangles, and a detector and a segmenter that are small enough to learn them in minutes.
+"""Drawings of discs, squares and triangles, and a segmenter that is small enough to learn them in minutes.
 
-The networks are the paper's with the same blocks, neck and heads, only narrower and shallower. Importing this file registers them as
-``shapes-det`` and ``shapes-seg``.
+The detector of the same drawings, ``shapes-det``, comes with the package (``evit_mobile.models.shapes``). Importing this file registers
+the segmenter as ``shapes-seg``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evit_mobile.models.registry import WHOLE_IMAGE, register_model
+from evit_mobile.models.shapes import CLASSES, SIDE, small_config
 from evit_mobile.specs import Resolution
 from evit_mobile.vision.images import normalise
 
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import nn
 
-CLASSES = ("disc", "square", "triangle")
-SIDE = 128
-DETECTOR_WIDTH, SEGMENTER_WIDTH = 24, 32
+SEGMENTER_WIDTH = 32
 
 
 @dataclass(frozen=True)
@@ -84,23 +83,9 @@ def calibration(count: int = 64) -> Iterator[NDArray[np.float32]]:
     return (inputs(draw(seed)) for seed in range(count))
 
 
-def _config() -> object:
-    from evit_mobile.models.efficientvit import EfficientViTConfig
-
-    return EfficientViTConfig(8, (8, 16, 24, 32), (1, 1, 1, 1), heads=(3, 4), head_dim=8)
-
-
-@register_model("shapes-det", task="detection", resolution=SIDE, outputs=("boxes", "scores"), preprocessing=WHOLE_IMAGE)
-def detector(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
-    """A narrow EfficientViT-Det of three classes."""
-    from evit_mobile.models.networks import EfficientViTDetector
-
-    return EfficientViTDetector(_config(), DETECTOR_WIDTH, len(CLASSES))  # type: ignore[arg-type]
-
-
 @register_model("shapes-seg", task="segmentation", resolution=SIDE, outputs=("logits",), preprocessing=WHOLE_IMAGE)
 def segmenter(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """A narrow EfficientViT-Seg of background and three classes."""
     from evit_mobile.models.networks import EfficientViTSegmenter
 
-    return EfficientViTSegmenter(_config(), SEGMENTER_WIDTH, len(CLASSES) + 1, upsample=True)  # type: ignore[arg-type]
+    return EfficientViTSegmenter(small_config(), SEGMENTER_WIDTH, len(CLASSES) + 1, upsample=True)

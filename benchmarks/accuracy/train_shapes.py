@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from benchmarks.accuracy import shapes
 from evit_mobile.models.heads import STRIDES, decode_boxes
+from evit_mobile.models.shapes import CLASSES, SIDE, detector
 from evit_mobile.specs import Resolution
 
 
@@ -44,7 +45,7 @@ def detection_loss(module: nn.Module, images: Tensor, drawings: list[shapes.Draw
     wanted_boxes, wanted_classes, positive = (
         torch.stack(part) for part in zip(*(_assign(drawing) for drawing in drawings))
     )
-    target = F.one_hot(wanted_classes[positive], len(shapes.CLASSES)).float()
+    target = F.one_hot(wanted_classes[positive], len(CLASSES)).float()
     count = max(1, int(positive.sum()))
     loss = F.binary_cross_entropy_with_logits(objectness[..., 0], positive.float(), reduction="sum")
     loss = loss + F.binary_cross_entropy_with_logits(classes[positive], target, reduction="sum")
@@ -58,7 +59,7 @@ def _assign(drawing: shapes.Drawing) -> tuple[Tensor, Tensor, Tensor]:
     """
     parts = []
     for level, stride in enumerate(STRIDES):
-        side = shapes.SIDE // stride
+        side = SIDE // stride
         boxes, classes, positive = (
             torch.zeros(side, side, 4),
             torch.zeros(side, side, dtype=torch.long),
@@ -88,7 +89,7 @@ def _iou(ours: Tensor, theirs: Tensor) -> Tensor:
 def train(task: str, steps: int, batch_size: int, seed: int) -> nn.Module:
     """AdamW with a one-cycle learning rate; prints the loss now and then."""
     torch.manual_seed(seed)
-    module = (shapes.detector if task == "det" else shapes.segmenter)(Resolution(shapes.SIDE, shapes.SIDE), frozenset())
+    module = (detector if task == "det" else shapes.segmenter)(Resolution(SIDE, SIDE), frozenset())
     if task == "det":
         for level in module.head.levels:  # type: ignore[union-attr]
             # An image has some 340 places and about ten of them hold a shape.

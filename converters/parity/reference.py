@@ -15,6 +15,7 @@ from converters.source.inputs import InputRequest
 from converters.source.load import Source, load_source, module_source
 from converters.source.torch_export import Exporter
 from evit_mobile.errors import RequestError
+from evit_mobile.models import trained_of
 from evit_mobile.specs import ModelName, Preprocessing, Resolution
 from evit_mobile.tflite.description import ModelDescription
 
@@ -136,9 +137,12 @@ def _described_source(file: Path, description: ModelDescription, request: Reques
         raise RequestError(
             f"{file} was made from {description.model}, not from {request.model}", hint="leave out --model"
         )
-    _check_weights(file, description, request.weights)
+    trained = trained_of(description.model)
+    # Bundled weights need not be given again; a file that was made with others says so by its hash.
+    weights = request.weights or (trained.weights if trained and description.weights_sha256 is not None else None)
+    _check_weights(file, description, weights)
     size = None if description.input_shapes else resolution
-    return load_source(description.model, size, request.weights, description.seed, _inputs(description))
+    return load_source(description.model, size, weights, description.seed, _inputs(description))
 
 
 def _check_named_by_file(file: Path, model: str) -> None:

@@ -145,6 +145,7 @@ def load_source(
 
 def _registered_source(model: str, resolution: Resolution | None, weights: Path | None, seed: int) -> Source:
     spec = find_model(model)
+    weights = weights or (spec.trained.weights if spec.trained is not None else None)
     resolution = resolution or spec.resolution
     resolution.check_multiple_of(spec.divisor)
     import torch

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 
 import click
 
-from evit_mobile.cli.options import json_option, print_json, read_labels, table_console
+from evit_mobile.cli.options import json_option, known_labels, print_json, read_labels, table_console
 from evit_mobile.errors import RequestError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def command(
     if description is None or evaluate is None:
         hint = "evaluate takes what convert made of such a model"
         raise RequestError(f"{file} does not say that it classifies, detects or segments", hint=hint)
-    options = Options(read_labels(labels) if labels else None, limit, annotations)
+    options = Options(read_labels(labels) if labels else known_labels(description.model), limit, annotations)
     with open_model(
         file, Resolution.parse(description.resolution), description.preprocessing, threads=threads
     ) as model:

@@ -80,6 +80,14 @@ def read_labels(path: Path) -> list[str]:
         raise RequestError(f"labels {path} are not text", hint="expected one name a line, UTF-8") from error
 
 
+def known_labels(model: str) -> list[str] | None:
+    """Class names of a model whose weights come with the package; None for any other."""
+    from evit_mobile.models import trained_of
+
+    trained = trained_of(model)
+    return list(trained.classes) if trained is not None else None
+
+
 def print_json(value: Any) -> None:
     """Print one JSON document on stdout."""
     click.echo(json.dumps(value, indent=2))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from evit_mobile.cli.options import force_option, json_option, print_json, read_labels
+from evit_mobile.cli.options import force_option, json_option, known_labels, print_json, read_labels
 from evit_mobile.errors import RequestError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ CITYSCAPES_CLASSES = 19
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),
-    help="Class names, one a line.  [default: those of the task's data set]",
+    help="Class names, one per line.  [default: the model's own, or the task's data set's]",
 )
 @force_option
 @json_option
@@ -58,7 +58,7 @@ def command(
         raise RequestError(f"{file} does not say that it classifies, detects or segments", hint=hint)
     if out is not None:
         check_output(out, force=force)
-    photo, names = open_image(image_path), read_labels(labels) if labels else None
+    photo, names = open_image(image_path), read_labels(labels) if labels else known_labels(description.model)
     with open_model(file, Resolution.parse(description.resolution), description.preprocessing) as model:
         answer, picture = READERS[description.task](model, photo, names, threshold)
     if out is not None:

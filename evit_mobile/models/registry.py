@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Mapping
 
 from evit_mobile.errors import RequestError
@@ -32,6 +33,14 @@ class PaperFigures:
 
 
 @dataclass(frozen=True)
+class Trained:
+    """Weights that come with the package, and the names of the classes that they tell apart."""
+
+    weights: Path
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """A registered model, or a variant of one.
 
@@ -44,6 +53,7 @@ class ModelSpec:
         variants: what can be put behind the name, and the outputs that this gives where they are others.
         chosen: the variants in this spec's own name.
         channels: of the input; 3 is an RGB image.
+        trained: bundled weights, used unless others are given; None for a model that has none.
     """
 
     name: str
@@ -57,6 +67,7 @@ class ModelSpec:
     variants: Mapping[str, tuple[str, ...] | None] = field(default_factory=dict)
     chosen: frozenset[str] = frozenset()
     channels: int = 3
+    trained: Trained | None = None
 
     def build(self, resolution: Resolution | None = None) -> nn.Module:
         """The module, for an input of ``resolution`` (only few models differ by it)."""
@@ -77,6 +88,7 @@ def register_model(
     divisor: int = 32,
     channels: int = 3,
     preprocessing: Preprocessing = Preprocessing(),
+    trained: Trained | None = None,
 ) -> Callable[[Builder], Builder]:
     """Register the decorated builder under ``name``. ``resolution`` is a side, or (height, width), in pixels; see ``ModelSpec``."""
     height, width = resolution if isinstance(resolution, tuple) else (resolution, resolution)
@@ -95,6 +107,7 @@ def register_model(
             preprocessing,
             dict(variants or {}),
             channels=channels,
+            trained=trained,
         )
         return builder
 
@@ -117,6 +130,12 @@ def with_variants(model: str, variants: list[str]) -> str:
 def all_models() -> list[ModelSpec]:
     """Every registered model, in order of registration, without variants."""
     return list(_MODELS.values())
+
+
+def trained_of(name: str) -> Trained | None:
+    """The bundled weights of the model called ``name``; None for any other name, whether it exists or not."""
+    spec = _MODELS.get(name)
+    return spec.trained if spec is not None else None
 
 
 def find_model(name: str) -> ModelSpec:

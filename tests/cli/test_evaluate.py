@@ -132,7 +132,7 @@ def _coco(
 
 @pytest.fixture(scope="session")
 def detector(converted: Callable[..., Path]) -> Path:
-    return converted("shapes-det", weights=DATA / "shapes-det.safetensors")
+    return converted("shapes-det")
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from evit_mobile.cli.main import main
-from evit_mobile.results.record import Component, Core, DeviceInfo, Point, ResultSet, Round, RunSettings, save
+from evit_mobile.results.record import Component, Core, DeviceInfo, Point, ResultSet, Round, RunSettings, load, save
 
 COMMAND = [sys.executable, "-m", "evit_mobile.cli.main", "report"]
 
@@ -49,6 +52,31 @@ def test_the_page_is_written_where_it_is_asked_for(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} == {"in", "page.html"}
 
 
+def test_a_picture_stands_on_the_page(folder: Path) -> None:
+    """Inside the page, byte for byte, under its name."""
+    Image.new("RGB", (4, 4), "red").save(folder / "in" / "boxes & more.png")
+    done = _run(["in/r.json", "--picture", "in/boxes & more.png", "--out", "page.html"], folder)
+    assert done.returncode == 0, done.stderr
+    page = (folder / "page.html").read_text()
+    assert base64.b64encode((folder / "in" / "boxes & more.png").read_bytes()).decode() in page
+    assert "boxes &amp; more.png" in page
+
+
+def test_a_logarithmic_axis_has_plain_numbers(folder: Path) -> None:
+    """Two models a hundred times apart: no label is one of matplotlib's formulas."""
+    results = load(folder / "in" / "r.json")
+    slow = tuple(Round(latency_us=(1e6 + step, 1e6)) for step in range(6))
+    save(
+        results.with_points((*results.points, results.points[0].model_copy(update={"name": "slow", "rounds": slow}))),
+        folder / "r2.json",
+    )
+    assert _run(["r2.json", "--export", "charts"], folder).returncode == 0
+    (picture,) = (folder / "charts").glob("*.svg")
+    labels = re.findall(r"<text[^>]*>([^<]+)</text>", picture.read_text())
+    assert {"10", "100", "1,000"} & set(labels)
+    assert not any("math" in label for label in labels)
+
+
 def test_by_default_it_lies_beside_the_results_and_replaces_nothing(folder: Path) -> None:
     assert _run(["in/r.json"], folder).returncode == 0
     page = folder / "in" / "report.html"
@@ -62,7 +90,16 @@ def test_by_default_it_lies_beside_the_results_and_replaces_nothing(folder: Path
 
 @pytest.mark.parametrize(
     "arguments",
-    [["in/cut.json"], ["in/r.json", "in/cut.json"], ["in"], ["absent.json"], [], ["in/r.json", "--out", "no/r.html"]],
+    [
+        ["in/cut.json"],
+        ["in/r.json", "in/cut.json"],
+        ["in"],
+        ["absent.json"],
+        [],
+        ["in/r.json", "--out", "no/r.html"],
+        ["in/r.json", "--picture", "absent.png"],
+        ["in/r.json", "--picture", "in/cut.json"],
+    ],
 )
 def test_bad_requests(
     arguments: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

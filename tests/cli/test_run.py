@@ -37,7 +37,7 @@ def _run(*arguments: object) -> list[dict[str, object]]:
 
 def test_boxes_are_where_shapes_were_drawn(converted: Callable[..., Path], labels: Path, tmp_path: Path) -> None:
     """Every shape is found and named, nothing else is, and boxes overlap by 0.7 or more on average (measured: 0.93)."""
-    model = converted("shapes-det", weights=DATA / "shapes-det.safetensors")
+    model = converted("shapes-det")
     ious = []
     for seed in HELD_OUT:
         drawing = shapes.draw(seed)

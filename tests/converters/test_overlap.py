@@ -32,7 +32,7 @@ def calibration(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_int8_keeps_the_overlap(
     name: str, measure: Callable[[Path, int], float], least: float, calibration: str, converted: Callable[..., Path]
 ) -> None:
-    weights = DATA / f"{name}.safetensors"
+    weights = DATA / f"{name}.safetensors" if name == "shapes-seg" else None  # the detector's come with the package
     exact = measure(converted(name, weights=weights), DRAWINGS)
     int8 = measure(converted(name, weights=weights, precision=Precision.INT8, calibration=calibration), DRAWINGS)
     assert exact >= least

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from converters.source.export import flatten_outputs
 from converters.source.load import load_source
+from converters.source.outputs import flatten_outputs
 from evit_mobile.errors import RequestError
 from evit_mobile.models import ModelSpec, all_models, find_model
 from evit_mobile.models.registry import VARIANT

@@ -6,7 +6,7 @@ import math
 import textwrap
 from typing import Any, Sequence
 
-from evit_mobile.results.draw.interval_plot import Form, Theme, picture, short
+from evit_mobile.results.draw.interval_plot import Form, Theme, picture, plain_numbers, short
 from evit_mobile.results.judge.curves import Axis, Curve, Series
 
 _MARKERS = "osD^vPX*"
@@ -89,9 +89,9 @@ def _draw_series(axes: Any, index: int, series: Series, theme: Theme) -> None:
 
 def _scale(axes: Any, curve: Curve) -> None:
     """Logarithmic axes with plain numbers, those below at the points themselves, and room for marks above."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+    from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullLocator
 
-    plain = FuncFormatter(lambda value, _: f"{value:,.10g}" if 1e-4 <= abs(value) < 1e7 else f"{value:.0e}")
+    plain = plain_numbers()
     points = [point for series in curve.series for point in series.points]
     values = [point.value for point in points if point.value is not None]
     rows = len(_marked(curve))

@@ -71,6 +71,13 @@ def short(text: str, length: int = MAX_LABEL) -> str:
     return visible(text if len(text) <= length else text[: length - 1] + "…")
 
 
+def plain_numbers() -> Any:
+    """A formatter for the ticks of a logarithmic axis: 0.1, 20, 3,000."""
+    from matplotlib.ticker import FuncFormatter
+
+    return FuncFormatter(lambda value, _: f"{value:,.10g}" if 1e-4 <= abs(value) < 1e7 else f"{value:.0e}")
+
+
 def interval_plot(
     rows: Sequence[Row],
     quantity: Quantity,
@@ -116,7 +123,12 @@ def _draw_row(axes: Any, y: float, row: Row, quantity: Quantity, theme: Theme) -
 def _dress(axes: Any, rows: int, theme: Theme) -> None:
     low, high = axes.dataLim.intervalx
     if high / low > LOG_FROM_RATIO:
+        from matplotlib.ticker import NullFormatter
+
         axes.set_xscale("log")
+        # matplotlib's own labels of a logarithmic axis are formulas, which are not drawn here.
+        axes.xaxis.set_major_formatter(plain_numbers())
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.08)
     axes.set_ylim(-rows + 0.6, 0.5)
     axes.set_yticks([])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from evit_mobile.results.draw.charts import Chart, charts
 from evit_mobile.results.draw.interval_plot import DARK, LIGHT
 from evit_mobile.results.judge.verdicts import Number, Verdict, verdicts
+from evit_mobile.results.page.pictures import Illustration
 from evit_mobile.results.record import Conditions, Point, ResultSet, RunSettings
 from evit_mobile.results.stats import Interval
 from evit_mobile.results.summary import (
@@ -105,6 +106,7 @@ class Section:
     settings: list[RunSettings]
     cells: list[Cells]
     pictures: list[Picture]
+    illustrations: Sequence[Illustration]
     claims: list[Claim]
     estimates: list[list[str]]
 
@@ -133,8 +135,11 @@ class Section:
         return [cells for cells in self.cells if cells.point.rounds]
 
 
-def render(named: Sequence[tuple[str, ResultSet]]) -> str:
-    """The page for results with the names (of files) under which they are shown; at least one."""
+def render(named: Sequence[tuple[str, ResultSet]], illustrations: Sequence[Illustration] = ()) -> str:
+    """The page for results with the names (of files) under which they are shown; at least one.
+
+    ``illustrations`` stand beside the charts of the first.
+    """
     import jinja2
 
     # autoescape is on for whatever the template prints: names of devices, models and files are not ours.
@@ -146,10 +151,11 @@ def render(named: Sequence[tuple[str, ResultSet]]) -> str:
         finalize=lambda value: visible(value) if isinstance(value, str) else value,
     )
     source = importlib.resources.files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8")
-    return environment.from_string(source).render(sections=[_section(name, results) for name, results in named])
+    sections = [_section(name, results, () if index else illustrations) for index, (name, results) in enumerate(named)]
+    return environment.from_string(source).render(sections=sections)
 
 
-def _section(name: str, results: ResultSet) -> Section:
+def _section(name: str, results: ResultSet, illustrations: Sequence[Illustration]) -> Section:
     table = rows(results.points)
     quantity = next((point.quantity for point in results.points if point.quantity), None) or "latency_us"
     told = measured(results)
@@ -166,6 +172,7 @@ def _section(name: str, results: ResultSet) -> Section:
         settings=list(dict.fromkeys(point.settings for point in results.points if point.rounds)),
         cells=[_cells(row) for row in table],
         pictures=[_picture(chart) for chart in charts(results)],
+        illustrations=illustrations,
         claims=_claims(verdicts(results)),
         estimates=[cells for row in table for cells in _estimate_cells(row)],
     )
