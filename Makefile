@@ -74,7 +74,7 @@ bench-precision: $(VENV)/.installed-test ## base-r224 in every precision: size, 
 emulator: $(VENV)/.installed ## set up the emulated Arm64 processors
 	$(BIN)/evit-mobile emulator setup
 
-check-budget: $(VENV)/.installed ## count base-r224's instructions (fp32, int8) on an emulated Cortex-A76 against their budget
+check-budget: $(VENV)/.installed ## base-r224's instructions (fp32, int8) on an emulated Cortex-A76, and estimated cycles, against their budget
 	$(BIN)/python -m benchmarks.arm64_budget
 
 constraints: $(UV) ## resolve the tested set of versions anew

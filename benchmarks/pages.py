@@ -22,7 +22,7 @@ RESULTS = Path(__file__).resolve().parent / "results"
 MARK = re.compile(r"^<!-- table: ([\w/-]+) -->$", re.MULTILINE)
 SCHEMA = "reference/result-file.schema.json"
 #: Folders of ``results`` that hold result files of ``bench``: what the figures' page shows.
-DEVICES = ("host", "qemu")
+DEVICES = ("host", "qemu", "estimate")
 
 Row = TypeVar("Row")
 
@@ -221,6 +221,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "attention-forms": _forms,
     "attention-forms-arm64": _forms_arm64,
     "convert": lambda: _text("convert"),
+    "estimate": lambda: _text("estimate"),
     "family": lambda: _untitled(_family()),
     "figures": _figures,
     "half": lambda: _text("half"),

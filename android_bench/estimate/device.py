@@ -35,7 +35,7 @@ class EstimatedDevice:
         return DeviceInfo(
             kind="estimate",
             name=f"estimate:{self._name}",
-            soc=model.soc,
+            soc=model.title,
             abi=model.abi,
             instruction_sets=self._qemu.cpu.features,
             cores=tuple(

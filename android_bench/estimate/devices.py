@@ -52,8 +52,7 @@ class DeviceModel(_Entry):
     """A core and its memory, as far as the estimate knows them.
 
     Attributes:
-        title: for people: the chip, the core.
-        soc: the chip, as a result file names it.
+        title: the chip and the core, as tables and result files name it.
         processor: the emulated processor whose kernels XNNPACK picks.
         schedule: LLVM's scheduling model, as ``llvm-mca -mcpu`` takes it.
         clocks_ghz: of the cores that threads run on, in the order in which threads fill them; the first one alone is what is estimated.
@@ -67,7 +66,6 @@ class DeviceModel(_Entry):
     """
 
     title: Text
-    soc: Text
     processor: Text
     schedule: Text
     clocks_ghz: Annotated[tuple[Positive, ...], Field(min_length=1)]

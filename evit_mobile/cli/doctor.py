@@ -110,6 +110,16 @@ def _emulator() -> Finding:
     return Finding("bench on qemu:", not lacking, "; ".join(lacking) or "can be set up", "evit-mobile emulator setup")
 
 
+def _estimates() -> Finding:
+    from android_bench.emulator import root
+    from android_bench.estimate import tools
+
+    lacking = [*root.missing(), *tools.missing()]
+    return Finding(
+        "bench on estimate:", not lacking, "; ".join(lacking) or "can be set up", "evit-mobile emulator setup"
+    )
+
+
 CHECKS: tuple[Callable[[], Finding | list[Finding]], ...] = (
     _python,
     _memory,
@@ -118,6 +128,7 @@ CHECKS: tuple[Callable[[], Finding | list[Finding]], ...] = (
     _runtimes,
     _phone,
     _emulator,
+    _estimates,
 )
 
 

@@ -32,6 +32,7 @@ COMMANDS = {
     "compare": "Say what became slower or faster from one result file to another.",
     "runtimes": "List or install the TFLite runtimes that models are checked on.",
     "emulator": "Set up the emulated Arm64 processors.",
+    "calibrate": "Fit an estimated device to a phone.",
     "doctor": "Say what is installed and which lanes can run here.",
 }
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Callable, Protocol
 
 from evit_mobile.results.draw.curve_plot import curve_plot
+from evit_mobile.results.draw.estimate_plot import HEADER, bar_plot, bars, in_words
 from evit_mobile.results.draw.interval_plot import Form, Theme, interval_plot
 from evit_mobile.results.judge.curves import Curve, CurvePoint, Series, curves
 from evit_mobile.results.record import ResultSet
@@ -29,6 +30,14 @@ INTERVALS_CAPTION = (
     "Large dot: median. Thick bar: its 95% interval. Thin line: p10 to p90 of all samples. Small dots: the medians of the rounds, the "
     "first on top."
 )
+ESTIMATES_CAPTION = (
+    "Dot: the estimate. Bar: what its error against published latencies leaves open. Nothing was measured."
+)
+ESTIMATED_CURVE_CAPTION = (
+    "Estimates with what their error against published latencies leaves open, on logarithmic axes. Nothing was measured. A cross: no "
+    "value there, for the reason beside it."
+)
+BARS_CAPTION = "Cycles of one core by the model of the core. Waiting is what memory adds to computing, as far as the two do not overlap."
 CURVE_CAPTION = (
     "Medians with 95% intervals over rounds, on logarithmic axes. A cross: no value there, for the reason beside it."
 )
@@ -65,14 +74,28 @@ class Chart:
 
 
 def charts(results: ResultSet) -> list[Chart]:
-    """The curves of a suite; of any other result its medians with their intervals, if anything was measured."""
-    found = [_curve_chart(curve, results) for curve in curves(results)]
-    return found or _interval_charts(results)
+    """The curves of a suite; of any other result its medians with their intervals, if there are any; of estimates what they are of."""
+    found = [_curve_chart(curve, results) for curve in curves(results)] or _interval_charts(results)
+    return [*found, *_estimate_charts(results)]
+
+
+def _estimate_charts(results: ResultSet) -> Iterator[Chart]:
+    shown = bars(rows(results.points))
+    if not shown:
+        return
+    heading = f"Estimated cycles, {results.device.soc}"
+
+    def draw(theme: Theme, form: Form, *, titled: bool) -> bytes:
+        return bar_plot(shown, theme, form, heading if titled else None)
+
+    cells = tuple(bar.cells for bar in shown)
+    yield Chart("estimated-cycles", heading, BARS_CAPTION, f"{heading}: {in_words(shown)}", (), HEADER, cells, draw)
 
 
 def _curve_chart(curve: Curve, results: ResultSet) -> Chart:
     axes = [_heading(axis.label, axis.unit) for axis in (curve.x, curve.y)]
-    header = ("series", *axes, "95% low", "95% high", "rounds", "mark", "note")
+    bounds = ("low", "high") if results.device.kind == "estimate" else ("95% low", "95% high")
+    header = ("series", *axes, *bounds, "rounds", "mark", "note")
     cells = tuple(
         (series.name, point.x, point.value, *_bounds(point.interval), point.rounds or None, point.mark, point.note)
         for series in curve.series
@@ -89,7 +112,8 @@ def _curve_chart(curve: Curve, results: ResultSet) -> Chart:
         return curve_plot(curve, theme, form, (curve.title, *([] if counted else _where(results))) if titled else ())
 
     notes = (*curve.notes, *(text for series in curve.series for text in _exponent(series, curve)))
-    return Chart(curve.key, curve.title, COUNTS_CAPTION if counted else CURVE_CAPTION, said, notes, header, cells, draw)
+    caption = ESTIMATED_CURVE_CAPTION if results.device.kind == "estimate" else CURVE_CAPTION
+    return Chart(curve.key, curve.title, COUNTS_CAPTION if counted else caption, said, notes, header, cells, draw)
 
 
 def _exponent(series: Series, curve: Curve) -> Iterator[str]:
@@ -144,8 +168,23 @@ def _interval_charts(results: ResultSet) -> list[Chart]:
         return interval_plot(shown, quantity, theme, form, axis_title(results, quantity), heading if titled else None)
 
     cells = tuple(_interval_cells(row, functools.partial(scale, quantity)) for row in shown)
-    alt = f"{heading}, median with 95% interval: {said}"
-    return [Chart("medians", heading, INTERVALS_CAPTION, alt, (), ("model", f"median, {name}", *figures), cells, draw)]
+    is_estimate = quantity == "estimated_latency_us"
+    alt = (
+        f"{heading}, {'estimate with the interval of its error' if is_estimate else 'median with 95% interval'}: {said}"
+    )
+    caption = ESTIMATES_CAPTION if is_estimate else INTERVALS_CAPTION
+    return [
+        Chart(
+            "medians",
+            heading,
+            caption,
+            alt,
+            (),
+            ("model", f"{'estimate' if is_estimate else 'median'}, {name}", *figures),
+            cells,
+            draw,
+        )
+    ]
 
 
 def _interval_cells(row: Row, scaled: Callable[[float], float]) -> tuple[str | float | int | None, ...]:
