@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evit_mobile.errors import RequestError
+from evit_mobile.tflite.structure import check_structure
 
 IDENTIFIER = b"TFL3"
 #: What the generated schema code raises on offsets that lead nowhere.
@@ -25,7 +26,7 @@ def unpack(content: bytes, name: str = "this file") -> Any:
         name: what an error calls it.
 
     Raises:
-        RequestError: the bytes are not a .tflite, or are truncated or damaged.
+        RequestError: the bytes are not a .tflite, or are truncated or damaged, or its parts do not fit together.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -34,9 +35,11 @@ def unpack(content: bytes, name: str = "this file") -> Any:
         raise RequestError(f"{name} is not a .tflite file", hint=hint)
     try:
         # Unpacking follows every offset; the generated code checks the bounds of each read, and numpy those of each buffer.
-        return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
     except _DAMAGE as error:
         raise RequestError(f"{name} is damaged or truncated", hint="convert or copy it again") from error
+    check_structure(model, name, len(content))
+    return model
 
 
 def pack(model: Any, size_hint: int = 0) -> bytes:
