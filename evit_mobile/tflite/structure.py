@@ -68,9 +68,9 @@ def _graph_faults(model: Any, graph: Any, types: dict[int, str], ops: dict[int, 
     tensors = graph.tensors or []
     for index, tensor in enumerate(tensors):
         yield from (f"tensor {index} {fault}" for fault in _tensor_faults(model, tensor, types))
-    for kind, indices in (("input", graph.inputs), ("output", graph.outputs)):
+    for end, indices in (("input", graph.inputs), ("output", graph.outputs)):
         if any(not 0 <= index < len(tensors) for index in _values(indices)):
-            yield f"an {kind} of the graph is a tensor that it does not have"
+            yield f"an {end} of the graph is a tensor that it does not have"
     for index, op in enumerate(graph.operators or []):
         if not 0 <= op.opcodeIndex < len(model.operatorCodes or []):
             yield f"op {index} is of no kind that the file lists"
