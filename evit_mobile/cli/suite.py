@@ -131,7 +131,8 @@ def run_suite(request: SuiteRequest) -> list[tuple[Path, ResultSet]]:
 
 def check_points(measured: Sequence[tuple[Path, ResultSet]]) -> None:
     """Raise the error that the exit code is of: a point that failed (one that met a limit did not), or a claim that was not reproduced."""
-    from evit_mobile.results.judge.verdicts import Outcome, verdicts
+    from evit_mobile.results.judge.verdict import Outcome
+    from evit_mobile.results.judge.verdicts import verdicts
 
     for out, results in measured:
         for point in results.points:

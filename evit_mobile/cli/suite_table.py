@@ -12,7 +12,7 @@ from evit_mobile.cli.options import print_json, table_console
 
 if TYPE_CHECKING:
     from evit_mobile.results.judge.curves import Curve, CurvePoint, Series
-    from evit_mobile.results.judge.verdicts import Verdict
+    from evit_mobile.results.judge.verdict import Verdict
     from evit_mobile.results.record import ResultSet
 
 

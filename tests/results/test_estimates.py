@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from evit_mobile.errors import RequestError
 from evit_mobile.results.estimates import Estimate, Traffic
 from evit_mobile.results.judge.compare import compare
-from evit_mobile.results.judge.verdicts import Outcome, verdicts
+from evit_mobile.results.judge.verdict import Outcome
+from evit_mobile.results.judge.verdicts import verdicts
 from evit_mobile.results.page.report import render
 from evit_mobile.results.record import DeviceInfo, Place, Point, ResultSet, Round, RunSettings
 from evit_mobile.results.summary import caveats, ratio_of, rows, summary_of

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from evit_mobile.results.draw.charts import Chart, charts
 from evit_mobile.results.draw.interval_plot import DARK, LIGHT
-from evit_mobile.results.judge.verdicts import Number, Verdict, verdicts
+from evit_mobile.results.judge.verdict import Number, Verdict
+from evit_mobile.results.judge.verdicts import verdicts
 from evit_mobile.results.page.pictures import Illustration
 from evit_mobile.results.record import Conditions, Point, ResultSet, RunSettings
 from evit_mobile.results.stats import Interval

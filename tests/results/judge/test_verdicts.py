@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from evit_mobile.results.judge.claims import all_claims
-from evit_mobile.results.judge.verdicts import Outcome, Verdict, verdicts
+from evit_mobile.results.judge.verdict import Outcome, Verdict
+from evit_mobile.results.judge.verdicts import verdicts
 from evit_mobile.results.record import Core, DeviceInfo, Point, Round
 from tests.kits.results import SETTINGS, SNAPDRAGON_855, device, layer, place, point, results, unmeasured
 
