@@ -43,7 +43,7 @@ class Strip:
 def strip_of(title: str, rewrite: bool, folder: Path) -> Strip:
     """``MODEL`` converted with or without the graph passes, as LiteRT divides it."""
     path = folder / f"{rewrite}.tflite"
-    convert(MODEL, path, ConvertOptions(rewrite=rewrite))
+    convert(MODEL, path, ConvertOptions(rewrite=rewrite, check=rewrite))
     ops = inspect_model(path, RUNTIMES["litert"], explain=False).ops
     return Strip(title, tuple(op.partition for op in ops))
 

@@ -29,6 +29,7 @@ class ConvertOptions:
         calibration: int8: a folder of pictures, an .npz file, or ``package.module:function``.
         io_type: int8: type of the model's input and outputs.
         inputs: shapes of the inputs, and PyTorch's exporter.
+        check: compare the .tflite with the exported graph, and refuse it where it differs.
     """
 
     resolution: Resolution | None = None
@@ -40,6 +41,7 @@ class ConvertOptions:
     calibration: str | None = None
     io_type: IoType = IoType.FLOAT32
     inputs: InputRequest = InputRequest()
+    check: bool = True
 
 
 def versions() -> dict[str, str]:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.cache import kept, through_cache
+from converters.check import Attempt, check_finished, right_attempt
 from converters.options import ConvertOptions, versions
+from converters.parity.expected import Expected
 from converters.passes.base import PassReport
 from converters.quantize.attention_ranges import AttentionRange, attention_ranges
 from converters.quantize.attention_ranges import warnings as range_warnings
 from converters.quantize.precisions import InPrecision, check_precision, in_precision
 from converters.report import Conversion, ConversionReport
 from converters.source.load import Source, check_name, load_source
+from converters.stopwatch import Stopwatch
 from evit_mobile.files import whole_file
 from evit_mobile.models import trained_of
 from evit_mobile.models.labels import labels_for
@@ -32,6 +32,7 @@ from evit_mobile.weights import sha256_of
 if TYPE_CHECKING:
     import onnx
 
+    from converters.lowering.lower import Lowering
     from converters.source.torch_export import Exported
     from evit_mobile.tflite.description import ModelDescription
 
@@ -62,6 +63,7 @@ def convert_in_memory(
 
     Raises:
         RequestError: see ``load_source``, ``export_source``, ``check_precision`` and ``in_precision``.
+        ClaimError: what came out is wrong; see ``right_attempt`` and ``check_finished``.
         MachineError: see ``lower``.
     """
     check_precision(options)
@@ -83,28 +85,31 @@ def with_bundled_weights(model: str, options: ConvertOptions) -> ConvertOptions:
 def _convert(model: str | Source, options: ConvertOptions, keep_onnx: Path | None) -> Conversion:
     from converters.lowering.lower import Lowering
 
-    seconds: dict[str, float] = {}
+    watch = Stopwatch()
     with Lowering(simplify=not options.rewrite) as lowering:
-        with _timed(seconds, "build"):
+        with watch.stage("build"):
             source = model if isinstance(model, Source) else _loaded(model, options)
-        with _timed(seconds, "export"):
+        with watch.stage("export"):
             from converters.source.export import export_source
 
             exported = export_source(source)
-        with _timed(seconds, "passes"):
-            graph, passes = rewritten(exported.model, options)
-        if keep_onnx is not None:
-            _save_onnx(graph, keep_onnx)
-        with _timed(seconds, "lower"):
-            lowered = Tflite(lowering.lower(graph), source.name)
-    with _timed(seconds, "ranges"):
+        with watch.stage("check"):
+            expected = Expected(source, exported.model) if options.check else None
+            make = _Maker(source, exported.model, options, lowering, watch)
+            attempt, left_out = right_attempt(make, expected) if expected else (make(frozenset()), [])
+    if keep_onnx is not None:
+        _save_onnx(attempt.graph, keep_onnx)
+    with watch.stage("ranges"):
         # Only half precision has ranges that an attention can leave.
-        ranges = attention_ranges(graph, source.preprocessing) if options.precision is Precision.FP16 else []
-    with _timed(seconds, "quantise"):
-        result = in_precision(lowered, source, options)
-    with _timed(seconds, "write"):
+        ranges = attention_ranges(attempt.graph, source.preprocessing) if options.precision is Precision.FP16 else []
+    with watch.stage("quantise"):
+        result = in_precision(attempt.lowered, source, options)
+    with watch.stage("write"):
         description = _description(source, options, exported.model, result)
         content = _described(result, description)
+    if expected is not None:
+        with watch.stage("check"):
+            check_finished(Tflite(content, source.name), options.precision, expected, result.calibration_image)
     report = ConversionReport(
         model=source.name,
         resolution=description.resolution,
@@ -114,24 +119,51 @@ def _convert(model: str | Source, options: ConvertOptions, keep_onnx: Path | Non
         bytes_onnx=exported.model.ByteSize(),
         bytes_tflite=len(content),
         onnx_ops_before=_onnx_ops(exported.model),
-        onnx_ops_after=_onnx_ops(graph),
+        onnx_ops_after=_onnx_ops(attempt.graph),
         tflite_ops=dict(Counter(op.type for op in graph_of(result.tree).ops).most_common()),
-        passes=passes,
+        passes=attempt.passes,
         plan=result.plan,
         attention=ranges,
-        warnings=_warnings(source, exported, ranges, result),
+        warnings=[*left_out, *_warnings(source, exported, ranges, result)],
         versions=description.versions,
-        seconds=seconds,
+        seconds=watch.seconds(),
     )
     return Conversion(content, report, None if isinstance(model, str) else source, options.weights)
+
+
+class _Maker:
+    """Makes float32 models of one exported graph, by ``lowering`` the first time and by a new process from then on."""
+
+    def __init__(
+        self, source: Source, stock: onnx.ModelProto, options: ConvertOptions, lowering: Lowering, watch: Stopwatch
+    ) -> None:
+        self._source, self._stock, self._options, self._watch = source, stock, options, watch
+        self._lowering: Lowering | None = lowering
+
+    def __call__(self, left_out: frozenset[str]) -> Attempt:
+        with self._watch.stage("passes"):
+            graph, passes = rewritten(self._stock, self._options, left_out)
+        with self._watch.stage("lower"):
+            return Attempt(graph, passes, Tflite(self._lower(graph), self._source.name))
+
+    def _lower(self, graph: onnx.ModelProto) -> bytes:
+        from converters.lowering.lower import Lowering
+
+        lowering, self._lowering = self._lowering, None
+        if lowering is not None:
+            return lowering.lower(graph)
+        with Lowering(simplify=not self._options.rewrite) as another:
+            return another.lower(graph)
 
 
 def _loaded(model: str, options: ConvertOptions) -> Source:
     return load_source(model, options.resolution, options.weights, options.seed, options.inputs)
 
 
-def rewritten(stock: onnx.ModelProto, options: ConvertOptions) -> tuple[onnx.ModelProto, list[PassReport]]:
-    """``stock`` after the passes, and their reports; ``stock`` itself without a rewrite."""
+def rewritten(
+    stock: onnx.ModelProto, options: ConvertOptions, left_out: frozenset[str] = frozenset()
+) -> tuple[onnx.ModelProto, list[PassReport]]:
+    """``stock`` after the passes but those whose names are ``left_out``, and their reports; ``stock`` itself without a rewrite."""
     if not options.rewrite:
         return stock, []
     import onnx_ir as ir
@@ -139,7 +171,8 @@ def rewritten(stock: onnx.ModelProto, options: ConvertOptions) -> tuple[onnx.Mod
     from converters.passes import default_passes, run_passes
 
     model = ir.from_proto(stock)
-    reports = run_passes(model, Target(precision=options.precision), default_passes(options.attention_form))
+    passes = [item for item in default_passes(options.attention_form) if item.name not in left_out]
+    reports = run_passes(model, Target(precision=options.precision), passes)
     return ir.to_proto(model), reports
 
 
@@ -199,10 +232,3 @@ def _warnings(source: Source, exported: Exported, ranges: list[AttentionRange], 
 
 def _onnx_ops(model: onnx.ModelProto) -> dict[str, int]:
     return dict(Counter(node.op_type for node in model.graph.node if node.op_type != "Constant").most_common())
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    start = time.perf_counter()
-    yield
-    seconds[stage] = round(time.perf_counter() - start, 3)

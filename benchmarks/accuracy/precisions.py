@@ -73,7 +73,7 @@ def make_models(weights: Path, folder: Path, precisions: Iterable[Precision] = t
 
 def make_stock(weights: Path, folder: Path, python: Path) -> Path:
     """The stock graph in full int8 by the stock quantiser, which ``python`` has; see ``stock_int8``."""
-    convert("digits-pair", folder / "stock.tflite", ConvertOptions(weights=weights, rewrite=False))
+    convert("digits-pair", folder / "stock.tflite", ConvertOptions(weights=weights, rewrite=False, check=False))
     np.save(folder / "images.npy", np.concatenate(list(digits.calibration())))
     out = folder / "stock-int8.tflite"
     script = Path(__file__).with_name("stock_int8.py")

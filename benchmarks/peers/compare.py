@@ -76,7 +76,8 @@ def make(row: Row, converter: str, folder: Path, python: Path) -> tuple[Path, fl
             done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, env=environment)
             seconds_file.write_text(done.stdout.strip().splitlines()[-1])
         return out, float(seconds_file.read_text())
-    options = ConvertOptions(resolution=Resolution.parse(row.resolution), rewrite=converter == "ours")
+    ours = converter == "ours"
+    options = ConvertOptions(resolution=Resolution.parse(row.resolution), rewrite=ours, check=ours)
     report = convert(row.model, out, options)
     return out, sum(report.seconds.values())
 

@@ -51,7 +51,8 @@ class Judged:
 
 def make(converter: str, model: str, out: Path) -> None:
     """Convert by evit-mobile (``ours``) or by stock onnx2tf (``onnx2tf``); litert-torch has an environment of its own."""
-    convert(model, out, ConvertOptions(rewrite=converter == "ours"))
+    ours = converter == "ours"
+    convert(model, out, ConvertOptions(rewrite=ours, check=ours))
 
 
 def judge(model: str, path: Path) -> Judged:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from converters.source.inputs import InputRequest
 from converters.source.load import Source, load_source, module_source
+from converters.source.onnx_file import graph_inputs
 from converters.source.torch_export import Exporter
 from evit_mobile.errors import RequestError
 from evit_mobile.models import trained_of
@@ -212,16 +214,22 @@ def run_onnx(model: onnx.ModelProto, image: Array) -> dict[str, Array]:
 
 
 def open_onnx(model: onnx.ModelProto) -> Callable[[Array], dict[str, Array]]:
-    """``model`` loaded by ONNX Runtime on the CPU: a function from an image to outputs by name."""
+    """``model`` loaded by ONNX Runtime on the CPU: a function from its one image to outputs by name."""
+    name = graph_inputs(model)[0].name
+    run = open_onnx_inputs(model)
+    return lambda image: run({name: image})
+
+
+def open_onnx_inputs(model: onnx.ModelProto) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
+    """``model`` loaded by ONNX Runtime on the CPU: a function from inputs by name to outputs by name."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
     outputs = [output.name for output in session.get_outputs()]
 
-    def run(image: Array) -> dict[str, Array]:
-        return dict(zip(outputs, session.run(outputs, {name: image})))
+    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        return dict(zip(outputs, session.run(outputs, dict(inputs))))
 
     return run

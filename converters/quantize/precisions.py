@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import IoType, Precision, Resolution
@@ -34,12 +37,14 @@ class InPrecision:
         plan: what was decided for each op; empty where nothing was quantised.
         quantisation: what the file's metadata say of that.
         warnings: what the user should know.
+        calibration_image: [1, H, W, C], the first that value ranges were measured on; None where none were.
     """
 
     tree: Any
     plan: list[OpPlan] = field(default_factory=list)
     quantisation: Quantisation | None = None
     warnings: list[str] = field(default_factory=list)
+    calibration_image: NDArray[np.float32] | None = None
 
 
 def check_precision(options: ConvertOptions) -> None:
@@ -98,11 +103,23 @@ def _int8(model: Tflite, source: Source, options: ConvertOptions) -> InPrecision
         raise RequestError("int8 needs calibration data", hint="see check_precision")
     _, height, width, channels = model.graph.tensors[model.graph.inputs[0]].shape
     data = open_calibration(options.calibration, InputFormat(Resolution(height, width), source.preprocessing, channels))
-    quantised = quantise_int8(model, data, io_type=options.io_type)
+    first: list[NDArray[np.float32]] = []
+    quantised = quantise_int8(model, _keeping_first(data, first), io_type=options.io_type)
     described = quantisation_of(
         quantised.plan, io_type=options.io_type, images=len(data), calibration_sha256=data.sha256
     )
-    return InPrecision(quantised.tree, quantised.plan, described, [WHERE_FAST[Precision.INT8], *data.notes])
+    warnings = [WHERE_FAST[Precision.INT8], *data.notes]
+    return InPrecision(quantised.tree, quantised.plan, described, warnings, first[0])
+
+
+def _keeping_first(
+    images: Iterable[NDArray[np.float32]], first: list[NDArray[np.float32]]
+) -> Iterator[NDArray[np.float32]]:
+    """``images``, with the first one put into ``first``: calibration data are read once."""
+    for image in images:
+        if not first:
+            first.append(image)
+        yield image
 
 
 def quantisation_of(

@@ -78,6 +78,7 @@ if TYPE_CHECKING:
 @click.option(
     "--keep-onnx", type=click.Path(path_type=Path), help="Write the ONNX graph that goes into the lowering here."
 )
+@click.option("--no-check", is_flag=True, help="Write the file without running it and comparing it with its source.")
 @force_option
 @json_option
 def command(
@@ -100,6 +101,7 @@ def command(
     channels: int | None,
     exporter: str,
     keep_onnx: Path | None,
+    no_check: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -142,6 +144,7 @@ def command(
         calibration,
         IoType(io_type),
         InputRequest(parse_shapes(shapes), channels, Exporter(exporter)),
+        not no_check,
     )
     with progress(f"converting {model}"):
         conversion = convert_in_memory(model, options, keep_onnx=keep_onnx)

@@ -1,0 +1,208 @@
+"""What ``convert`` made is checked before anybody gets it: it loads, it runs, and it computes what the exported graph computes.
+
+Where it does not, the passes that changed the graph are left out until it does; what then still differs is refused.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.parity.differences import CRITERIA, Criterion
+from converters.parity.expected import Case, Expected
+from converters.parity.layout import from_file, to_file
+from converters.passes.base import PassReport
+from evit_mobile.errors import ClaimError, EvitMobileError, MachineError, first_line
+from evit_mobile.runtimes import RUNTIMES, Session
+from evit_mobile.specs import Precision, Resolution
+from evit_mobile.tflite.file import Tflite
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = NDArray[np.generic]
+_FP32 = CRITERIA[Precision.FP32]
+#: Values of an input up to which TFLite's own kernels run too: those of 1024x2048 images take 20 s. Beyond it they are only prepared.
+_SMALL_INPUT = 2**20
+_NO_CHECK = "--no-check writes it all the same"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A graph after the passes, their reports, and the float32 model that it was lowered to."""
+
+    graph: onnx.ModelProto
+    passes: list[PassReport]
+    lowered: Tflite
+
+
+#: Makes an attempt without the passes of these names.
+Make = Callable[[frozenset[str]], Attempt]
+
+
+def right_attempt(make: Make, expected: Expected) -> tuple[Attempt, list[str]]:
+    """The first attempt that computes what is expected: with every pass, or without those to blame; and warnings of those left out.
+
+    Raises:
+        ClaimError: none does; the message names the op or the tensor that parts first.
+        RequestError: the network cannot be lowered, or is not a function of its input.
+        MachineError: see ``Lowering.lower``.
+    """
+    search = _Search(make, expected)
+    fault = search.fault(frozenset())
+    if fault is None:
+        return search.attempts[frozenset()], []
+    left_out = search.culprits()
+    if left_out is None:
+        raise search.refusal(fault)
+    names = ", ".join(sorted(left_out))
+    what = f"the pass {names} is" if len(left_out) == 1 else f"the passes {names} are"
+    return search.attempts[left_out], [f"{what} left out, since with it the file is wrong: {fault}"]
+
+
+def check_finished(model: Tflite, precision: Precision, expected: Expected, calibration: Array | None) -> None:
+    """Check the file that is to be written, whose float32 form is right already: by the criterion of its own precision.
+
+    In float32 it differs from that form by its metadata alone, so it has to load and no more.
+
+    Args:
+        model: the finished file.
+        precision: its precision.
+        expected: what the network computes.
+        calibration: an image, NHWC, that the model was calibrated on: int8 knows no other ranges.
+
+    Raises:
+        ClaimError: it does not load, does not run, or is too far from its source.
+    """
+    cases = [] if precision is Precision.FP32 else list(expected.cases()[:1])
+    if calibration is not None:
+        image = np.ascontiguousarray(np.moveaxis(calibration, -1, 1))
+        cases = [expected.case("a calibration image", {name: image for name in cases[0].inputs})]
+    fault = _fault(model, expected, cases, CRITERIA[precision])
+    if fault is not None:
+        raise ClaimError(f"{model.name} cannot be converted to {precision}: {fault}", hint=_NO_CHECK)
+
+
+class _Search:
+    """Attempts by the names of the passes that were left out, and what is wrong with each."""
+
+    def __init__(self, make: Make, expected: Expected) -> None:
+        self._make, self._expected = make, expected
+        self.attempts: dict[frozenset[str], Attempt] = {}
+        self._faults: dict[frozenset[str], str | None] = {}
+        self._error: MachineError | None = None
+
+    def fault(self, left_out: frozenset[str]) -> str | None:
+        """What is wrong without these passes; None if nothing is."""
+        if left_out not in self._faults:
+            self._faults[left_out] = self._tried(left_out)
+        return self._faults[left_out]
+
+    def _tried(self, left_out: frozenset[str]) -> str | None:
+        try:
+            attempt = self._make(left_out)
+        except MachineError as error:
+            self._error = self._error or error
+            return first_line(error)
+        except EvitMobileError as error:
+            if not left_out:
+                raise
+            return first_line(error)
+        self.attempts[left_out] = attempt
+        return _fault(attempt.lowered, self._expected, self._expected.cases(), _FP32)
+
+    def culprits(self) -> frozenset[str] | None:
+        """Passes without which the file is right: one where possible, else the first that turns it wrong and all after it."""
+        first = self.attempts.get(frozenset())
+        fired = [report.name for report in first.passes if report.fired] if first else []
+        if not fired:
+            return None
+        if self.fault(frozenset(fired)) is not None:
+            # Wrong without any: one of them may be what the lowering needs, another what it cannot bear.
+            return next((alone for name in fired if self.fault(alone := frozenset({name})) is None), None)
+        right, wrong = 0, len(fired)  # so many of the first passes give a right file, so many a wrong one
+        while wrong - right > 1:
+            middle = (right + wrong) // 2
+            right, wrong = (middle, wrong) if self.fault(frozenset(fired[middle:])) is None else (right, middle)
+        alone = frozenset({fired[right]})
+        return alone if self.fault(alone) is None else frozenset(fired[right:])
+
+    def refusal(self, fault: str) -> EvitMobileError:
+        """The error for a network that comes out wrong in every way."""
+        attempt = self.attempts.get(frozenset())
+        if attempt is None and self._error is not None:
+            return self._error
+        where = "" if attempt is None else _parting(attempt, self._expected)
+        return ClaimError(f"{self._expected.source.name} comes out wrong: {fault}{where}", hint=_NO_CHECK)
+
+
+def _fault(model: Tflite, expected: Expected, cases: Sequence[Case], criterion: Criterion) -> str | None:
+    """What is wrong with a file, with XNNPACK or without."""
+    with model.on_disk() as path:
+        for xnnpack in (True, False):
+            setting = f"{'with' if xnnpack else 'without'} XNNPACK"
+            try:
+                with RUNTIMES["litert"].open(path, threads=_threads(), xnnpack=xnnpack) as session:
+                    for case in cases if xnnpack else _affordable(cases):
+                        fault = _case_fault(session, expected, case, criterion)
+                        if fault is not None:
+                            return f"{setting}, {fault}"
+            except (EvitMobileError, RuntimeError, ValueError) as error:
+                return f"LiteRT cannot run it {setting}: {first_line(error)}"
+    return None
+
+
+def _affordable(cases: Sequence[Case]) -> Sequence[Case]:
+    """The cases that kernels without XNNPACK run in a moment."""
+    return [case for case in cases[:1] if sum(value.size for value in case.inputs.values()) <= _SMALL_INPUT]
+
+
+def _threads() -> int:
+    return min(4, os.cpu_count() or 1)
+
+
+def _case_fault(session: Session, expected: Expected, case: Case, criterion: Criterion) -> str | None:
+    names = list(case.inputs)
+    by_name = {info.name: info for info in session.inputs}
+    infos = [by_name.get(name, session.inputs[position]) for position, name in enumerate(names)]
+    fed = {info.index: info.quantise(to_file(case.inputs[name], info.shape)) for name, info in zip(names, infos)}
+    values = session.run([fed[info.index] for info in session.inputs])
+    actual = {
+        name: info.dequantise(value) for name, info, value in zip(session.output_names(), session.outputs, values)
+    }
+    if len(case.outputs) == len(actual) == 1:
+        actual = dict(zip(case.outputs, actual.values()))
+    for name, reference in case.outputs.items():
+        if name not in actual:
+            return f"there is no output {name}"
+        difference = expected.difference(case, name, from_file(actual[name], reference.shape))
+        if expected.contradicts(case, name, difference, criterion):
+            return f"output {name} on {case.name}: {difference.failure or criterion.figure(difference)}"
+    return None
+
+
+def _parting(attempt: Attempt, expected: Expected) -> str:
+    """``; LAYER parts first, at op …`` where that can be found: of a network that takes one image."""
+    from converters.parity.layers import find_parting_layer
+    from converters.parity.reference import Reference
+    from converters.parity.stimuli import Stimulus
+
+    noise = expected.cases()[0]
+    images = [value for value in noise.inputs.values() if value.ndim == 4]
+    if len(images) != 1 or len(noise.inputs) != 1:
+        return ""
+    source, (_, channels, height, width) = expected.source, images[0].shape
+    reference = Reference(source, expected.stock, Resolution(height, width), channels, source.preprocessing)
+    stimulus = Stimulus(noise.name, np.ascontiguousarray(np.moveaxis(images[0], 1, -1)).astype(np.float32))
+    rewritten = any(report.fired for report in attempt.passes)
+    try:
+        with attempt.lowered.on_disk() as path:
+            layers = find_parting_layer(path, reference, stimulus, _FP32.bound, failed=True, rewritten=rewritten)
+    except (EvitMobileError, RuntimeError, ValueError):
+        return ""  # a file that does not run has no values to compare; the fault says which op it was
+    return f"; {layers.parted} parts first, at {layers.op}" if layers.parted is not None else ""

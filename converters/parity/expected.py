@@ -1,0 +1,143 @@
+"""What a conversion has to compute: two stimuli, and the outputs of the exported graph for them in ONNX Runtime.
+
+They are computed on a thread while another process lowers the graph, so that a large network's conversion takes no longer for it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.parity.determinism import run_repeatable
+from converters.parity.differences import CRITERIA, Criterion, Difference, compare, without_ties
+from converters.parity.reference import open_onnx_inputs
+from converters.parity.rounding import Run, allowed, own_rounding, run_in_double
+from converters.source.load import Source
+from converters.source.onnx_file import graph_inputs
+from evit_mobile.errors import ClaimError
+from evit_mobile.specs import Precision
+
+if TYPE_CHECKING:
+    import onnx
+
+Array = NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A stimulus with what the network gives for it; arrays by name, in the exported graph's layout."""
+
+    name: str
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+
+
+class Expected:
+    """The cases of ``stock``, the exported graph of ``source``; they are computed from now on, and ``cases`` waits for them.
+
+    A source that is a module runs too, twice: it has to be a function of its input, and the exported graph has to compute the same.
+    """
+
+    def __init__(self, source: Source, stock: onnx.ModelProto) -> None:
+        self.source, self.stock = source, stock
+        pool = ThreadPoolExecutor(1, "expected")
+        self._cases = pool.submit(self._compute)
+        pool.shutdown(wait=False)
+
+    def cases(self) -> list[Case]:
+        """``noise``, seeded and standard normal, and ``zeros``; inputs that are not float32 are 0 in both.
+
+        Raises:
+            RequestError: the module is not a function of its input.
+            ClaimError: the exported graph does not compute what the module does.
+        """
+        return self._cases.result()
+
+    def case(self, name: str, inputs: Mapping[str, Array]) -> Case:
+        """The case of any inputs."""
+        return Case(name, inputs, self._run(inputs))
+
+    def difference(self, case: Case, output: str, actual: Array) -> Difference:
+        """How far ``actual`` is from the expected output; of classes, only those count that no rounding explains."""
+        expected = case.outputs[output]
+        scores = getattr(self.source.module, "scores", None)
+        if scores is not None and expected.dtype.kind in "iu" and actual.shape == expected.shape:
+            import torch
+
+            with torch.no_grad():
+                values = scores(*(torch.from_numpy(value) for value in case.inputs.values())).numpy()
+            actual = without_ties(expected, actual, values, CRITERIA[Precision.FP32].bound)
+        return compare(expected, actual)
+
+    def contradicts(self, case: Case, output: str, difference: Difference, criterion: Criterion) -> bool:
+        """Whether an output is wrong: it misses ``criterion``, and float32's own rounding on this input does not explain it.
+
+        An expected output that holds NaN or infinity tells nothing, and contradicts none.
+        """
+        if criterion.holds(difference):
+            return False
+        expected = case.outputs[output]
+        if expected.dtype.kind != "f" or difference.max_abs_error is None:
+            return bool(expected.dtype.kind != "f" or np.isfinite(expected).all())
+        if criterion.measure != "relative_error":
+            return bool(np.any(expected))  # the power of zeros is no measure
+        rounding = own_rounding(self._run, self._exact, case.inputs, case.outputs)[output]
+        return allowed(difference, float(np.abs(expected).max(initial=0)), rounding) is False
+
+    def _compute(self) -> list[Case]:
+        zeros = _zeros(self.stock)
+        cases = [self.case("noise", _noise(zeros)), self.case("zeros", zeros)]
+        if self.source.module is not None:
+            self._check_export(cases[0])
+        return cases
+
+    def _check_export(self, case: Case) -> None:
+        source = self.source
+        inputs = list(case.inputs.values())
+        outputs = run_repeatable(source.module, inputs, source.outputs, source.name) if source.module else {}
+        for (name, value), output in zip(outputs.items(), case.outputs, strict=True):
+            difference = self.difference(case, output, value)
+            if self.contradicts(case, output, difference, CRITERIA[Precision.FP32]):
+                figure = difference.failure or CRITERIA[Precision.FP32].figure(difference)
+                raise ClaimError(
+                    f"PyTorch's exporter writes another network than {source.name}: output {name} on {case.name}: {figure}",
+                    hint="torch.where in place of a branch on values, or the other --exporter",
+                )
+
+    @functools.cached_property
+    def _run(self) -> Run:
+        return open_onnx_inputs(self.stock)
+
+    @functools.cached_property
+    def _exact(self) -> Run | None:
+        if self.source.module is None:
+            return None
+        run, names = (
+            run_in_double(self.source.module, self.source.outputs),
+            [item.name for item in self.stock.graph.output],
+        )
+        return lambda inputs: dict(zip(names, run(inputs).values(), strict=True))
+
+
+def _zeros(stock: onnx.ModelProto) -> dict[str, Array]:
+    import onnx
+
+    kinds = {value.name: value.type.tensor_type for value in graph_inputs(stock)}
+    return {
+        name: np.zeros([dim.dim_value for dim in kind.shape.dim], onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+        for name, kind in kinds.items()
+    }
+
+
+def _noise(zeros: Mapping[str, Array]) -> dict[str, Array]:
+    generator = np.random.default_rng(0)
+    return {
+        name: generator.standard_normal(value.shape, np.float32) if value.dtype == np.float32 else value
+        for name, value in zeros.items()
+    }

@@ -1,0 +1,119 @@
+"""How far float32 itself is from the exact value of an output: what no file can be asked to improve on.
+
+Two figures, both absolute, per output:
+
+* the distance of the reference in float32 from the reference in float64, and
+* the response: how far the reference in float32 moves if every input value moves by about one unit in its last place (2**-23 of 1, or of
+  the largest input where that is larger). Another order of the same additions is a disturbance of this size or more.
+
+The first counts as rounding only where the second is not far below it. A network that computes something else in float64, because it
+asks for the type or is not a function of its input, has a large distance and a small response, and excuses nothing.
+
+An output that misses a bound is right all the same where it is off by no more than some of its own roundings. Where the rounding is by
+itself beyond the bound, nothing can be said of the output on this input.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.parity.differences import CRITERIA, Difference
+from converters.source.outputs import flatten_outputs
+from evit_mobile.specs import Precision
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Array = NDArray[np.generic]
+Run = Callable[[Mapping[str, Array]], dict[str, Array]]
+#: One unit in the last place of float32 numbers from 1 to 2.
+_ULP = 2.0**-23
+#: Rounding adds up over layers: over the deepest networks of timm the distance is below 100 times the response.
+_LARGEST_RATIO = 1000.0
+#: An output may be off by this many times the reference's own rounding: both round, each in an order of its own, and each in a way of
+#: which the reference's is one sample. A poolformer_s12 with seeded weights comes to 4 times.
+ALLOWED_ROUNDINGS = 8.0
+
+
+def own_rounding(
+    run: Run, exact: Run | None, inputs: Mapping[str, Array], expected: Mapping[str, Array]
+) -> dict[str, float]:
+    """The largest absolute error that float32 leaves in each output; 0 for whole numbers.
+
+    Args:
+        run: the reference in float32.
+        exact: the same in float64; None where there is no such thing.
+        inputs: arrays by name.
+        expected: what ``run`` gives for them.
+    """
+    responses = _distances(run(_disturbed(inputs)), expected)
+    if exact is None:
+        return responses
+    distances = _distances(exact({name: _wide(value) for name, value in inputs.items()}), expected)
+    return {
+        name: max(response, distances[name]) if distances[name] <= _LARGEST_RATIO * response else response
+        for name, response in responses.items()
+    }
+
+
+def _disturbed(inputs: Mapping[str, Array]) -> dict[str, Array]:
+    generator = np.random.default_rng(0)
+    moved: dict[str, Array] = {}
+    for name, value in inputs.items():
+        if value.dtype.kind != "f":
+            moved[name] = value
+            continue
+        size = _ULP * max(1.0, float(np.abs(value).max(initial=0)))
+        moved[name] = (value.astype(np.float64) + generator.uniform(-size, size, value.shape)).astype(value.dtype)
+    return moved
+
+
+def _wide(value: Array) -> Array:
+    return value.astype(np.float64) if value.dtype.kind == "f" else value
+
+
+def _distances(values: Mapping[str, Array], expected: Mapping[str, Array]) -> dict[str, float]:
+    distances = {}
+    for name, value in expected.items():
+        other = values[name]
+        if value.dtype.kind != "f" or other.shape != value.shape or not np.isfinite(value).all():
+            distances[name] = 0.0
+        else:
+            distance = float(np.abs(other.astype(np.float64) - value.astype(np.float64)).max(initial=0))
+            distances[name] = distance if np.isfinite(distance) else 0.0
+    return distances
+
+
+def allowed(difference: Difference, magnitude: float, rounding: float) -> bool | None:
+    """Whether an output that misses its bound is within float32's own rounding; None where that leaves nothing to judge.
+
+    Args:
+        difference: between the output and its reference.
+        magnitude: the largest absolute value of the reference.
+        rounding: see ``own_rounding``.
+    """
+    if difference.max_abs_error is None:
+        return False
+    if magnitude and rounding > CRITERIA[Precision.FP32].bound * magnitude:
+        return None
+    return difference.max_abs_error <= ALLOWED_ROUNDINGS * rounding
+
+
+def run_in_double(module: nn.Module, names: tuple[str, ...]) -> Run:
+    """A float64 copy of ``module``, as a function from inputs by name, in order, to outputs by name; see ``flatten_outputs``."""
+    import torch
+
+    exact = copy.deepcopy(module).double()
+
+    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        with torch.no_grad():
+            outputs = flatten_outputs(exact(*(torch.from_numpy(value) for value in inputs.values())), names)
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    return run
