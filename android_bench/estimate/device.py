@@ -14,9 +14,9 @@ from android_bench.emulator import parts
 from android_bench.emulator.device import open_qemu
 from android_bench.emulator.qemu import Qemu
 from android_bench.estimate.devices import DeviceModel, find_device
+from android_bench.estimate.kept import kept_works
 from android_bench.estimate.timing import OpCost, Work, cost, total_us
 from android_bench.estimate.tools import Llvm, find_llvm
-from android_bench.estimate.works import trace, works_of
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.results.estimates import Estimate, OpEstimate, Traffic
 from evit_mobile.results.record import Component, Conditions, Core, DeviceInfo, Round, RunSettings
@@ -74,7 +74,7 @@ class EstimatedDevice:
             for model in models:
                 key = sha256_of(model)
                 if key not in self._works:
-                    self._works[key] = pool.submit(self._trace, model)
+                    self._works[key] = pool.submit(kept_works, self._qemu, self._llvm, model, self._model)
             yield
         finally:
             with self._qemu.stopped():
@@ -121,10 +121,6 @@ class EstimatedDevice:
             raise RequestError(
                 "an estimated device has no cores to choose from", hint="name another device, e.g. snapdragon-855-gold"
             )
-
-    def _trace(self, model: Path) -> list[Work]:
-        traced, ops = trace(self._qemu, model, self._model)
-        return works_of(traced, ops, self._llvm, self._model)
 
     def _costs(self, model: Path, settings: RunSettings) -> list[OpCost]:
         works = self._works.get(sha256_of(model))

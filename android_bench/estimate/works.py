@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from android_bench.benchmark_model.op_profile import parse_csv
@@ -36,14 +37,14 @@ def trace(qemu: Qemu, model: Path, device: DeviceModel) -> tuple[Trace, tuple[Op
 
 
 def works_of(traced: Trace, ops: Sequence[OpTime], llvm: Llvm, device: DeviceModel) -> list[Work]:
-    """One entry per segment of the trace, in the order in which they ran."""
+    """One entry per segment of the trace, in the order in which they ran; of what was executed only the computing is kept."""
     computing = Computing(traced, llvm, device.schedule)
     names = segment_names(ops)
     if len(names) != len(traced.segments):
         # Ops that read a clock themselves: the time is right, the names are not known.
         names = [(f"segment {index}", True) for index in range(len(traced.segments))]
     return [
-        Work(name, is_op, segment, traced.instructions(segment), computing.cycles(segment))
+        Work(name, is_op, replace(segment, runs={}), traced.instructions(segment), computing.cycles(segment))
         for (name, is_op), segment in zip(names, traced.segments, strict=True)
     ]
 

@@ -99,8 +99,8 @@ def _observe(device: Device, models: dict[str, Path], settings: RunSettings, bas
     from android_bench.device import ProfilingDevice
     from android_bench.emulator.device import open_qemu
     from android_bench.estimate.calibrate import Observation
+    from android_bench.estimate.kept import kept_works
     from android_bench.estimate.tools import find_llvm
-    from android_bench.estimate.works import trace, works_of
     from android_bench.suites.rounds import Candidate, measure
     from evit_mobile.results.stats import summarise
 
@@ -115,7 +115,7 @@ def _observe(device: Device, models: dict[str, Path], settings: RunSettings, bas
         if not point.rounds:
             raise DeviceError(f"{point.name} was not measured: {point.error}")
         with progress(f"tracing {point.name}"):
-            works = works_of(*trace(qemu, models[point.name], base), llvm, base)
+            works = kept_works(qemu, llvm, models[point.name], base)
         observed.append(Observation(point.name, works, summarise(point.values).median, point.profile))
     return observed
 

@@ -12,7 +12,9 @@ from android_bench.device import DeviceOptions, EstimatingDevice, default_settin
 from android_bench.emulator.qemu import Qemu
 from android_bench.estimate.device import EstimatedDevice
 from android_bench.estimate.devices import find_device, load_device, names
+from android_bench.estimate.kept import kept_works
 from android_bench.estimate.tools import Llvm
+from android_bench.estimate.works import trace, works_of
 from evit_mobile.cli.main import cli
 from evit_mobile.errors import RequestError
 from evit_mobile.results.estimates import Estimate
@@ -35,9 +37,20 @@ def device(a76: Qemu, llvm: Llvm) -> EstimatedDevice:
     return EstimatedDevice("snapdragon-855", find_device("snapdragon-855"), a76, llvm)
 
 
-def test_two_runs_give_equal_cycles(device: EstimatedDevice, a76: Qemu, llvm: Llvm, small_tflite: Path) -> None:
-    again = EstimatedDevice("snapdragon-855", find_device("snapdragon-855"), a76, llvm)
-    assert _estimate(device, small_tflite) == _estimate(again, small_tflite)
+def test_two_runs_give_equal_cycles(a76: Qemu, llvm: Llvm, small_tflite: Path) -> None:
+    model = find_device("snapdragon-855")
+    once, again = (works_of(*trace(a76, small_tflite, model), llvm, model) for _ in range(2))
+    assert once == again and len(once) > 100
+
+
+def test_kept_work_is_what_was_traced(a76: Qemu, llvm: Llvm, small_tflite: Path, cache: Path) -> None:
+    model = find_device("snapdragon-855")
+    made = kept_works(a76, llvm, small_tflite, model)
+    kept = list((cache / "estimate").glob("works-*.json"))
+    assert kept and kept_works(a76, llvm, small_tflite, model) == made
+    for path in kept:
+        path.write_text(path.read_text()[:-9])
+    assert kept_works(a76, llvm, small_tflite, model) == made
 
 
 def test_instructions_are_those_of_the_counter(device: EstimatedDevice, a76: Qemu, small_tflite: Path) -> None:
