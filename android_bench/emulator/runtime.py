@@ -21,6 +21,8 @@ class EmulatedSession:
         self._qemu, self._model, self._signature = qemu, model, signature
         self.inputs, self.outputs = signature.inputs, signature.outputs
 
+    init_us = None
+
     def output_names(self) -> list[str]:
         """Names of the outputs by the model's signature, in the order of ``run``."""
         return [info.name for info in self.outputs]
@@ -38,6 +40,9 @@ class EmulatedSession:
             if array.shape != info.shape or array.dtype != np.dtype(info.dtype):
                 raise ValueError(f"{info.name} takes {info.dtype} {info.shape}, {array.dtype} {array.shape} was given")
         return self._qemu.infer(self._model, inputs, self._signature)
+
+    def peak_memory_bytes(self) -> int | None:
+        return None
 
     def time_us(self, inputs: Sequence[Array], runs: int) -> list[float]:
         raise RequestError("an emulated processor has no latency", hint="bench --device qemu: counts its instructions")

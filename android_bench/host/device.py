@@ -1,17 +1,14 @@
-"""This machine's CPU, with the runtime in this process."""
+"""This machine's CPU, with the runtime in a process of its own that times itself."""
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import importlib.metadata
 import math
 import os
 import platform
 import re
-import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Iterator, Sequence
@@ -43,8 +40,6 @@ class Host:
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self._home = Path(runtime.status().path)
-        # A runtime in a process of its own: ours says nothing of its memory, and starting it is no part of loading a model.
-        self._in_process = self._home == Path(sys.prefix)
 
     def describe(self) -> DeviceInfo:
         import psutil
@@ -94,18 +89,16 @@ class Host:
 
     def run(self, model: Path, settings: RunSettings) -> Round:
         # Loaded anew in each round, as a process on a phone would: where the memory lands is part of what varies between rounds.
-        with _peak_memory() as peak:
-            start = time.perf_counter_ns()
-            with self.runtime.open(model, threads=settings.threads) as session:
-                init_us = (time.perf_counter_ns() - start) / 1000
-                first_us, warmup_us, latency_us = _measure(model, session, settings)
-                del session
+        with self.runtime.open(model, threads=settings.threads) as session:
+            first_us, warmup_us, latency_us = _measure(model, session, settings)
+            peak = session.peak_memory_bytes()
+            init_us = session.init_us
         return Round(
             latency_us=tuple(latency_us),
-            init_us=init_us if self._in_process else None,
+            init_us=init_us,
             first_inference_us=first_us,
             warmup_us=tuple(warmup_us),
-            peak_memory_bytes=peak.get("bytes") if self._in_process else None,
+            peak_memory_bytes=peak,
             cores_mask=hex(sum(1 << core for core in os.sched_getaffinity(0))),
         )
 
@@ -178,30 +171,6 @@ def random_input(shape: tuple[int, ...], dtype: str) -> Array:
         limits = np.iinfo(kind)
         return rng.integers(limits.min, limits.max, shape, kind, endpoint=True)
     return np.zeros(shape, kind)
-
-
-@contextlib.contextmanager
-def _peak_memory() -> Iterator[dict[str, int]]:
-    """Give ``bytes``: how far this process's greatest resident set in the body was above its resident set before.
-
-    Linux keeps the maximum (VmHWM) and lets a process reset it. Free memory is returned to the system first, else a model that is
-    loaded again would be seen to need none. ``bytes`` is left out where the system allows neither.
-    """
-    import psutil
-
-    result: dict[str, int] = {}
-    with contextlib.suppress(AttributeError, OSError):
-        ctypes.CDLL(None).malloc_trim(0)
-    try:
-        Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        yield result
-        return
-    before = int(psutil.Process().memory_info().rss)
-    yield result
-    match = re.search(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
-    if match is not None:
-        result["bytes"] = max(int(match[1]) * 1024 - before, 0)
 
 
 def _cpuinfo() -> dict[str, str]:

@@ -22,6 +22,7 @@ from android_bench.host.device import Host, affinity, parse_cores
 from evit_mobile.errors import DeviceError, EvitMobileError
 from evit_mobile.results.record import Round, RunSettings
 from evit_mobile.runtimes import RUNTIMES, Runtime
+from evit_mobile.runtimes.litert import LITERT_IN_PROCESS
 
 #: What an allocator, the runtime or the kernel leaves behind when a model got no more memory.
 _NO_MEMORY = re.compile(
@@ -99,7 +100,8 @@ def _round(writer: Connection, said: str, runtime: str, model: str, settings: Ru
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     try:
         with affinity(parse_cores(settings.cores)):
-            writer.send(Host(RUNTIMES[runtime]).run(Path(model), settings))
+            device = Host(LITERT_IN_PROCESS if runtime == LITERT_IN_PROCESS.name else RUNTIMES[runtime])
+            writer.send(device.run(Path(model), settings))
     except MemoryError:
         writer.send("MemoryError")
     except EvitMobileError as error:

@@ -14,17 +14,22 @@ class Session(Protocol):
     """A loaded model; see ``session.InterpreterSession`` for what each method gives.
 
     ``run`` and ``time_us`` raise ValueError for inputs that do not fit, RuntimeError where the runtime refuses to run the model (a
-    kernel that divides by zero, say), and MachineError where the runtime itself died.
+    kernel that divides by zero, say), and MachineError or RequestError where the runtime itself died. ``init_us`` and
+    ``peak_memory_bytes`` are None where nobody can say.
     """
 
     inputs: list[TensorInfo]
     outputs: list[TensorInfo]
+
+    @property
+    def init_us(self) -> float | None: ...
 
     def output_names(self) -> list[str]: ...
     def run(self, inputs: Sequence[Array]) -> list[Array]: ...
     def time_us(self, inputs: Sequence[Array], runs: int) -> list[float]: ...
     def ops(self) -> list[OpInfo]: ...
     def tensors(self) -> list[TensorInfo]: ...
+    def peak_memory_bytes(self) -> int | None: ...
 
 
 #: A way to run a model: whether XNNPACK takes part, and the number of threads.

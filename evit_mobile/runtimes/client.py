@@ -20,6 +20,9 @@ from evit_mobile.runtimes.session import Array, OpInfo, TensorInfo
 #: Longest wait for the answer to one call, seconds: far above any inference, so only a worker that hangs meets it.
 TIMEOUT_S = 600.0
 
+#: Signals that a program's own faults end it by.
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS}
+
 #: How much of the worker's standard error is read when it dies.
 _TAIL_BYTES = 8192
 
@@ -32,6 +35,14 @@ class CallError(Exception):
         self.kind = kind
 
 
+class CrashError(MachineError):
+    """The worker was ended by a signal that its own code caused; ``how`` is the signal's name and the worker's last words."""
+
+    def __init__(self, label: str, how: str) -> None:
+        super().__init__(f"{label} was ended by {how}")
+        self.how = how
+
+
 class Worker:
     """A running worker process.
 
@@ -40,12 +51,15 @@ class Worker:
         module: the runtime's module that holds ``Interpreter``.
         label: what messages call the runtime, e.g. ``tflite-runtime 2.14.0``.
         timeout_s: longest wait for one answer, seconds.
+        path: further folders in which the worker finds modules.
 
     Raises:
         MachineError: the process cannot start, or the runtime cannot be imported in it.
     """
 
-    def __init__(self, python: Path, module: str, label: str, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self, python: Path, module: str, label: str, *, timeout_s: float = TIMEOUT_S, path: Sequence[str] = ()
+    ) -> None:
         self._label = label
         self._timeout_s = timeout_s
         self._timed_out = False
@@ -54,7 +68,7 @@ class Worker:
         try:
             # A session of its own: Ctrl-C reaches us alone, and we end the worker.
             self._process = subprocess.Popen(
-                [str(python), "-I", str(script), module],
+                [str(python), "-I", str(script), module, *path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
@@ -137,15 +151,15 @@ class Worker:
             return MachineError(f"{self._label} closed its pipes and did not end")
         if self._timed_out:
             return MachineError(f"{self._label} gave no answer within {self._timeout_s:g} s and was ended")
-        hint = None
-        if code < 0:
-            how = f"was ended by {signal.Signals(-code).name}"
-            if code == -signal.SIGKILL:
-                hint = "the system does that when memory runs out"
-        else:
-            how = f"ended with exit code {code}"
         words = self._last_words()
-        return MachineError(f"{self._label} {how}" + (f"; its last words: {words}" if words else ""), hint=hint)
+        last = f"; its last words: {words}" if words else ""
+        if code >= 0:
+            return MachineError(f"{self._label} ended with exit code {code}{last}")
+        name = signal.Signals(-code).name
+        if -code in _CRASHES:
+            return CrashError(self._label, name + last)
+        hint = "the system does that when memory runs out" if code == -signal.SIGKILL else None
+        return MachineError(f"{self._label} was ended by {name}{last}", hint=hint)
 
     def _last_words(self) -> str:
         """The last line of the worker's standard error that is more than information."""
@@ -164,6 +178,7 @@ class WorkerSession:
         self._ended = False
         self.inputs = [_tensor(info) for info in opened["inputs"]]
         self.outputs = [_tensor(info) for info in opened["outputs"]]
+        self.init_us: float = opened["init_us"]
         self._output_names: list[str] = opened["output_names"]
 
     def output_names(self) -> list[str]:
@@ -183,6 +198,10 @@ class WorkerSession:
 
     def tensors(self) -> list[TensorInfo]:
         return [_tensor(info) for info in self._call("tensors")[0]]
+
+    def peak_memory_bytes(self) -> int | None:
+        peak: int | None = self._call("peak_memory")[0]
+        return peak
 
     def end(self) -> None:
         """Refuse all further calls: the worker goes on to another model."""

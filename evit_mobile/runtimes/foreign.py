@@ -5,15 +5,15 @@ A further one is an entry here, its lock beside (``NAME.txt``), and its place in
 
 from __future__ import annotations
 
-import atexit
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator
 
 from evit_mobile.errors import MachineError
 from evit_mobile.runtimes.base import CONFIGURATIONS, Runtime, RuntimeStatus, Session
-from evit_mobile.runtimes.client import TIMEOUT_S, CallError, Worker, WorkerSession
+from evit_mobile.runtimes.client import TIMEOUT_S, CallError, Worker
 from evit_mobile.runtimes.environments import Environment
+from evit_mobile.runtimes.pool import WorkerPool
 from evit_mobile.tflite.flatbuffer import read_whole
 from evit_mobile.tflite.versions import load_error
 
@@ -39,8 +39,7 @@ class ForeignRuntime:
         self.name = environment.name
         self._tflite_version = tflite_version
         self._timeout_s = timeout_s
-        self._idle: list[Worker] = []
-        atexit.register(self.close)
+        self._workers = WorkerPool(self._start)
 
     def version(self) -> str | None:
         return None if self.environment.problem() else self.environment.label
@@ -66,48 +65,22 @@ class ForeignRuntime:
     def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> Iterator[Session]:
         self.environment.check()
         read_whole(model)
-        worker = self._worker()
         try:
-            try:
-                opened, _ = worker.call("open", model=str(model.absolute()), threads=threads, xnnpack=xnnpack)
-            except CallError as error:
-                raise load_error(
-                    model, self.environment.label, str(error) or error.kind, self._tflite_version
-                ) from error
-            session = WorkerSession(worker, opened)
-            try:
+            with self._workers.open(model, threads=threads, xnnpack=xnnpack) as session:
                 yield session
-            finally:
-                session.end()
-        finally:
-            self._put_back(worker)
+        except CallError as error:
+            raise load_error(model, self.environment.label, str(error) or error.kind, self._tflite_version) from error
 
     def close(self) -> None:
         """End the idle workers."""
-        while self._idle:
-            self._idle.pop().kill()
+        self._workers.close()
 
-    def _worker(self) -> Worker:
-        while self._idle:
-            worker = self._idle.pop()
-            if worker.alive():
-                return worker
-            worker.kill()
+    def _start(self) -> Worker:
         environment = self.environment
         try:
             return Worker(environment.interpreter, environment.module, environment.label, timeout_s=self._timeout_s)
         except MachineError as error:
             raise MachineError(error.message, hint=f"repair it: evit-mobile runtimes install {self.name}") from error
-
-    def _put_back(self, worker: Worker) -> None:
-        if not worker.alive():
-            return
-        try:
-            worker.call("close")
-        except (CallError, MachineError):
-            worker.kill()
-        else:
-            self._idle.append(worker)
 
 
 LITERT_LATEST: Runtime = ForeignRuntime(

@@ -1,29 +1,41 @@
-"""LiteRT (ai-edge-litert) in this process: the runtime that is installed with evit-mobile."""
+"""LiteRT (ai-edge-litert): the runtime that is installed with evit-mobile, in a process of its own.
+
+A file that makes it crash ends that process and not the user's.
+"""
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
-import os
+import importlib.util
 import platform
 import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator
 
-from evit_mobile.errors import MachineError
+from evit_mobile.errors import MachineError, RequestError
 from evit_mobile.runtimes.base import CONFIGURATIONS, Runtime, RuntimeStatus, Session
+from evit_mobile.runtimes.client import CallError, CrashError, Worker
+from evit_mobile.runtimes.pool import WorkerPool
 from evit_mobile.runtimes.session import InterpreterSession
 from evit_mobile.tflite.flatbuffer import read_whole
 from evit_mobile.tflite.versions import load_error
 
 _PACKAGE = "ai-edge-litert"
+_MODULE = "ai_edge_litert.interpreter"
+#: Longest wait for one answer, seconds: hundreds of runs of a large model on TFLite's own kernels are one answer.
+_TIMEOUT_S = 7200.0
 
 
 class LiteRt:
-    """In-process LiteRT."""
+    """LiteRT in a worker; one whose model was closed waits for the next, since starting it takes a quarter of a second."""
 
     name = "litert"
     configurations = CONFIGURATIONS
+
+    def __init__(self) -> None:
+        self._workers = WorkerPool(self._start)
 
     def version(self) -> str | None:
         version = _installed_version()
@@ -50,28 +62,58 @@ class LiteRt:
 
     @contextmanager
     def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> Iterator[Session]:
+        _check(model)
+        try:
+            with self._workers.open(model, threads=threads, xnnpack=xnnpack) as session:
+                yield session
+        except CallError as error:
+            raise _load_error(model, str(error) or error.kind) from error
+        except CrashError as error:
+            raise RequestError(
+                f"LiteRT crashed on {model}: {error.how}", hint="it is damaged, or LiteRT has a fault"
+            ) from error
+
+    def _start(self) -> Worker:
+        # The worker's Python reads no PYTHONPATH: it is told where LiteRT and numpy are.
+        specs = (importlib.util.find_spec(name) for name in ("ai_edge_litert", "numpy"))
+        folders = {str(Path(spec.origin).parent.parent) for spec in specs if spec is not None and spec.origin}
+        label = self.version() or self.name
+        return Worker(Path(sys.executable), _MODULE, label, timeout_s=_TIMEOUT_S, path=sorted(folders))
+
+
+class LiteRtInProcess(LiteRt):
+    """LiteRT in this process, for processes that exist to run one model and may be lost."""
+
+    @contextmanager
+    def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> Iterator[Session]:
         from ai_edge_litert import interpreter
 
+        _check(model)
         try:
-            with _silent():
-                session = InterpreterSession(interpreter, str(model), threads=threads, xnnpack=xnnpack)
+            session = InterpreterSession(interpreter, str(model), threads=threads, xnnpack=xnnpack)
         except (OSError, ValueError, RuntimeError) as error:
-            read_whole(model)  # says it better where the file itself is at fault
-            raise load_error(model, self.version() or self.name, str(error) or type(error).__name__, None) from error
+            raise _load_error(model, str(error) or type(error).__name__) from error
         yield session
 
 
-@contextmanager
-def _silent() -> Iterator[None]:
-    """What the runtime's own code prints on stderr goes nowhere: that the delegate was created, and errors that it raises too."""
-    before = os.dup(2)
+def _check(model: Path) -> None:
+    """Refuse a damaged file; a sound one is not read again until it changes."""
     try:
-        with open(os.devnull, "w") as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
+        state = model.stat()
+    except OSError:
+        read_whole(model)  # says why
+        return
+    _check_once(model, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1024)
+def _check_once(model: Path, inode: int, size: int, changed_ns: int) -> None:
+    read_whole(model)
+
+
+def _load_error(model: Path, reason: str) -> RequestError:
+    version = _installed_version()
+    return load_error(model, f"{_PACKAGE} {version}" if version else LiteRt.name, reason, None)
 
 
 def _installed_version() -> str | None:
@@ -82,3 +124,4 @@ def _installed_version() -> str | None:
 
 
 LITERT: Runtime = LiteRt()
+LITERT_IN_PROCESS: Runtime = LiteRtInProcess()

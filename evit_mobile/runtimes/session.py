@@ -6,8 +6,12 @@ imports the standard library and numpy alone.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import re
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
@@ -54,6 +58,8 @@ class OpInfo:
 class InterpreterSession:
     """A model loaded by a TFLite ``Interpreter`` class; all known runtimes share that API.
 
+    ``init_us`` is how long it took to read and load the file, in microseconds.
+
     Args:
         module: the runtime's Python module that holds ``Interpreter`` and ``OpResolverType``.
         model_path: the .tflite file.
@@ -66,6 +72,8 @@ class InterpreterSession:
     """
 
     def __init__(self, module: Any, model_path: str, *, threads: int = 1, xnnpack: bool = True) -> None:
+        self._resident_before = _reset_peak()
+        start = time.perf_counter_ns()
         resolver = module.OpResolverType.BUILTIN if xnnpack else module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         with open(model_path, "rb") as file:
             content = file.read()
@@ -76,6 +84,7 @@ class InterpreterSession:
             model_content=content, num_threads=threads, experimental_op_resolver_type=resolver
         )
         self._interpreter.allocate_tensors()
+        self.init_us = (time.perf_counter_ns() - start) / 1000
         self.inputs = [_tensor(detail) for detail in self._interpreter.get_input_details()]
         self.outputs = [_tensor(detail) for detail in self._interpreter.get_output_details()]
 
@@ -113,11 +122,45 @@ class InterpreterSession:
         """Every tensor that has a place in the interpreter."""
         return [_tensor(detail) for detail in self._interpreter.get_tensor_details()]
 
+    def peak_memory_bytes(self) -> int | None:
+        """How far this process's greatest resident set since just before loading was above its resident set then.
+
+        None where the system does not say. It counts this model alone only where no other was loaded meanwhile.
+        """
+        peak = _status("VmHWM")
+        if peak is None or self._resident_before is None:
+            return None
+        return max(peak - self._resident_before, 0)
+
     def _set(self, inputs: Sequence[Array]) -> None:
         if len(inputs) != len(self.inputs):
             raise ValueError(f"the model has {len(self.inputs)} inputs, {len(inputs)} were given")
         for info, array in zip(self.inputs, inputs):
             self._interpreter.set_tensor(info.index, np.ascontiguousarray(array))
+
+
+def _reset_peak() -> int | None:
+    """Let Linux's maximum of this process's resident set (VmHWM) begin anew; the resident set in bytes, None where it cannot be.
+
+    Free memory is returned to the system first, else a model that is loaded again would be seen to need none.
+    """
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return None
+    return _status("VmRSS")
+
+
+def _status(field: str) -> int | None:
+    """A size from /proc/self/status in bytes."""
+    try:
+        text = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    match = re.search(rf"^{field}:\s+(\d+) kB$", text, re.MULTILINE)
+    return int(match[1]) * 1024 if match else None
 
 
 def _tensor(detail: dict[str, Any]) -> TensorInfo:

@@ -1,18 +1,23 @@
 """The program that runs a TFLite runtime under another Python, for ``client.Worker``.
 
-Started as ``python -I worker.py MODULE``, where MODULE holds the runtime's ``Interpreter``. It answers frames (see ``wire``) on its
-standard output until its standard input ends: ``open``, ``run``, ``time_us``, ``ops``, ``tensors``, ``close``. At most one model is
-open at a time. The package it belongs to is not installed under that Python, so its two siblings are loaded from their files.
+Started as ``python -I worker.py MODULE [FOLDER…]``, where MODULE holds the runtime's ``Interpreter``; it is also looked for in the
+FOLDERs. It answers frames (see ``wire``) on its standard output until its standard input ends: ``open``, ``run``, ``time_us``, ``ops``,
+``tensors``, ``peak_memory``, ``close``. At most one model is open at a time. It ends when its starter does, even in the middle of a
+run, and is the first to go when memory runs out. The package it belongs to is not installed under that Python, so its two siblings are
+loaded from their files.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
 import os
 import platform
+import select
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -58,10 +63,13 @@ class Server:
             return [dataclasses.asdict(op) for op in opened.ops()], []
         if call == "tensors":
             return [dataclasses.asdict(tensor) for tensor in opened.tensors()], []
+        if call == "peak_memory":
+            return opened.peak_memory_bytes(), []
         raise ValueError(f"unknown call {call!r}")
 
     def _open(self, request: dict[str, Any]) -> dict[str, Any]:
         self._session = None  # the old model's memory is free before the new one takes its own
+        os.sched_setaffinity(0, request["cores"])
         opened = session.InterpreterSession(
             self._runtime, request["model"], threads=request["threads"], xnnpack=request["xnnpack"]
         )
@@ -70,6 +78,7 @@ class Server:
             "inputs": [dataclasses.asdict(info) for info in opened.inputs],
             "outputs": [dataclasses.asdict(info) for info in opened.outputs],
             "output_names": opened.output_names(),
+            "init_us": opened.init_us,
         }
 
 
@@ -96,12 +105,24 @@ def serve(module: str, requests: BinaryIO, replies: BinaryIO) -> None:
             wire.write(replies, {"error": type(error).__name__, "message": str(error)})
 
 
+def _end_with_starter(requests: int) -> None:
+    """End this process when nobody holds the other end of ``requests`` any more, even in the middle of a run."""
+    closed = select.poll()
+    closed.register(requests, 0)  # POLLHUP alone, which is always reported
+    closed.poll()
+    os._exit(1)
+
+
 def main() -> None:
     """Keep the pipes for frames: whatever the runtime prints on its standard output goes to standard error."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.dup2(2, 1)
+    threading.Thread(target=_end_with_starter, args=(requests.fileno(),), daemon=True).start()
+    sys.path.extend(sys.argv[2:])
     serve(sys.argv[1], requests, replies)
 
 

@@ -1,0 +1,74 @@
+"""Workers that wait for the next model, so that a runtime is imported once for many models."""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from evit_mobile.errors import MachineError
+from evit_mobile.runtimes.client import CallError, Worker, WorkerSession
+
+
+class WorkerPool:
+    """The workers of one runtime. Idle ones end with this process.
+
+    Args:
+        start: starts a worker.
+    """
+
+    def __init__(self, start: Callable[[], Worker]) -> None:
+        self._start = start
+        self._idle: list[Worker] = []
+        self._owner = os.getpid()
+        atexit.register(self.close)
+
+    @contextmanager
+    def open(self, model: Path, *, threads: int, xnnpack: bool) -> Iterator[WorkerSession]:
+        """Load a model in a worker that no other model uses; leaving the context frees it.
+
+        Raises:
+            CallError: the runtime refuses the model.
+            MachineError: no worker can be started, or it died.
+        """
+        worker = self._worker()
+        try:
+            cores = sorted(os.sched_getaffinity(0))  # an idle worker has those of the time when it was started
+            opened, _ = worker.call("open", model=str(model.absolute()), threads=threads, xnnpack=xnnpack, cores=cores)
+            session = WorkerSession(worker, opened)
+            try:
+                yield session
+            finally:
+                session.end()
+        finally:
+            self._put_back(worker)
+
+    def close(self) -> None:
+        """End the idle workers."""
+        while self._idle:
+            worker = self._idle.pop()
+            if self._owner == os.getpid():
+                worker.kill()
+
+    def _worker(self) -> Worker:
+        if self._owner != os.getpid():  # we are a fork: the workers answer to another
+            self.close()
+            self._owner = os.getpid()
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.alive():
+                return worker
+            worker.kill()
+        return self._start()
+
+    def _put_back(self, worker: Worker) -> None:
+        if not worker.alive():
+            return
+        try:
+            worker.call("close")
+        except (CallError, MachineError):
+            worker.kill()
+        else:
+            self._idle.append(worker)
