@@ -19,14 +19,15 @@ from evit_mobile.weights import sha256_of
 
 def through_cache(model: str, options: ConvertOptions, convert: Callable[[], Conversion]) -> Conversion:
     """The conversion that was made of the same before, else what ``convert`` gives, kept for the next time."""
-    path = cache_path(model, options)
-    if path is None:
-        return convert()
-    cached = read(path)
-    if cached is not None:
-        return dataclasses.replace(cached, weights=options.weights)
+    conversion = None
+    # Nothing can be found in an empty cache, and the key takes a hash that is quicker to make while the conversion waits.
+    if any(cache_folder("models").glob("*.json")) and (path := cache_path(model, options)) is not None:
+        conversion = read(path)
+    if conversion is not None:
+        return dataclasses.replace(conversion, weights=options.weights)
     conversion = convert()
-    write(path, conversion)
+    if (path := cache_path(model, options)) is not None:
+        write(path, conversion)
     return conversion
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from converters.cache import kept, through_cache
 from converters.check import Attempt, check_finished, right_attempt
+from converters.code_hash import code_hash
 from converters.options import ConvertOptions, versions
 from converters.parity.expected import Expected
 from converters.passes.base import PassReport
@@ -17,11 +18,12 @@ from converters.quantize.attention_ranges import AttentionRange, attention_range
 from converters.quantize.attention_ranges import warnings as range_warnings
 from converters.quantize.precisions import InPrecision, check_precision, in_precision
 from converters.report import Conversion, ConversionReport
-from converters.source.load import Source, check_name, load_source
+from converters.source.load import Source, load_source
 from converters.stopwatch import Stopwatch
 from evit_mobile.files import whole_file
 from evit_mobile.models import trained_of
 from evit_mobile.models.labels import labels_for
+from evit_mobile.models.registry import check_name
 from evit_mobile.specs import Precision, Resolution, Target
 from evit_mobile.text import visible
 from evit_mobile.tflite.file import Tflite
@@ -151,9 +153,20 @@ class _Maker:
 
         lowering, self._lowering = self._lowering, None
         if lowering is not None:
-            return lowering.lower(graph)
+            lowering.begin(graph)
+            _load_what_comes_next()
+            return lowering.finish()
         with Lowering(simplify=not self._options.rewrite) as another:
             return another.lower(graph)
+
+
+def _load_what_comes_next() -> None:
+    """Imports of the last stages, and the hash that the cache asks for: the lowering's own process leaves a core to them."""
+    from ai_edge_litert import schema_py_generated  # noqa: F401
+
+    from converters.tflite import metadata  # noqa: F401
+
+    code_hash()
 
 
 def _loaded(model: str, options: ConvertOptions) -> Source:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from converters.options import ConvertOptions
 from converters.report import Conversion
 from evit_mobile.errors import RequestError
+from evit_mobile.models.registry import check_name
 from evit_mobile.runtimes import find_runtime
 from evit_mobile.specs import Precision, Resolution
 from evit_mobile.tflite.file import Tflite
@@ -75,6 +76,8 @@ def convert(
     """
     from converters.pipeline import convert_in_memory
 
+    if isinstance(model, (str, Path)):
+        check_name(str(model))
     with contextlib.ExitStack() as stack:
         replaced: dict[str, Any] = {}
         if resolution is not None:

@@ -33,15 +33,16 @@ class Lowering:
         self._folder = tempfile.TemporaryDirectory(prefix="evit-mobile-")
         # The worker must find this very package, wherever the user's working directory and PYTHONPATH point.
         paths = [str(Path(__file__).resolve().parent.parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+        # Its output goes to a file: a pipe that nobody reads while the parent is busy would stop it.
+        self._output = tempfile.TemporaryFile()
+        quiet = {"PYTHONWARNINGS": "ignore", "TQDM_DISABLE": "1"}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "converters.lowering.worker", "model.onnx", "out", *self._flags],
             cwd=self._folder.name,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "ignore"},
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **quiet},
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=self._output,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
         )
         return self
 
@@ -50,35 +51,50 @@ class Lowering:
     ) -> None:
         self._process.kill()
         self._process.communicate()
+        self._output.close()
         self._folder.cleanup()
 
     def lower(self, model: onnx.ModelProto) -> bytes:
-        """A float32 .tflite that computes ``model``, NHWC, with a ``serving_default`` signature under the ONNX names.
+        """``begin`` and ``finish`` in one."""
+        self.begin(model)
+        return self.finish()
+
+    def begin(self, model: onnx.ModelProto) -> None:
+        """Let the process lower ``model``; the caller may do other things until ``finish``."""
+        import onnx
+
+        onnx.save(model, Path(self._folder.name) / "model.onnx")
+        stdin = self._process.stdin
+        if stdin is not None:
+            try:
+                stdin.write(b"go\n")
+                stdin.flush()
+            except BrokenPipeError:  # it has died, and ``finish`` says of what
+                pass
+
+    def finish(self) -> bytes:
+        """A float32 .tflite that computes the model, NHWC, with a ``serving_default`` signature under the ONNX names.
 
         Raises:
             MachineError: onnx2tf failed, crashed or hung; its last words are in the message.
         """
-        import onnx
-
-        folder = Path(self._folder.name)
-        onnx.save(model, folder / "model.onnx")
-        words = self._finish()
-        results = list((folder / "out").glob("*_float32.tflite"))
-        if len(results) != 1:
-            raise MachineError(f"onnx2tf made no model: {words}")
-        return results[0].read_bytes()
-
-    def _finish(self) -> str:
-        """Say that the file is there, wait for the end, and return the last line that was printed."""
         try:
-            printed, _ = self._process.communicate("go\n", timeout=TIMEOUT_S)
+            self._process.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
             raise MachineError(f"onnx2tf did not end within {TIMEOUT_S} s") from error
-        lines = [line.strip() for line in printed.splitlines() if line.strip()]
-        words = lines[-1] if lines else "no message"
-        code = self._process.returncode
+        words, code = self._last_words(), self._process.returncode
         if code < 0:
             raise MachineError(f"onnx2tf was ended by signal {-code}: {words}", hint="out of memory?")
         if code:
             raise MachineError(f"onnx2tf failed: {words}")
-        return words
+        results = list((Path(self._folder.name) / "out").glob("*_float32.tflite"))
+        if len(results) != 1:
+            raise MachineError(f"onnx2tf made no model: {words}")
+        return results[0].read_bytes()
+
+    def _last_words(self) -> str:
+        """The last line that the process printed."""
+        self._output.seek(0)
+        printed = self._output.read().decode(errors="replace")
+        lines = [line.strip() for line in printed.splitlines() if line.strip()]
+        return lines[-1] if lines else "no message"

@@ -53,6 +53,11 @@ def value_reads(*inputs: Tensor) -> Iterator[list[str]]:
     places: list[str] = []
 
     class Mode(TorchDispatchMode):  # type: ignore[no-untyped-call]
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            """Nothing is compiled here, and saying so to the compiler would import it, which takes seconds."""
+            return False
+
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             leaves = tree_leaves((args, kwargs))
             depends = any(isinstance(leaf, torch.Tensor) and leaf in computed for leaf in leaves)

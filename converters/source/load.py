@@ -66,19 +66,6 @@ class Source:
         return {INPUT_NAME: (1, self.channels, self.resolution.height, self.resolution.width)}
 
 
-def check_name(model: str) -> None:
-    """Refuse a name that does not exist, before anything heavy is loaded.
-
-    Raises:
-        RequestError: there is no such model or file, and what is like it.
-    """
-    name = ModelName.parse(model)
-    if name.kind == "registered":
-        find_model(model)
-    elif name.kind == "onnx" and not Path(model).is_file():
-        raise RequestError(f"{model} does not exist")
-
-
 def module_source(
     module: nn.Module, resolution: Resolution | None = None, request: InputRequest = InputRequest()
 ) -> Source:

@@ -30,6 +30,11 @@ def count_needs(module: nn.Module, resolution: Resolution, channels: int = 3) ->
     class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Adds up storages when an operator makes them, and takes them off when the last tensor on them goes."""
 
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            """Nothing is compiled here, and saying so to the compiler would import it, which takes seconds."""
+            return False
+
         def __init__(self) -> None:
             super().__init__()  # type: ignore[no-untyped-call]
             self.live = self.peak = 0

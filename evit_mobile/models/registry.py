@@ -6,6 +6,7 @@ This module is light: a model's builder imports torch when it is called.
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Callable, Mapping
@@ -125,6 +126,22 @@ def with_variants(model: str, variants: list[str]) -> str:
             f"{model} has no variant {variants[0]!r}", hint=f"--{variants[0]} is for the models that evit-mobile lists"
         )
     return VARIANT.join([model, *variants])
+
+
+def check_name(model: str) -> None:
+    """Refuse a name that does not exist, before anything heavy is imported.
+
+    Raises:
+        RequestError: there is no such registered model or ONNX file, or timm is not installed. Whether timm knows a name, and whether
+            a factory exists, only their own code can say.
+    """
+    name = ModelName.parse(model)
+    if name.kind == "registered":
+        find_model(model)
+    elif name.kind == "onnx" and not Path(model).is_file():
+        raise RequestError(f"{model} does not exist")
+    elif name.kind == "zoo" and importlib.util.find_spec("timm") is None:
+        raise RequestError(f"{model} needs timm, which is not installed", hint="pip install 'evit-mobile[timm]'")
 
 
 def all_models() -> list[ModelSpec]:

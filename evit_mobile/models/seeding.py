@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 
 from evit_mobile.specs import Resolution
 
@@ -40,8 +44,41 @@ def settle_batch_norms(module: nn.Module, generator: Generator, resolution: Reso
         size = (resolution.height, resolution.width)
         noise = torch.randn(1, channels, *size, generator=generator, dtype=torch.float64)
         colours = 1.5 * torch.randn(1, channels, 4, 4, generator=generator, dtype=torch.float64)
-        module.double()(torch.cat([noise, F.interpolate(colours, size)]))
+        with _QuickDepthwise():
+            module.double()(torch.cat([noise, F.interpolate(colours, size)]))
     finally:
         for handle in handles:
             handle.remove()
         module.float()
+
+
+class _QuickDepthwise(TorchFunctionMode):
+    """Depthwise convolutions as sums of shifted maps: in float64 PyTorch runs one convolution for each channel, twenty times slower."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.conv2d and len(args) == 7 and not kwargs:
+            x, weight, bias, stride, padding, dilation, groups = args
+            numeric = not isinstance(padding, str)
+            if numeric and groups == x.shape[1] == len(weight) > 1:
+                return _depthwise(x, weight, bias, (stride, padding, dilation))
+        return func(*args, **(kwargs or {}))
+
+
+def _depthwise(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: Sequence[Sequence[int]]) -> Tensor:
+    """[B, C, H, W] by [C, 1, h, w]; ``geometry`` is stride, padding and dilation, each (vertical, horizontal)."""
+    stride, padding, dilation = geometry
+    padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    height, width = (
+        (padded.shape[2 + axis] - dilation[axis] * (weight.shape[2 + axis] - 1) - 1) // stride[axis] + 1
+        for axis in (0, 1)
+    )
+    total = torch.zeros(*x.shape[:2], height, width, dtype=x.dtype)
+    for row in range(weight.shape[2]):
+        for column in range(weight.shape[3]):
+            top, left = row * dilation[0], column * dilation[1]
+            rows = slice(top, top + (height - 1) * stride[0] + 1, stride[0])
+            columns = slice(left, left + (width - 1) * stride[1] + 1, stride[1])
+            total.addcmul_(padded[:, :, rows, columns], weight[:, 0, row, column, None, None])
+    return total if bias is None else total + bias[:, None, None]

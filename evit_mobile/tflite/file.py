@@ -9,11 +9,13 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from evit_mobile.tflite.description import ModelDescription, description_in
 from evit_mobile.tflite.flatbuffer import read_bytes, unpack
 from evit_mobile.tflite.graph import Graph, graph_of
+
+if TYPE_CHECKING:
+    from evit_mobile.tflite.description import ModelDescription
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,8 @@ class Tflite:
     @functools.cached_property
     def description(self) -> ModelDescription | None:
         """What evit-mobile wrote about the model, or None for a file that it did not write."""
+        from evit_mobile.tflite.description import description_in
+
         return description_in(self.tree, self.name)
 
     @functools.cached_property
