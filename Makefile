@@ -12,7 +12,7 @@ export PATH := $(PATH):$(CURDIR)/.uv/bin
 DRAWING := evit_mobile/models/shapes/drawing.png
 SETUP := setup.cfg constraints.txt pyproject.toml .python-version
 
-.PHONY: help install demo test test-all check docs format bench bench-peers bench-precision bench-zoo figures emulator check-budget constraints clean
+.PHONY: help install demo test test-all check docs format bench bench-peers bench-precision bench-startup counts bench-zoo figures emulator check-budget constraints clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -67,6 +67,12 @@ figures: $(VENV)/.installed ## measure the paper's figures on this machine, five
 	$(BIN)/evit-mobile report benchmarks/results/host/figure-*.json --export build/figures --force
 	cp build/figures/figure-2-left-ratio.png build/figures/figure-2-scaling-latency.png build/figures/figure-5-right-latency.png \
 	  benchmarks/results/host/
+
+bench-startup: $(VENV)/.installed-test build/peers/venv/.installed ## time of whole commands: help, models, a wrong name, a conversion
+	$(BIN)/python -m benchmarks.startup
+
+counts: $(VENV)/.installed ## count the parameters and multiply-accumulates of every model anew
+	$(BIN)/python -m evit_mobile.models.counts
 
 bench-precision: $(VENV)/.installed-test ## base-r224 in every precision: size, latency, instructions
 	$(BIN)/python -m benchmarks.precision

@@ -30,6 +30,7 @@ class ConvertOptions:
         io_type: int8: type of the model's input and outputs.
         inputs: shapes of the inputs, and PyTorch's exporter.
         check: compare the .tflite with the exported graph, and refuse it where it differs.
+        keep_onnx: gets the ONNX graph as it goes into the lowering; the conversion is then made anew.
     """
 
     resolution: Resolution | None = None
@@ -42,6 +43,7 @@ class ConvertOptions:
     io_type: IoType = IoType.FLOAT32
     inputs: InputRequest = InputRequest()
     check: bool = True
+    keep_onnx: Path | None = None
 
 
 def versions() -> dict[str, str]:

@@ -39,11 +39,9 @@ if TYPE_CHECKING:
     from evit_mobile.tflite.description import ModelDescription
 
 
-def convert(
-    model: str, out: Path, options: ConvertOptions = ConvertOptions(), *, keep_onnx: Path | None = None
-) -> ConversionReport:
+def convert(model: str, out: Path, options: ConvertOptions = ConvertOptions()) -> ConversionReport:
     """Convert what ``model`` names and write it to ``out``; see ``convert_in_memory``."""
-    conversion = convert_in_memory(model, options, keep_onnx=keep_onnx)
+    conversion = convert_in_memory(model, options)
     conversion.save(out)
     return conversion.report
 
@@ -54,14 +52,12 @@ def convert_cached(model: str, options: ConvertOptions = ConvertOptions()) -> Pa
     return kept(model, options, convert_in_memory(model, options))
 
 
-def convert_in_memory(
-    model: str | Source, options: ConvertOptions = ConvertOptions(), *, keep_onnx: Path | None = None
-) -> Conversion:
+def convert_in_memory(model: str | Source, options: ConvertOptions = ConvertOptions()) -> Conversion:
     """Convert a model; one that is given by name comes from the cache where the same was made before.
 
     Args:
         model: a name as ``--model`` takes it, or a network that is loaded already, which bypasses the cache.
-        keep_onnx: gets the ONNX graph as it goes into the lowering (and the conversion is made anew).
+        options: what is asked for.
 
     Raises:
         RequestError: see ``load_source``, ``export_source``, ``check_precision`` and ``in_precision``.
@@ -70,12 +66,12 @@ def convert_in_memory(
     """
     check_precision(options)
     if not isinstance(model, str):
-        return _convert(model, options, keep_onnx)
+        return _convert(model, options)
     check_name(model)
     options = with_bundled_weights(model, options)
-    if keep_onnx is not None:
-        return _convert(model, options, keep_onnx)
-    return through_cache(model, options, lambda: _convert(model, options, None))
+    if options.keep_onnx is not None:
+        return _convert(model, options)
+    return through_cache(model, options, lambda: _convert(model, options))
 
 
 def with_bundled_weights(model: str, options: ConvertOptions) -> ConvertOptions:
@@ -84,7 +80,7 @@ def with_bundled_weights(model: str, options: ConvertOptions) -> ConvertOptions:
     return options if trained is None or options.weights is not None else replace(options, weights=trained.weights)
 
 
-def _convert(model: str | Source, options: ConvertOptions, keep_onnx: Path | None) -> Conversion:
+def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
     from converters.lowering.lower import Lowering
 
     watch = Stopwatch()
@@ -99,8 +95,8 @@ def _convert(model: str | Source, options: ConvertOptions, keep_onnx: Path | Non
             expected = Expected(source, exported.model) if options.check else None
             make = _Maker(source, exported.model, options, lowering, watch)
             attempt, left_out = right_attempt(make, expected) if expected else (make(frozenset()), [])
-    if keep_onnx is not None:
-        _save_onnx(attempt.graph, keep_onnx)
+    if options.keep_onnx is not None:
+        _save_onnx(attempt.graph, options.keep_onnx)
     with watch.stage("ranges"):
         # Only half precision has ranges that an attention can leave.
         ranges = attention_ranges(attempt.graph, source.preprocessing) if options.precision is Precision.FP16 else []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +20,8 @@ from evit_mobile.cli.options import (
 from evit_mobile.specs import IoType, Precision, Resolution
 
 if TYPE_CHECKING:
+    from converters.options import ConvertOptions
+    from converters.passes.base import PassReport
     from converters.report import ConversionReport
 
 
@@ -81,30 +84,7 @@ if TYPE_CHECKING:
 @click.option("--no-check", is_flag=True, help="Write the file without running it and comparing it with its source.")
 @force_option
 @json_option
-def command(
-    model: str,
-    out: Path,
-    resolution: Resolution | None,
-    weights: Path | None,
-    seed: int,
-    attention: str,
-    raw_heads: bool,
-    upsample: bool,
-    argmax: bool,
-    pretrained: bool,
-    no_rewrite: bool,
-    attention_form: str,
-    precision: str,
-    calibration: str | None,
-    io_type: str,
-    shapes: tuple[str, ...],
-    channels: int | None,
-    exporter: str,
-    keep_onnx: Path | None,
-    no_check: bool,
-    force: bool,
-    as_json: bool,
-) -> None:
+def command(**values: Any) -> None:
     """Make a .tflite from a PyTorch model or an ONNX file.
 
     \b
@@ -117,45 +97,90 @@ def command(
     evit-mobile convert --model mypackage.nets:make_net --out net.tflite
     evit-mobile convert --model exported.onnx --input-shape image:1x3x320x320 --out net.tflite
     """
-    from converters.options import ConvertOptions
-    from converters.pipeline import convert_in_memory
-    from converters.source.inputs import InputRequest, parse_shapes
-    from converters.source.torch_export import Exporter
+    request = ConvertRequest(**values)
     from evit_mobile.files import check_output
-    from evit_mobile.models.registry import with_variants
+    from evit_mobile.models.registry import check_name, with_variants
 
-    wanted = {
-        "softmax": attention == "softmax",
-        "raw-heads": raw_heads,
-        "upsample": upsample,
-        "argmax": argmax,
-        "pretrained": pretrained,
-    }
-    model = with_variants(model, [variant for variant, chosen in wanted.items() if chosen])
-    for path in filter(None, (out, keep_onnx)):
-        check_output(path, force=force)
-    options = ConvertOptions(
-        resolution,
-        weights,
-        Precision(precision),
-        seed,
-        not no_rewrite,
-        attention_form,
-        calibration,
-        IoType(io_type),
-        InputRequest(parse_shapes(shapes), channels, Exporter(exporter)),
-        not no_check,
-    )
+    model = with_variants(request.model, request.variants)
+    check_name(model)
+    for path in filter(None, (request.out, request.keep_onnx)):
+        check_output(path, force=request.force)
+    from evit_mobile.api import convert
+
     with progress(f"converting {model}"):
-        conversion = convert_in_memory(model, options, keep_onnx=keep_onnx)
-        conversion.save(out)
+        conversion = convert(model, request.options())
+        conversion.save(request.out)
     report = conversion.report
     for warning in report.warnings:
         click.echo(f"warning: {warning}", err=True)
-    if as_json:
-        print_json({"out": str(out), **report.to_json()})
+    if request.as_json:
+        print_json({"out": str(request.out), **report.to_json()})
     else:
-        _print(report, out)
+        _print(report, request.out)
+
+
+@dataclass(frozen=True)
+class ConvertRequest:
+    """The command line, parsed."""
+
+    model: str
+    out: Path
+    resolution: Resolution | None
+    weights: Path | None
+    seed: int
+    attention: str
+    raw_heads: bool
+    upsample: bool
+    argmax: bool
+    pretrained: bool
+    no_rewrite: bool
+    attention_form: str
+    precision: str
+    calibration: str | None
+    io_type: str
+    shapes: tuple[str, ...]
+    channels: int | None
+    exporter: str
+    keep_onnx: Path | None
+    no_check: bool
+    force: bool
+    as_json: bool
+
+    @property
+    def variants(self) -> list[str]:
+        """Names of the variants that were asked for by options of their own."""
+        chosen = {
+            "softmax": self.attention == "softmax",
+            "raw-heads": self.raw_heads,
+            "upsample": self.upsample,
+            "argmax": self.argmax,
+            "pretrained": self.pretrained,
+        }
+        return [variant for variant, is_chosen in chosen.items() if is_chosen]
+
+    def options(self) -> ConvertOptions:
+        """What the conversion is asked for.
+
+        Raises:
+            RequestError: an input shape cannot be read.
+        """
+        from converters.options import ConvertOptions
+        from converters.source.inputs import InputRequest, parse_shapes
+        from converters.source.torch_export import Exporter
+
+        return ConvertOptions(
+            resolution=self.resolution,
+            weights=self.weights,
+            precision=Precision(self.precision),
+            seed=self.seed,
+            rewrite=not self.no_rewrite,
+            attention_form=self.attention_form,
+            calibration=self.calibration,
+            io_type=IoType(self.io_type),
+            inputs=InputRequest(parse_shapes(self.shapes), self.channels, Exporter(self.exporter)),
+            keep_onnx=self.keep_onnx,
+            check=not self.no_check,
+        )
 
 
 def _print(report: ConversionReport, out: Path) -> None:
@@ -168,7 +193,18 @@ def _print(report: ConversionReport, out: Path) -> None:
     )
     click.echo(f"ops: {before} exported, {after} after the passes, {lowered} in the .tflite")
     for item in report.passes:
-        if item.fired or item.declined:
-            declined = f", declined at {len(item.declined)}" if item.declined else ""
-            click.echo(f"  {item.name}: {item.fired} times{declined}")
+        _print_pass(item)
     click.echo(f"next: evit-mobile verify {out}")
+
+
+def _print_pass(item: PassReport) -> None:
+    """What a pass changed and why; and what it left as it was, places with the same reason in one line."""
+    if item.fired:
+        times = "once" if item.fired == 1 else f"{item.fired} times"
+        click.echo(f"  {item.name}: applied {times}, because {item.reason}")
+    places: dict[str, list[str]] = {}
+    for declined in item.declined:
+        places.setdefault(declined.reason, []).append(declined.where)
+    for reason, where in places.items():
+        more = f" and {len(where) - 1} more" if len(where) > 1 else ""
+        click.echo(f"  {item.name}: did not apply at {where[0]}{more}: {reason}")

@@ -65,6 +65,8 @@ def cli(debug: bool) -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with the exit code that fits."""
     args = list(sys.argv[1:] if args is None else args)
+    # PyTorch's threads sleep between its many small operations. Spinning, they would take the cores of the processes beside us.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     debug = "--debug" in args
     # --debug is taken anywhere on the line: it is typed after something went wrong.
     args = [arg for arg in args if arg != "--debug"]

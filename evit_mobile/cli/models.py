@@ -16,31 +16,36 @@ from evit_mobile.cli.options import json_option, print_json, progress, table_con
 @json_option
 def command(paper: bool, as_json: bool) -> None:
     """List the models, with counted MACs and parameters beside the paper's."""
-    with progress("counting") as say:
-        counted: Any = _paper_counts(say) if paper else _rows()
+    if paper:
+        with progress("counting") as say:
+            tables = _paper_counts(say)
+        if as_json:
+            print_json(tables)
+        else:
+            _print_paper(tables)
+        return
+    rows = _rows()
     if as_json:
-        print_json(counted)
-    elif paper:
-        _print_paper(counted)
+        print_json(rows)
     else:
-        _print_models(counted)
+        _print_models(rows)
 
 
 def _rows() -> list[dict[str, Any]]:
     from evit_mobile.models import all_models
-    from evit_mobile.models.paper import count
+    from evit_mobile.models.counts import counts_of
 
     rows = []
     for spec in all_models():
-        params_m, macs_m = count(spec.name, spec.resolution)
+        counts = counts_of(spec)
         rows.append(
             {
                 "name": spec.name,
                 "task": spec.task,
                 "resolution": str(spec.resolution),
                 "variants": list(spec.variants),
-                "params_m": params_m,
-                "macs_m": macs_m,
+                "params_m": counts.parameters / 1e6,
+                "macs_m": counts.macs / 1e6,
                 "paper_params_m": spec.paper.params_m if spec.paper else None,
                 "paper_macs_m": spec.paper.macs_m if spec.paper else None,
             }
@@ -144,7 +149,7 @@ def _parameters_explained(rows: list[dict[str, Any]]) -> str:
         f"{row['name']} {row['params_bound_m']:.1f} M" for row in rows if row["params_bound_m"] is not None
     )
     return (
-        "Parameters in tables 1 and 2: the paper's cannot all be convolutions of its own MACs. A weight is used once a place of its map,\n"
+        "Parameters in tables 1 and 2: the paper's cannot all be convolutions of its own MACs. A weight is used once at each place of its map,\n"
         "and the coarsest map is H/32 x W/32. With all that the backbone leaves (+3 %) spent there, the most that a model can have is\n"
         f"{bounds}.\n"
         "Ours keep the MACs.\n"
