@@ -56,7 +56,16 @@ def test_json_is_one_document_and_the_folder_stays_clean(small_tflite: Path, tmp
     report = json.loads(done.stdout)
     assert report["cached"]  # small_tflite was made in the same cache
     assert report["bytes_tflite"] == (tmp_path / "m.tflite").stat().st_size
-    assert report["seconds"].keys() == {"build", "export", "passes", "lower", "ranges", "quantise", "write"}
+    assert report["seconds"].keys() == {
+        "build",
+        "export",
+        "check",
+        "passes",
+        "lower",
+        "ranges",
+        "quantise",
+        "write",
+    }
     assert sum(report["onnx_ops_before"].values()) > 200
     assert "predictions mean nothing" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["m.tflite"]

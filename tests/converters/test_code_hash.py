@@ -46,7 +46,6 @@ def test_what_looks_at_models_is_not() -> None:
     readers = {
         "converters.tflite.inspection",
         "converters.parity.verify",
-        "converters.parity.layers",
         "converters.tflite.survey",
     }
     assert not readers & conversion_modules().keys()
