@@ -1,4 +1,4 @@
-"""One attention layer as a model: what figure 2 (left) times.
+"""One attention layer as a model: what figure 2 (left) measures.
 
 The input is not an image but a map [1, 96, H, W] of H * W tokens, as stage 3 of EfficientViT-Base has them; at 14x14 the two models
 have the same MACs. Their heads stay as they are at any resolution, so that latency grows with tokens alone. ``attention-linear+matched``
@@ -55,7 +55,7 @@ def _layer(kind: str, heads: int, head_dim: int) -> nn.Module:
     from evit_mobile.models.efficientvit import attention_layer
 
     class OneLayer(nn.Module):
-        """[1, C, H, W] -> [1, H, W, C]: the map comes out as TFLite keeps it."""
+        """[1, C, H, W] -> [1, H, W, C]: the map comes out in TFLite's layout."""
 
         def __init__(self) -> None:
             super().__init__()

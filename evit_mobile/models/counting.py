@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Needs:
-    """Of one inference: multiply-accumulates, and the most bytes of parameters and activations that are alive at once."""
+    """Multiply-accumulates per inference, and the peak bytes of parameters and activations alive at the same time."""
 
     macs: int
     memory_bytes: int
 
 
 def count_needs(module: nn.Module, resolution: Resolution, channels: int = 3) -> Needs:
-    """What one [1, channels, H, W] inference of ``module`` needs, as PyTorch would run it, with nothing computed; see ``count_macs``."""
+    """The needs of one [1, channels, H, W] inference of ``module`` in PyTorch. Nothing is computed; see ``count_macs``."""
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
 
     class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-        """Adds up storages when an operator makes them, and takes them off when the last tensor on them goes."""
+        """Adds a storage when an operator creates it, and subtracts it when its last tensor is gone."""
 
         @classmethod
         def _should_skip_dynamo(cls) -> bool:
@@ -84,5 +84,5 @@ def count_macs(module: nn.Module, resolution: Resolution, channels: int = 3) -> 
     module = module.to("meta").eval().requires_grad_(False)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(torch.empty(1, channels, resolution.height, resolution.width, device="meta"))
-    # The counter takes a multiply-accumulate for two operations.
+    # The counter counts a multiply-accumulate as two operations.
     return int(counter.get_total_flops()) // 2

@@ -1,4 +1,4 @@
-"""The list of models: one decorator registers one, and commands and tests find it here.
+"""The list of models. A decorator registers a model; commands and tests find it here.
 
 This module is light: a model's builder imports torch when it is called.
 """
@@ -25,7 +25,7 @@ Builder = Callable[[Resolution, frozenset[str]], "nn.Module"]
 
 @dataclass(frozen=True)
 class PaperFigures:
-    """What the paper states of a model: millions of parameters, millions of multiply-accumulates, ImageNet top-1 in percent."""
+    """The paper's figures for a model: millions of parameters, millions of multiply-accumulates, ImageNet top-1 in percent."""
 
     params_m: float
     macs_m: float
@@ -47,11 +47,11 @@ class ModelSpec:
 
     Attributes:
         name: ``NAME``, or ``NAME+variant+variant``.
-        task: ``classification``, ``detection``, ``segmentation`` or ``attention``; tells which outputs to expect.
+        task: ``classification``, ``detection``, ``segmentation`` or ``attention``; determines which outputs to expect.
         resolution: the input size it is meant for; any other that divides by ``divisor`` works too.
         outputs: names of the outputs, in the order that the module returns them.
         builder: makes the module with PyTorch's own initialisation, in training mode.
-        variants: what can be put behind the name, and the outputs that this gives where they are others.
+        variants: what can follow the name, with the outputs that it gives if they differ.
         chosen: the variants in this spec's own name.
         channels: of the input; 3 is an RGB image.
         trained: bundled weights, used unless others are given; None for a model that has none.
@@ -71,7 +71,7 @@ class ModelSpec:
     trained: Trained | None = None
 
     def build(self, resolution: Resolution | None = None) -> nn.Module:
-        """The module, for an input of ``resolution`` (only few models differ by it)."""
+        """The module, for an input of ``resolution`` (only a few models depend on it)."""
         return self.builder(resolution or self.resolution, self.chosen)
 
 
@@ -96,7 +96,7 @@ def register_model(
 
     def add(builder: Builder) -> Builder:
         if name in _MODELS:
-            raise ValueError(f"two models are called {name}")
+            raise ValueError(f"there are two models named {name}")
         _MODELS[name] = ModelSpec(
             name,
             task,
@@ -116,14 +116,15 @@ def register_model(
 
 
 def with_variants(model: str, variants: list[str]) -> str:
-    """The name of these variants of ``model``; whether it has them, ``find_model`` says.
+    """The name of these variants of ``model``. ``find_model`` checks whether they exist.
 
     Raises:
         RequestError: ``model`` is an ONNX file or a factory, which has no variants.
     """
     if variants and not ModelName.parse(model).is_counted:
         raise RequestError(
-            f"{model} has no variant {variants[0]!r}", hint=f"--{variants[0]} is for the models that evit-mobile lists"
+            f"{model} has no variant {variants[0]!r}",
+            hint=f"--{variants[0]} is for the models that evit-mobile models lists",
         )
     return VARIANT.join([model, *variants])
 
@@ -166,7 +167,7 @@ def find_model(name: str) -> ModelSpec:
         near = difflib.get_close_matches(base, _MODELS, n=3, cutoff=0.5)
         known = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(_MODELS)}"
         raise RequestError(
-            f"no model is called {base!r}", hint=f"{known} Also taken: timm:NAME, package.module:factory, or FILE.onnx"
+            f"there is no model {base!r}", hint=f"{known} Other forms: timm:NAME, package.module:factory, FILE.onnx"
         )
     spec = _MODELS[base]
     outputs = spec.outputs
@@ -177,7 +178,7 @@ def find_model(name: str) -> ModelSpec:
         outputs = spec.variants[variant] or outputs
     if not chosen:
         return spec
-    # One name for one thing, whatever the order in which it was asked for.
+    # One name for one thing, in whatever order the variants were given.
     ordered = [variant for variant in spec.variants if variant in chosen]
     return replace(
         spec, name=VARIANT.join([base, *ordered]), outputs=outputs, paper=None, variants={}, chosen=frozenset(chosen)

@@ -1,6 +1,6 @@
-"""Checkpoints of the authors' released EfficientViT (github.com/mit-han-lab/efficientvit: B0 to B3, L1 to L3), as timm's modules want them.
+"""Checkpoints of the EfficientViT that the authors released (github.com/mit-han-lab/efficientvit: B0 to B3, L1 to L3), for timm's modules.
 
-timm's ``efficientvit_*`` are the same networks under other names. Theirs are nested ``op_list``; the L models count the stem as stage 0.
+timm's ``efficientvit_*`` are the same networks under other names. The authors nest ``op_list``; their L models count the stem as stage 0.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Mapping
 if TYPE_CHECKING:
     from torch import Tensor
 
-#: Parts of the classification head: theirs -> timm's.
+#: Parts of the classification head: the authors' -> timm's.
 HEAD = {
     "0": "head.in_conv",
     "2.linear": "head.classifier.0",

@@ -16,9 +16,9 @@ from evit_mobile.specs import Resolution
 
 @torch.no_grad()
 def settle_batch_norms(module: nn.Module, generator: Generator, resolution: Resolution, channels: int = 3) -> None:
-    """Give every batch normalisation the statistics of what it sees when noise and a 4x4 board of colours pass through ``module``.
+    """Give every batch normalisation the statistics of its input while noise and a 4x4 board of colours pass through ``module``.
 
-    Its mean is off by about half a standard deviation and its variance by up to 30 %, so that nothing is neutral. Without this, 50
+    The mean is shifted by about half a standard deviation and the variance by up to 30 %, so that nothing is neutral. Without this, 50
     residual blocks would each double the variance, and with exact means, attention would average to nothing on these images and be
     blown up on others. The pass is in float64, so that other machines and thread counts give the same float32 weights. ``module``
     is left in evaluation mode.

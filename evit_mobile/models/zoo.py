@@ -1,7 +1,7 @@
 """Image models from timm: ``timm:NAME``, ``timm:NAME.TAG`` and, with timm's trained weights, ``timm:NAME+pretrained``.
 
-Without a network there are no trained weights, so weights come from a seed, in such a way that a conversion that went wrong shows:
-no layer scale is near zero, no normalisation is neutral, and activations keep a sane scale through any depth. See ``initialise``.
+Without a download there are no trained weights. Weights then come from a seed, chosen so that a wrong conversion shows: no layer scale is
+near zero, no normalisation is neutral, and activations keep their scale through any depth. See ``initialise``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ZooModel:
-    """A timm model, in evaluation mode, and what timm's data configuration says of its input."""
+    """A timm model in evaluation mode, and its input as timm's data configuration describes it."""
 
     module: nn.Module
     resolution: Resolution
@@ -33,7 +33,7 @@ def load_zoo_model(name: str, resolution: Resolution | None = None, seed: int = 
     """The timm model ``name`` (with the ``timm:`` before it), at its own resolution unless another is asked for.
 
     Raises:
-        RequestError: timm is not installed, knows no such model, cannot build it at this resolution, or cannot get its weights.
+        RequestError: timm is not installed, has no such model, cannot build it at this resolution, or cannot get its weights.
     """
     timm = _timm(name)
     parsed = ModelName.parse(name)
@@ -82,7 +82,7 @@ def _config(timm: Any, name: str) -> Any:
     """timm's pretrained configuration of ``name``."""
     if VARIANT in name:
         raise RequestError(
-            f"{ZOO_PREFIX}{name} has a variant that timm's models do not have", hint=f"they have one: {PRETRAINED}"
+            f"{ZOO_PREFIX}{name} has a variant that timm models do not have", hint=f"the only one is {PRETRAINED}"
         )
     if not name or not timm.is_model(name):
         near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.6)
@@ -100,7 +100,7 @@ def _config(timm: Any, name: str) -> Any:
             f"timm {timm.__version__} has no {name!r}: {first_line(error)}", hint=f"tags of this model: {tags}"
         ) from error
     if config is None or config.input_size[0] != 3:
-        raise RequestError(f"{ZOO_PREFIX}{name} is not described by timm as a model of RGB images")
+        raise RequestError(f"{ZOO_PREFIX}{name} is not a model of RGB images, by timm's own description")
     return config
 
 
@@ -113,7 +113,7 @@ def _create(timm: Any, name: str, pretrained: bool, seed: int, arguments: dict[s
             module: nn.Module = timm.create_model(name, pretrained=pretrained, exportable=True, **arguments)
         except Exception as error:  # timm and the hub's client raise anything from AssertionError to ConnectionError
             if pretrained:
-                hint = "needs the network; without it, download the file elsewhere and give it by --weights FILE"
+                hint = "this needs the network; without it, download the file elsewhere and pass it as --weights FILE"
                 raise RequestError(
                     f"timm could not get the weights of {name}: {first_line(error)}", hint=hint
                 ) from error
@@ -132,7 +132,7 @@ def _preprocessing(config: Any) -> Preprocessing:
 def initialise(module: nn.Module, seed: int, resolution: Resolution) -> None:
     """Fill ``module`` from ``seed``: He initialisation, normalisations away from neutral, everything else nudged by N(0, 0.1).
 
-    A layer scale of 1e-6 or a table of zeros would hide what is multiplied by it. See also ``seeding.settle_batch_norms``.
+    A layer scale of 1e-6 or a table of zeros would hide faults in what it is multiplied with. See also ``seeding.settle_batch_norms``.
     """
     import torch
 

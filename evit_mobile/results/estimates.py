@@ -1,4 +1,4 @@
-"""What a result file holds of an estimate: time that a model of a core gives, and that nobody measured."""
+"""Estimates in a result file: times from a model of a core, not measured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evit_mobile.results.entry import Count, Entry, Instructions, Microseconds, 
 
 
 class Traffic(Entry):
-    """Bytes that came into the first cache from the second, the third and memory, and bytes that were written to memory."""
+    """Bytes read into the first cache from the second, the third and memory, and bytes written to memory."""
 
     l2_bytes: Count
     l3_bytes: Count
@@ -22,7 +22,7 @@ class Estimate(Entry):
     """One inference by a model of a core.
 
     ``low_us`` to ``high_us`` is the estimate with the largest leave-one-out error that it has against published latencies of the core.
-    ``cycles`` are of the first core, had it done all alone; ``wait_cycles`` of them are beyond computing, while memory was waited for.
+    ``cycles`` are those of the first core, as if it ran everything; ``wait_cycles`` is the part spent waiting for memory.
     """
 
     estimated_latency_us: Microseconds

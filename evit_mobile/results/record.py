@@ -1,8 +1,8 @@
-"""The result file: everything that was measured, and everything that is needed to measure it again.
+"""The result file: everything that was measured, and everything needed to measure it again.
 
-One JSON document a file, written by ``save`` and read by ``load``. Units stand in the field names. Raw samples are kept where
-the runner gives them; where it prints aggregates alone, what it printed is kept (``PrintedLatency``). Nothing here is a statistic:
-those are computed from a result when it is read (``evit_mobile.results.stats``).
+A file is one JSON document, written by ``save`` and read by ``load``. Field names carry units. Raw samples are kept if the runner gives
+them; if it prints only aggregates, those are kept (``PrintedLatency``). Statistics are not stored: they are computed when a result is
+read (``evit_mobile.results.stats``).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from evit_mobile.files import whole_file
 from evit_mobile.results.entry import Entry, Instructions, Microseconds, Name, Sha256, Whole
 from evit_mobile.results.estimates import Estimate, OpEstimate
 
-#: 2 added suites: ``ResultSet.suite`` and ``references``, what a point is of a curve, and points without a model file. 3 added
-#: estimates. Older files are read as they are.
+#: 2 added suites: ``ResultSet.suite`` and ``references``, the position of a point on a curve, and points without a model file. 3 added
+#: estimates. Older files can still be read.
 SCHEMA_VERSION: Final = 3
 EXPECTED = "expected a file written by evit-mobile bench"
 
@@ -28,12 +28,12 @@ Quantity = Literal["latency_us", "instructions", "estimated_latency_us"]
 #: What the points of a suite lie along: tokens of an attention layer, the side of a square input in pixels (of any other, the square
 #: root of its pixels), or a published top-1 accuracy in percent.
 Along = Literal["tokens", "resolution", "top1"]
-#: Why a point of a suite has no value though nothing is broken: it needs more memory than it may have, or takes more time.
+#: Why a point of a suite has no value although nothing is broken: it exceeds its memory limit, or its time limit.
 Limit = Literal["does not fit", "timed out"]
 
 
 class Component(Entry):
-    """A program or library that took part; ``sha256`` is of its binary, None where it has none."""
+    """A program or library that took part. ``sha256`` is the hash of its binary, or None if it has none."""
 
     name: Name
     version: str
@@ -41,17 +41,17 @@ class Component(Entry):
 
 
 class Core(Entry):
-    """One logical CPU; ``max_clock_khz`` is None where the system does not say."""
+    """One logical CPU; ``max_clock_khz`` is None if the system does not report it."""
 
     index: Annotated[Whole, Field(ge=0)]
     max_clock_khz: Annotated[Whole, Field(gt=0)] | None = None
 
 
 class DeviceInfo(Entry):
-    """What was measured on.
+    """The device that was measured.
 
-    ``kind`` is the prefix of ``--device`` (host, adb, qemu, estimate) and ``name`` all of it. ``emulated`` is True for anything whose
-    instructions were not executed by the processor that ``soc`` names.
+    ``kind`` is the prefix of ``--device`` (host, adb, qemu, estimate) and ``name`` the whole of it. ``emulated`` is True if the processor
+    named by ``soc`` did not execute the instructions itself.
     """
 
     kind: Name
@@ -69,8 +69,8 @@ class DeviceInfo(Entry):
 class RunSettings(Entry):
     """How a model is run.
 
-    ``cores`` is the mask that was asked for (``all``, or what the device understands); the mask that was in force stands in each
-    round. ``runs`` and ``min_time_s`` are least values over all rounds together: the larger one decides.
+    ``cores`` is the requested mask (``all``, or a form that the device understands); each round records the mask in force. ``runs`` and
+    ``min_time_s`` are minimums over all rounds together; whichever takes longer applies.
     """
 
     threads: Annotated[Whole, Field(ge=1)] = 1
@@ -82,10 +82,10 @@ class RunSettings(Entry):
 
 
 class Conditions(Entry):
-    """The device's state at one moment; empty or None where it does not say.
+    """The device's state at one moment. What it does not report is empty or None.
 
-    ``clocks_khz`` and ``temperatures_celsius`` go by core number and by sensor. ``clock_limits_khz``, by core, is the highest clock
-    that the system allows now: below the core's maximum it is throttled. ``thermal_status`` is Android's 0 (none) to 6.
+    ``clocks_khz`` is keyed by core, ``temperatures_celsius`` by sensor. ``clock_limits_khz`` is the highest clock that the system allows
+    each core now; a core is throttled if that is below its maximum. ``thermal_status`` is Android's, from 0 (none) to 6.
     """
 
     at: AwareDatetime
@@ -98,7 +98,7 @@ class Conditions(Entry):
 
 
 class PrintedLatency(Entry):
-    """Aggregates of one process invocation, as the tool printed them; None where it did not print one."""
+    """Aggregates of one process, as the tool printed them. What it did not print is None."""
 
     count: Annotated[Whole, Field(ge=1)]
     mean_us: Microseconds
@@ -111,10 +111,10 @@ class PrintedLatency(Entry):
 
 
 class OpTime(Entry):
-    """One op of an inference under the tool's own profiler, which takes time itself.
+    """One op under the tool's own profiler, which adds time itself.
 
-    ``partition`` counts the delegate's partitions; None for an op that the runtime's own kernel ran. ``mean_us`` is 0 for an op that
-    took less than the profiler's clock can tell.
+    ``partition`` is the number of the delegate's partition, or None for an op that the runtime's own kernel ran. ``mean_us`` is 0 if the
+    op took less time than the profiler's clock resolves.
     """
 
     op: Name
@@ -127,11 +127,11 @@ class OpTime(Entry):
 class Round(Entry):
     """One uninterrupted turn of one model: loaded, run once, warmed up, then measured.
 
-    Holds exactly one of ``latency_us`` (a sample per inference), ``printed_latency``, ``instructions`` (a count per inference) and
+    It holds exactly one of ``latency_us`` (a sample per inference), ``printed_latency``, ``instructions`` (a count per inference) and
     ``estimate``.
-    ``printed_warmup`` stands for ``warmup_us`` where the tool prints aggregates alone; the first inference is among them.
-    ``peak_memory_bytes`` is by how much loading and running the model raised the process's greatest resident set. ``result_file`` is
-    what benchmark_model wrote into its result file, by its own names, where the build writes one.
+    ``printed_warmup`` replaces ``warmup_us`` if the tool prints only aggregates; it includes the first inference.
+    ``peak_memory_bytes`` is the increase of the process's peak resident set while it loads and runs the model. ``result_file`` is the
+    content of benchmark_model's own result file, under its own names, if the build writes one.
     """
 
     latency_us: tuple[Microseconds, ...] | None = None
@@ -165,14 +165,14 @@ class Round(Entry):
 
     @property
     def quantity(self) -> Quantity:
-        """What ``values`` are."""
+        """What ``values`` measure."""
         if self.estimate is not None:
             return "estimated_latency_us"
         return "instructions" if self.instructions else "latency_us"
 
     @property
     def values(self) -> tuple[float, ...]:
-        """One value an inference (microseconds or instructions); for printed aggregates their median, else mean, alone."""
+        """One value per inference (microseconds or instructions). Printed aggregates give one value: their median, or else their mean."""
         if self.printed_latency is not None:
             return (self.printed_latency.median_us or self.printed_latency.mean_us,)
         if self.estimate is not None:
@@ -181,18 +181,18 @@ class Round(Entry):
 
 
 class Accuracy(Entry):
-    """A published ImageNet top-1 accuracy in percent, and where it was published. Nothing here measured it."""
+    """A published ImageNet top-1 accuracy in percent, and its source. It is quoted, not measured."""
 
     top1_percent: Annotated[float, Field(gt=0, le=100)]
     source: Name
 
 
 class Place(Entry):
-    """Where a point stands on the curves of its suite.
+    """The position of a point on the curves of its suite.
 
-    ``series`` is the curve's name and ``model`` what it is converted from. ``tokens`` are those of a model of one attention layer, and
-    ``attention`` is its kind. ``macs`` are multiply-accumulates of one inference, counted on the PyTorch module. ``memory_bytes`` is
-    what weights and activations were predicted to need at once.
+    ``series`` is the curve's name and ``model`` the model's. ``tokens`` and ``attention`` describe a model of one attention layer. ``macs``
+    are multiply-accumulates per inference, counted on the PyTorch module. ``memory_bytes`` is the predicted peak of weights and
+    activations.
     """
 
     series: Name
@@ -206,12 +206,12 @@ class Place(Entry):
 
 
 class Suite(Entry):
-    """The suite that a result file holds: its own name and title, what its points lie along, and how they were measured.
+    """The suite of a result file: its name and title, the axis of its points, and how they were measured.
 
-    ``figure`` is the paper's, as ``figure-2-left``; None for a suite that repeats none. ``counts_only`` is True where nothing is
-    measured but MACs counted. ``seed`` gives the order of the points. ``budget_s`` is the time that an invocation may measure,
-    ``interval_percent`` how wide a point's 95 % interval may be, of its median, for it to be done, and ``memory_limit_bytes`` what a
-    point may use. ``sha256`` is of the suite file.
+    ``figure`` is the paper's figure, such as ``figure-2-left``, or None. ``counts_only`` is True if MACs are counted and nothing is
+    measured. ``seed`` determines the order of the points. ``budget_s`` is the time that one invocation may measure. A point is done once
+    its 95 % interval is narrower than ``interval_percent`` of its median. ``memory_limit_bytes`` is the limit per point. ``sha256`` is
+    the hash of the suite file.
     """
 
     name: Name
@@ -227,13 +227,13 @@ class Suite(Entry):
 
 
 class Point(Entry):
-    """One model under one setting: its rounds in the order in which they were measured, and why it stopped early, if it did.
+    """One model under one setting: its rounds in the order of measurement, and the reason if it stopped early.
 
-    A point of a suite has a ``place``; where its model does not fit or took too long, ``limit`` says so and ``error`` how that was
-    found. ``model_sha256`` and ``model_bytes`` are None where no file was made.
-    ``ops``, ``partitions`` and ``undelegated_ops`` are what ``evit-mobile inspect`` counts with the same runtime on the machine that
-    asked for the measurement; None where that was not looked at.
-    ``profile`` is of a run apart from the rounds, in the order of execution; ``op_estimates`` is what stands for it in an estimate.
+    A point of a suite has a ``place``. If its model does not fit or took too long, ``limit`` says so and ``error`` gives the details.
+    ``model_sha256`` and ``model_bytes`` are None if there is no file.
+    ``ops``, ``partitions`` and ``undelegated_ops`` are the counts of ``evit-mobile inspect`` with the same runtime on the machine that
+    ran the command, or None if they were not counted.
+    ``profile`` comes from a separate run, in the order of execution; an estimate has ``op_estimates`` instead.
     """
 
     name: Name
@@ -266,7 +266,7 @@ class Point(Entry):
 
     @property
     def quantity(self) -> Quantity | None:
-        """What was measured; None before the first round."""
+        """The quantity that was measured, or None before the first round."""
         return self.rounds[0].quantity if self.rounds else None
 
     @property
@@ -276,15 +276,15 @@ class Point(Entry):
 
     @property
     def is_complete(self) -> bool:
-        """Whether every round that was asked for is here."""
+        """Whether every requested round is here."""
         return self.error is None and len(self.rounds) >= self.settings.rounds
 
 
 class ResultSet(Entry):
-    """A result file. ``command`` is the argument vector; points are told apart by name and settings.
+    """A result file. ``command`` is the argument vector. Name and settings together identify a point.
 
-    Of a suite, ``references`` holds under each setting a model that was measured in turn with the points from beginning to end, and is
-    none of them: whether its rounds stayed alike tells whether the machine did.
+    For a suite, ``references`` holds one model per setting that was measured in turn with the points from beginning to end. Its rounds
+    show whether the machine stayed the same.
     """
 
     schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
@@ -311,7 +311,7 @@ class ResultSet(Entry):
         return self
 
     def with_points(self, points: tuple[Point, ...]) -> ResultSet:
-        """The same result with other points, validated anew."""
+        """The same result with other points, validated again."""
         return ResultSet(**{**dict(self), "points": points})
 
 
@@ -325,7 +325,7 @@ def load(path: Path) -> ResultSet:
     """Read a result file.
 
     Raises:
-        RequestError: the file cannot be read, is no JSON (or was cut short), is no result file, or is of a newer version.
+        RequestError: the file cannot be read, is not JSON (or is truncated), is not a result file, or is of a newer version.
     """
     try:
         content = path.read_bytes()
@@ -339,7 +339,7 @@ def load(path: Path) -> ResultSet:
         where = ".".join(map(str, first["loc"])) or "the document"
         more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
         raise RequestError(
-            f"{path} is not a sound result file: {where}: {first['msg']}{more}", hint="measure again"
+            f"{path} is not a valid result file: {where}: {first['msg']}{more}", hint="measure again"
         ) from error
 
 
@@ -349,7 +349,7 @@ def _check_version(path: Path, content: bytes) -> None:
     try:
         document = from_json(content)
     except ValueError as error:
-        raise RequestError(f"{path} is not JSON, or was cut short: {error}", hint=EXPECTED) from error
+        raise RequestError(f"{path} is not JSON, or is truncated: {error}", hint=EXPECTED) from error
     version = document.get("schema_version") if isinstance(document, dict) else None
     if not isinstance(version, int):
         raise RequestError(f"{path} is not a result file: it has no schema_version", hint=EXPECTED)
@@ -361,6 +361,6 @@ def _check_version(path: Path, content: bytes) -> None:
 
 
 def file_name(device: str, at: datetime) -> str:
-    """``<device>-<time>.json``, with anything that a file name had better not hold replaced."""
+    """``<device>-<time>.json``, with characters that are unsafe in a file name replaced."""
     safe = "".join(char if char.isascii() and (char.isalnum() or char in "._") else "-" for char in device).strip("-.")
     return f"{safe or 'device'}-{at:%Y%m%dT%H%M%SZ}.json"

@@ -1,12 +1,12 @@
 """Statistics of measured rounds, by scipy.
 
-Samples within a round share what happened to the machine in that round (clock, heat, where the memory landed), so they are
-correlated, and intervals over them would be far too narrow. The unit here is the round, represented by its median.
+Samples within a round share the state of the machine in that round (clock, heat, memory placement). They are correlated, so intervals
+over samples would be far too narrow. The unit of analysis is the round, represented by its median.
 
 Intervals are Hettmansperger and Sheather's for a median (Statistics & Probability Letters 4, 1986): between neighbouring order
-statistics, whose exact coverage is binomial whatever the distribution, interpolated to 95 %. Percentile bootstraps of a median can
-only take order statistics themselves, and miss for the few rounds of a benchmark: benchmarks/results/statistics.md measures both.
-With fewer than six rounds no interval of this kind reaches 95 %: there is none.
+statistics, whose exact coverage is binomial whatever the distribution, interpolated to 95 %. A percentile bootstrap of a median can
+only land on order statistics and is inaccurate for the few rounds of a benchmark; benchmarks/results/statistics.md compares both.
+With fewer than six rounds no interval of this kind reaches 95 %, so none is given.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-#: Fewest rounds that can carry a 95 % interval: the range of five covers the median in 1 - 2 * 0.5**5 = 93.75 % of cases only.
+#: Fewest rounds that give a 95 % interval: the range of five covers the median in only 1 - 2 * 0.5**5 = 93.75 % of cases.
 MIN_ROUNDS = 6
 CONFIDENCE = 0.95
 
-#: Above these a result is called unstable: p10 to p90 relative to the median, and the trend over the rounds relative to the median.
+#: A result above either limit is unstable: p10 to p90, and the trend over the rounds, both relative to the median.
 MAX_SPREAD = 0.20
 MAX_DRIFT = 0.05
-#: A trend counts when rounds in random order would show one as strong this rarely.
+#: A trend counts if rounds in random order would show one as strong with at most this probability.
 DRIFT_P_VALUE = 0.01
 
 Rounds = Sequence[Sequence[float]]
@@ -34,7 +34,7 @@ Rounds = Sequence[Sequence[float]]
 
 @dataclass(frozen=True)
 class Interval:
-    """A 95 % confidence interval, in the unit of what it belongs to."""
+    """A 95 % confidence interval, in the unit of its quantity."""
 
     low: float
     high: float
@@ -45,7 +45,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Summary:
-    """Rounds in a few numbers, in the unit of the samples.
+    """Summary of rounds, in the unit of the samples.
 
     ``median`` is the median of the rounds' medians and ``interval`` its 95 % interval, None below MIN_ROUNDS rounds; ``p10`` and
     ``p90`` are percentiles of all samples together.
@@ -69,7 +69,7 @@ class Ratio:
 
     @property
     def verdict(self) -> str | None:
-        """``lower`` or ``higher`` where the interval excludes 1, else None: then nothing has been shown."""
+        """``lower`` or ``higher`` if the interval excludes 1, else None: then no difference has been shown."""
         if self.interval is None or 1.0 in self.interval:
             return None
         return "lower" if self.value < 1 else "higher"
@@ -77,7 +77,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Growth:
-    """The exponent b of y = a x^b; ``interval`` is None where there are fewer than three points."""
+    """The exponent b of y = a x^b; ``interval`` is None for fewer than three points."""
 
     exponent: float
     interval: Interval | None
@@ -86,7 +86,7 @@ class Growth:
 
 @dataclass(frozen=True)
 class Change:
-    """How many times as much is taken as before; interval and p-value are None below MIN_ROUNDS rounds on either side."""
+    """The ratio of after to before. Interval and p-value are None below MIN_ROUNDS rounds on either side."""
 
     ratio: float
     interval: Interval | None
@@ -110,9 +110,9 @@ def summarise(rounds: Rounds) -> Summary:
 def paired_ratio(rounds: Rounds, baseline: Rounds) -> Ratio:
     """The ratio of ``rounds`` to ``baseline``, from rounds that were measured in turn.
 
-    Method: round i of one is paired with round i of the other, so that what both shared (a warm machine, a busy neighbour) cancels.
+    Method: round i of one is paired with round i of the other, so that shared disturbances (a warm machine, a busy neighbour) cancel.
     The value is exp of the median of the pairs' log ratios; the interval is exp of the ends of this median's interval over pairs.
-    Where one has more rounds (the other was interrupted) the surplus is left out.
+    If one has more rounds (because the other was interrupted), the surplus is ignored.
     """
     pairs = min(len(rounds), len(baseline))
     logs = np.log(_medians(rounds[:pairs])) - np.log(_medians(baseline[:pairs]))
@@ -124,8 +124,7 @@ def paired_ratio(rounds: Rounds, baseline: Rounds) -> Ratio:
 def growth(x: Sequence[float], y: Sequence[float]) -> Growth | None:
     """Fit y = a x^b by least squares on the logarithms; None with fewer than two different x.
 
-    The interval is Student's, from what the points leave of the line: it tells how sure the exponent is both of the noise in y and
-    of whether y is a power of x at all.
+    The interval is Student's, from the residuals. It covers both the noise in y and the deviation of y from a power law.
     """
     from scipy import stats
 
@@ -139,7 +138,7 @@ def growth(x: Sequence[float], y: Sequence[float]) -> Growth | None:
 
 
 def change(after: Rounds, before: Rounds) -> Change:
-    """How ``after`` differs from ``before``, which was measured at another time, so that no round of one belongs to one of the other.
+    """How ``after`` differs from ``before``. They were measured at different times, so rounds cannot be paired.
 
     Method: the p-value is that of the two-sided Mann-Whitney test on the medians of the rounds; the ratio is exp of the
     Hodges-Lehmann shift of their logarithms, and its interval holds every ratio that the test would not reject at 5 %.
@@ -154,10 +153,10 @@ def change(after: Rounds, before: Rounds) -> Change:
 
 
 def instability(rounds: Rounds) -> str | None:
-    """Why the samples should not be trusted, or None: they scatter too widely, or drift from the first round to the last.
+    """Why the samples are not trustworthy, or None: they scatter too widely, or drift from the first round to the last.
 
     Scatter is (p90 - p10) / median of all samples. Drift is the Theil-Sen slope of the rounds' medians times the number of steps,
-    relative to their median; it counts when Kendall's tau finds the trend significant.
+    relative to their median; it counts if Kendall's tau finds the trend significant.
     """
     from scipy import stats
 
@@ -190,7 +189,10 @@ def _interval_of_median(values: NDArray[np.float64]) -> Interval | None:
 def _shifts_not_rejected(
     a: NDArray[np.float64], b: NDArray[np.float64], shifts: NDArray[np.float64]
 ) -> tuple[float, float]:
-    """Least and greatest shift of ``a`` against ``b`` that the test keeps; ``shifts`` are those at which values change sides, in order."""
+    """The smallest and largest shift of ``a`` against ``b`` that the test does not reject.
+
+    ``shifts`` are those at which values change sides, in order.
+    """
     # The test is asked between them, where nothing is tied.
     gaps = (shifts[1:] + shifts[:-1]) / 2
     middle = int(np.searchsorted(gaps, np.median(shifts)))

@@ -1,4 +1,4 @@
-"""What a table or a page says of a result: one row a point, and what kind of figures these are."""
+"""What tables and pages show of a result: one row per point, and caveats on the kind of figures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evit_mobile.results.record import Point, Quantity, ResultSet, RunSettings
 from evit_mobile.results.stats import MIN_ROUNDS, Interval, Ratio, Summary, instability, paired_ratio, summarise
 from evit_mobile.text import visible
 
-#: How a quantity is shown: divisor, unit, what it is called, and the words for significantly less and more of it.
+#: How a quantity is shown: divisor, unit, title, and the words for significantly less and more.
 _SHOWN: dict[Quantity, tuple[float, str, str, str, str]] = {
     "latency_us": (1e3, "ms", "Latency", "faster", "slower"),
     "instructions": (1e6, "M", "Instructions per inference", "fewer", "more"),
@@ -30,7 +30,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Against the baseline, in a word; empty where the interval of the ratio contains 1 or there is none."""
+        """The comparison with the baseline in a word; empty if the ratio's interval contains 1 or is missing."""
         if self.ratio is None or self.ratio.verdict is None or self.point.quantity is None:
             return ""
         return verdict_of(self.point.quantity, self.ratio.value)
@@ -65,7 +65,7 @@ def ratio_of(point: Point, baseline: Point) -> Ratio:
 
 
 def rows(points: Sequence[Point]) -> list[Row]:
-    """One row a point; ratios are to the first point that has a round under the same settings."""
+    """One row per point. Ratios are to the first point that has a round under the same settings."""
     baselines: dict[RunSettings, Point] = {}
     for point in points:
         if point.rounds:
@@ -74,53 +74,53 @@ def rows(points: Sequence[Point]) -> list[Row]:
 
 
 def label(point: Point, points: Sequence[Point]) -> str:
-    """The point's name, and of its settings what its namesakes among ``points`` do not share."""
+    """The point's name, and the settings that distinguish it from points of the same name."""
     others = [other.settings for other in points if other.name == point.name]
-    told = [point.name]
+    parts = [point.name]
     if any(other.threads != point.settings.threads for other in others):
-        told.append(f"{point.settings.threads} thread{'s' if point.settings.threads > 1 else ''}")
+        parts.append(f"{point.settings.threads} thread{'s' if point.settings.threads > 1 else ''}")
     if any(other.cores != point.settings.cores for other in others):
-        told.append(f"cores {point.settings.cores}")
-    return ", ".join(told)
+        parts.append(f"cores {point.settings.cores}")
+    return ", ".join(parts)
 
 
 def caveats(results: ResultSet) -> list[str]:
-    """What every reader of these figures must know before the figures."""
+    """What a reader has to know before the figures."""
     device, soc = results.device, visible(results.device.soc)
     if device.kind == "qemu":
         return [
-            f"Emulated: instructions per inference on an emulated {soc}. They are no latency and no Snapdragon figure."
+            f"Emulated: instructions per inference on an emulated {soc}. They are not a latency and not a Snapdragon figure."
         ]
     if device.kind == "estimate":
         return [f"Estimated for a {soc}, not measured: {_error(results.points)}. {visible(device.os_build)}."]
     if device.emulated:
-        return [f"Emulated: {soc} is imitated by another machine. These are no Snapdragon figures."]
+        return [f"Emulated: {soc} is emulated by another machine. These are not Snapdragon figures."]
     if device.kind == "host":
-        return [f"Measured on the host CPU ({soc}, {visible(device.abi)}). These are no Snapdragon figures."]
+        return [f"Measured on the host CPU ({soc}, {visible(device.abi)}). These are not Snapdragon figures."]
     return []
 
 
 def warnings(table: Sequence[Row]) -> list[str]:
-    """The warnings and errors of all rows, each with the name of its point; one that many points share is told once."""
-    found: dict[str, list[str]] = {}
+    """The warnings and errors of all rows with the names of their points. A text that more than two points share is listed once."""
+    labels_of: dict[str, list[str]] = {}
     for row in table:
         for text in row.warnings:
-            found.setdefault(text, []).append(row.label)
+            labels_of.setdefault(text, []).append(row.label)
     return [
-        visible(told)
-        for text, labels in found.items()
-        for told in ([f"{text}: {'; '.join(labels)}"] if len(labels) > 2 else [f"{label}: {text}" for label in labels])
+        visible(line)
+        for text, labels in labels_of.items()
+        for line in ([f"{text}: {'; '.join(labels)}"] if len(labels) > 2 else [f"{label}: {text}" for label in labels])
     ]
 
 
 def warnings_of(point: Point) -> tuple[str, ...]:
-    """Why a point has no figures, or what speaks against trusting them."""
+    """Why a point has no figures, or why they are not trustworthy."""
     found = [f"{point.limit}: {point.error}" if point.limit else point.error] if point.error else []
     if not point.rounds:
         return tuple(found)
     if len(point.rounds) < point.settings.rounds:
         found.append(f"stopped after {len(point.rounds)} of {point.settings.rounds} rounds")
-    # Instruction counts and estimates repeat: rounds would say nothing of how far to trust them.
+    # Instruction counts and estimates repeat: more rounds would not make them more certain.
     if len(point.rounds) < MIN_ROUNDS and point.quantity == "latency_us":
         found.append(f"fewer than {MIN_ROUNDS} rounds give no 95% interval")
     mask = point.rounds[0].cores_mask
@@ -134,7 +134,7 @@ def warnings_of(point: Point) -> tuple[str, ...]:
 
 
 def measured(results: ResultSet) -> str:
-    """What was measured on what, in words: ``Latency on SM8150``, ``Instructions per inference, emulated Cortex-A76``."""
+    """The quantity and the device in words: ``Latency on SM8150``, ``Instructions per inference, emulated Cortex-A76``."""
     quantity = next((point.quantity for point in results.points if point.quantity), None)
     if quantity is None:
         return f"Nothing measured on {results.device.soc}"
@@ -214,7 +214,7 @@ def _row(point: Point, baseline: Point | None, points: Sequence[Point]) -> Row:
 
 
 def _scaling(point: Point, points: Sequence[Point]) -> Iterator[str]:
-    """Threads that do not help were perhaps never started: seen where the same model was measured with one, too."""
+    """Threads that do not help may never have started. This shows if the same model was also measured with one thread."""
     for other in points:
         alone = other.name == point.name and other.settings.threads == 1 < point.settings.threads
         if (

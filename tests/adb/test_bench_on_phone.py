@@ -27,7 +27,7 @@ FOLDER = "evit-mobile"
 def test_result(phone: VirtualPhone, bench: Callable[..., Ended], system: EmulatorRoot, tmp_path: Path) -> None:
     ended = bench(phone, "--fixed-performance", "--stay-awake", "--governor", "performance", rounds=2)
     assert ended.code == 0, ended.err
-    assert "Emulated: Snapdragon 855 (SM8150) is imitated by another machine" in ended.out
+    assert "Emulated: Snapdragon 855 (SM8150) is emulated by another machine" in ended.out
     results = load(tmp_path / "r.json")
     device = results.device
     assert (device.kind, device.soc, device.abi, device.emulated) == (

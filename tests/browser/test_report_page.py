@@ -197,7 +197,7 @@ def test_what_is_folded_is_printed(layer_page: Page) -> None:
 
 def test_verdicts_stand_on_the_page(layer_page: Page) -> None:
     text = layer_page.locator("main").inner_text()
-    for said in ("same direction", "no Snapdragon figures", "arXiv 2205.14756", "does not fit", "95% interval"):
+    for said in ("same direction", "not Snapdragon figures", "arXiv 2205.14756", "does not fit", "95% interval"):
         assert said in text, said
     alts = layer_page.locator("img").evaluate_all("images => images.map(image => image.alt)")
     assert any("softmax" in alt and "does not fit" in alt and "to the power" not in alt for alt in alts)

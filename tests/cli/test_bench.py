@@ -49,7 +49,7 @@ def test_two_models_one_document(small_tflite: Path, tmp_path: Path) -> None:
     assert first["ratio_to_first"] is None
     inside = second["ratio_to_first"]["interval"]["low"] <= 1 <= second["ratio_to_first"]["interval"]["high"]
     assert (second["verdict"] is None) == inside
-    assert "no Snapdragon" in document["caveats"][0]
+    assert "not Snapdragon" in document["caveats"][0]
 
 
 def test_a_name_is_converted_and_the_result_file_is_named(small_tflite: Path, tmp_path: Path) -> None:

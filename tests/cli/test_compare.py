@@ -129,7 +129,7 @@ def test_what_is_no_percentage(limit: str, before: Path, after: Path, capsys: py
 def test_files_that_are_broken_or_newer(before: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = before.read_text()
     for name, content, said in (
-        ("cut.json", whole[: len(whole) // 2], "cut short"),
+        ("cut.json", whole[: len(whole) // 2], "is truncated"),
         ("newer.json", whole.replace('"schema_version": 3', '"schema_version": 9'), "newer evit-mobile"),
         ("key.json", whole.replace('"points"', '"\\u001b[2J": 0, "points"', 1), "\ufffd[2J"),
     ):

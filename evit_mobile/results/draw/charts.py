@@ -58,8 +58,8 @@ class Chart:
     Attributes:
         key: tells it apart within its result file, and is fit for a file name.
         alt: what it shows, in words.
-        notes: what must be read with it.
-        header, cells: its figures as a table, as many cells a row as there are in the header; numbers are numbers.
+        notes: caveats to be read with it.
+        header, cells: its figures as a table; each row of cells matches the header. Numbers are not formatted.
         draw: gives the picture.
     """
 

@@ -26,7 +26,7 @@ def export(named: Sequence[tuple[str, ResultSet]], folder: Path, *, force: bool 
     if not found:
         raise RequestError("there is no chart to export", hint="nothing in these files was measured")
     if folder.exists() and not folder.is_dir():
-        raise RequestError(f"cannot write to {folder}: it is no folder")
+        raise RequestError(f"cannot write to {folder}: it is not a folder")
     check_output(folder if not folder.exists() else folder / ".evit-mobile", force=force)
     paths = [[folder / f"{stem}.{form}" for form in ("png", "svg", "csv")] for stem, _ in found]
     existing = [path for group in paths for path in group if path.exists()]
@@ -45,7 +45,7 @@ def export(named: Sequence[tuple[str, ResultSet]], folder: Path, *, force: bool 
 
 
 def to_csv(chart: Chart) -> str:
-    """The figures of a chart; text that a spreadsheet would take for a formula has an apostrophe before it."""
+    """The figures of a chart. An apostrophe precedes text that a spreadsheet would read as a formula."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(map(_cell, chart.header))

@@ -16,7 +16,7 @@ from evit_mobile.text import visible
 
 Form = Literal["svg", "png"]
 
-#: Wider than this from the least to the greatest value, an axis is logarithmic.
+#: An axis is logarithmic if the ratio of its largest to its smallest value exceeds this.
 LOG_FROM_RATIO = 10.0
 MAX_LABEL = 44
 PNG_DPI = 200
@@ -86,10 +86,10 @@ def interval_plot(
     axis: str = "",
     heading: str | None = None,
 ) -> bytes:
-    """One line a row, with its median, 95 % interval, p10 to p90, and the median of each round as a small dot.
+    """One line per row, with its median, 95 % interval, p10 to p90, and the median of each round as a small dot.
 
-    Rows without a summary are left out; at least one must have one. Sized so that its text can be read at 360 CSS pixels.
-    ``axis`` is said for the quantity's own title; ``heading`` is for a picture that stands alone.
+    Rows without a summary are left out; at least one row needs one. Sized so that its text can be read at 360 CSS pixels.
+    ``axis`` replaces the quantity's own title; ``heading`` is for a picture that stands alone.
     """
     shown = [row for row in rows if row.summary is not None]
 

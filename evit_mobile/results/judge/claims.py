@@ -14,9 +14,9 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class RatioCheck(Entry):
-    """Wherever both series have a point, ``of`` takes ``low`` to ``high`` times as much as ``to``; no ``high`` is no upper bound.
+    """Wherever both series have a point, ``of`` takes ``low`` to ``high`` times as much as ``to``; ``high`` may be open.
 
-    Their counted MACs must agree within ``macs_within``, where that is given.
+    Their counted MACs must agree within ``macs_within``, if it is set.
     """
 
     kind: Literal["ratio"]
@@ -65,7 +65,7 @@ class Claim(Entry):
 
     ``figure`` is that of the suites that can check it (``Suite.figure``). ``measured_on`` is the SoC of the paper's figure, ``soc_part``
     its part number and ``max_clock_khz`` the highest clock of its cores; None for what is counted and not measured. ``unstated`` lists
-    what the paper leaves open, and ``reading`` says how a loose word of it ("similar", "3x") was read.
+    what the paper leaves open, and ``reading`` says how a vague term ("similar", "3x") was interpreted.
     """
 
     id: Name

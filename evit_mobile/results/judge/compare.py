@@ -1,8 +1,8 @@
 """Two result files of the same device and settings: what became slower or faster from one to the other.
 
-A difference is called one where it is significant, however large it looks: for latencies by a Mann-Whitney test over rounds at 5 %,
-with the p-values adjusted for the number of models (Benjamini and Hochberg), so that a file of twenty models does not raise an alarm
-each time; for instruction counts, which repeat, where the counts of the two files do not overlap.
+A difference counts only if it is significant, however large it looks. Latencies are compared by a Mann-Whitney test over rounds at 5 %,
+with p-values adjusted for the number of models (Benjamini and Hochberg), so that a file of twenty models does not raise a false alarm
+each time. Instruction counts repeat, and differ if the counts of the two files do not overlap.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from evit_mobile.results.record import Point, Quantity, ResultSet, RunSettings
 from evit_mobile.results.stats import CONFIDENCE, MIN_ROUNDS, Change, change
 from evit_mobile.results.summary import label, title, verdict_of, warnings_of
 
-#: What must be the same for figures to be of the same device.
+#: What must agree for two devices to count as the same.
 _DEVICE = ("kind", "soc", "abi", "instruction_sets", "cores", "emulated")
-#: What may differ, and is told.
+#: What may differ, and is reported.
 _DEVICE_TOLD = ("name", "serial", "os_build", "memory_bytes")
-#: What must be the same for two measurements to be of the same thing; more or fewer rounds only make them surer.
+#: What must agree for two measurements to be comparable; more or fewer rounds only change how certain they are.
 _SETTINGS = ("threads", "cores", "runs", "warmup_runs", "min_time_s")
-#: Properties of a model whose change is told.
+#: Properties of a model whose change is reported.
 _MODEL_TOLD = ("precision", "ops", "partitions", "undelegated_ops")
 
 
 class Status(StrEnum):
-    """What can be said of a point."""
+    """The outcome for a point."""
 
     COMPARED = "compared"
     TOO_FEW_ROUNDS = "too few rounds"
@@ -42,7 +42,7 @@ class Status(StrEnum):
 class Difference:
     """A point in both files, or in one. ``change`` is there where both measured it; ``p_value`` is adjusted.
 
-    ``notes`` say what else changed of the model, and what speaks against trusting the figures.
+    ``notes`` list other changes of the model, and reasons not to trust the figures.
     """
 
     label: str
@@ -56,7 +56,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """``slower``, ``faster``, ``more`` or ``fewer`` where the difference is significant, else empty."""
+        """``slower``, ``faster``, ``more`` or ``fewer`` if the difference is significant, else empty."""
         quantity = self.after.quantity if self.after is not None else None
         if self.change is None or quantity is None or not self.is_significant or self.change.ratio == 1:
             return ""
@@ -99,7 +99,7 @@ def compare(before: ResultSet, after: ResultSet, *, allow_unlike: bool = False) 
         more = f", and {len(unlike) - 1} more" if len(unlike) > 1 else ""
         raise RequestError(
             f"the files are not of the same device and settings: {unlike[0]}{more}",
-            hint="--allow-unlike compares them anyhow",
+            hint="--allow-unlike compares them anyway",
         )
     if not any(one and other for one, other in pairs):
         raise RequestError(
@@ -115,7 +115,7 @@ def _quantities(names: set[Quantity]) -> str:
 
 
 def _pairs(before: Sequence[Point], after: Sequence[Point]) -> list[tuple[Point | None, Point | None]]:
-    """Points of one name and the same threads and cores; what is left, by name in order; what is left then, alone."""
+    """Pair points by name, threads and cores, then by name in order; the rest stay alone."""
     left = list(before)
     found: list[tuple[Point | None, Point | None]] = []
     for keys in (("threads", "cores"), ()):
@@ -159,7 +159,7 @@ def _differing(before: ResultSet, after: ResultSet, names: Sequence[str]) -> Ite
 
 
 def _told(before: ResultSet, after: ResultSet, pairs: Sequence[tuple[Point | None, Point | None]]) -> Iterator[str]:
-    """What differs without making the files unlike."""
+    """Differences that do not make the files incomparable."""
     for text in _differing(before, after, _DEVICE_TOLD):
         yield text[0].upper() + text[1:] + "."
     old = {part.name: part for part in before.components}
@@ -175,7 +175,7 @@ def _told(before: ResultSet, after: ResultSet, pairs: Sequence[tuple[Point | Non
     if before.components == after.components and all(
         one and other and one.model_sha256 == other.model_sha256 for one, other in pairs
     ):
-        yield "Models and programs are the same in both files: what differs is the machine's doing, or chance."
+        yield "Models and programs are the same in both files: any difference comes from the machine, or from chance."
 
 
 def _difference(

@@ -1,6 +1,6 @@
-"""The curves of a suite: plain values that a page draws, a table lists and a verdict reads.
+"""The curves of a suite as plain values, for pages, tables and verdicts.
 
-Nothing is drawn here and nothing measured; intervals and exponents come from ``evit_mobile.results.stats``.
+Nothing is drawn or measured here. Intervals and exponents come from ``evit_mobile.results.stats``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from evit_mobile.results.summary import axis_title, caveats, ratio_of, scale, su
 
 @dataclass(frozen=True)
 class Axis:
-    """What an axis shows; ``unit`` is empty for a plain number. ``log`` axes hold positive values only."""
+    """An axis. ``unit`` is empty for a plain number. ``log`` axes hold only positive values."""
 
     label: str
     unit: str
@@ -28,10 +28,10 @@ class CurvePoint:
     """A point in the units of the axes.
 
     Attributes:
-        value: the median over rounds, or a count; None where there is nothing but a mark.
+        value: the median over rounds, or a count; None if there is only a mark.
         interval: its 95 % interval; None for a count, and with too few rounds.
         rounds: how many rounds (of a ratio: pairs of rounds) stand behind it; 0 for a count.
-        mark: ``does not fit``, ``timed out``, ``failed`` or ``not measured`` where there is no value, else None.
+        mark: ``does not fit``, ``timed out``, ``failed`` or ``not measured`` if there is no value, else None.
         note: the point's name, and what went wrong where something did.
     """
 
@@ -82,10 +82,10 @@ _ALONG: dict[Along, Axis] = {
 
 
 def curves(results: ResultSet) -> list[Curve]:
-    """The curves of the suite in ``results``; none where it holds no suite.
+    """The curves of the suite in ``results``; none without a suite.
 
     Latency (or instructions) of every series; its ratio to the first series wherever both have points at the same x, with the
-    paper's range where the paper states one; and counted MACs.
+    paper's range if it states one; and counted MACs.
     """
     suite = results.suite
     if suite is None or not any(point.place for point in results.points):
@@ -102,17 +102,17 @@ def curves(results: ResultSet) -> list[Curve]:
 
 
 def distrust(results: ResultSet) -> str | None:
-    """Why the machine cannot have stayed the same through the sweep, by its reference model; None where nothing speaks against it."""
+    """Why the machine changed during the sweep, judged by its reference model; None if nothing suggests that it did."""
     for reference in results.references:
         medians = [(summarise([values]).median,) for values in reference.values]
         reason = instability(medians) if medians and reference.quantity == "latency_us" else None
         if reason is not None:
-            return f"The machine changed during the sweep: of its reference model, {reason}."
+            return f"The machine changed during the sweep: for the reference model, {reason}."
     return None
 
 
 def along(point: Point, kind: Along) -> float | None:
-    """Where a point of a suite lies; None for a point of none, or without a published accuracy where that is asked for."""
+    """The x of a point of a suite; None outside a suite, or if the axis is accuracy and none is published."""
     place = point.place
     if place is None:
         return None
@@ -122,7 +122,7 @@ def along(point: Point, kind: Along) -> float | None:
 
 
 def lines(results: ResultSet) -> dict[str, list[Point]]:
-    """The points of each line by rising x, under the names of their series; those of several settings are told apart by them."""
+    """The points of each line by rising x, keyed by series, and by setting if there are several."""
     assert results.suite is not None
     kind = results.suite.along
     placed = [point for point in results.points if along(point, kind) is not None]

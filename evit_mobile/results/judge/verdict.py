@@ -9,7 +9,7 @@ from evit_mobile.results.stats import Interval
 
 
 class Outcome(StrEnum):
-    """Of a claim on a device; the last two where a result neither supports nor refutes it."""
+    """The outcome of a claim on a device."""
 
     REPRODUCED = "reproduced"
     NOT_REPRODUCED = "not reproduced"
@@ -39,7 +39,7 @@ class Verdict:
         claim: the claim's id; text and source are the claim's own.
         setting: threads and cores in words; empty for what is counted.
         reason: one sentence.
-        caveats: what must be known with the outcome, beginning with what kind of device this is.
+        caveats: what a reader has to know with the outcome, starting with the kind of device.
     """
 
     claim: str
@@ -54,9 +54,9 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found, whatever the device: ``holds`` and ``direction`` are None where the figures do not decide.
+    """What a check found on any device. ``holds`` and ``direction`` are None if the figures do not decide.
 
-    ``direction`` is True where they point where the claim points.
+    ``direction`` is True if the figures point the same way as the claim.
     """
 
     holds: bool | None

@@ -1,9 +1,8 @@
-"""What a result file says of the paper's claims.
+"""What a result file says about the paper's claims.
 
-A latency claim is reproduced or not on the paper's own SoC, measured and not emulated, and nowhere else. Another phone is not
-comparable with the figure; a host CPU, an Android emulator and QEMU tell whether the same quantity goes in the same direction there,
-and so does an estimate, which says that it is one.
-What is counted (MACs) is the same everywhere.
+A latency claim can be reproduced, or not, only on the paper's own SoC, measured and not emulated. Another phone is not comparable with
+the figure. A host CPU, an Android emulator, QEMU and an estimate (marked as one) show whether the same quantity goes in the same
+direction there. What is counted (MACs) is the same everywhere.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ Groups = dict[str, list[Point]]
 
 
 def verdicts(results: ResultSet) -> list[Verdict]:
-    """One verdict for each claim that the suite of ``results`` can check, under each setting; none where there is no suite."""
+    """One verdict per claim and setting, for the claims that the suite of ``results`` can check; none without a suite."""
     if results.suite is None:
         return []
     found = []
@@ -106,7 +105,7 @@ def _named(device: DeviceInfo) -> str:
 def is_soc(device: DeviceInfo, claim: Claim) -> bool:
     """Whether the device has the very part that the claim is of.
 
-    An 855+ is no 855: it reports SM8150-AC, or on older systems the same SM8150, and then has a higher clock.
+    An 855+ is not an 855. It reports SM8150-AC, or on older systems SM8150 with a higher clock.
     """
     clocks = [core.max_clock_khz for core in device.cores if core.max_clock_khz]
     faster = claim.max_clock_khz is not None and bool(clocks) and max(clocks) > CLOCK_TOLERANCE * claim.max_clock_khz
@@ -116,7 +115,7 @@ def is_soc(device: DeviceInfo, claim: Claim) -> bool:
 def _along(results: ResultSet) -> Along:
     """What the suite's points lie along."""
     if results.suite is None:
-        raise ValueError("a claim is checked on a suite's results alone")
+        raise ValueError("claims are only checked on results of a suite")
     return results.suite.along
 
 
@@ -167,7 +166,8 @@ def _rival(check: RivalCheck, results: ResultSet, groups: Groups) -> Finding:
 
 
 def _judge(numbers: list[Number], low: float, high: float | None, notes: tuple[str, ...]) -> Finding:
-    """Ratios against a range: below it is not reproduced, above it is; they point where it points above 1, or above ``low`` if less."""
+    """Judge ratios by a range. Below it the claim is not reproduced; above it, it is. The direction is the claim's if the ratios exceed the
+    smaller of 1 and ``low``."""
     if not numbers:
         return Finding(None, None, "No two points that the claim compares were measured.", (), notes)
     least, most = min(numbers, key=lambda number: number.value), max(numbers, key=lambda number: number.value)
@@ -186,7 +186,7 @@ def _judge(numbers: list[Number], low: float, high: float | None, notes: tuple[s
     )
     direction = None if bool(below) == bool(above) else above > 0
     if direction is None:
-        reason += " The points do not agree on a direction." if below else " No interval lies clear of equality."
+        reason += " The points disagree on the direction." if below else " No interval excludes equality."
     return Finding(holds, direction, reason, tuple(numbers), notes)
 
 
@@ -264,7 +264,7 @@ def _ratio_number(name: str, point: Point, other: Point) -> Number:
 
 
 def _gain(point: Point, other: Point) -> float:
-    """By how many points of published top-1 ``point`` is better, rounded as published."""
+    """The lead of ``point`` in published top-1, in points, rounded as published."""
     ours, theirs = along(point, "top1"), along(other, "top1")
     return round(ours - theirs, 3) if ours is not None and theirs is not None else -math.inf
 

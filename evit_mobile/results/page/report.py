@@ -93,7 +93,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Section:
-    """A result file on the page; ``has_ratios`` is False for a suite, whose curves say more than ratios to its first point."""
+    """A result file on the page. ``has_ratios`` is False for a suite, where curves replace ratios to the first point."""
 
     name: str
     results: ResultSet
@@ -143,7 +143,7 @@ def render(named: Sequence[tuple[str, ResultSet]], illustrations: Sequence[Illus
     """
     import jinja2
 
-    # autoescape is on for whatever the template prints: names of devices, models and files are not ours.
+    # Everything that the template prints is escaped: names of devices, models and files come from outside.
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -159,12 +159,12 @@ def render(named: Sequence[tuple[str, ResultSet]], illustrations: Sequence[Illus
 def _section(name: str, results: ResultSet, illustrations: Sequence[Illustration]) -> Section:
     table = rows(results.points)
     quantity = next((point.quantity for point in results.points if point.quantity), None) or "latency_us"
-    told = measured(results)
+    quantity_and_device = measured(results)
     return Section(
         name=name,
         results=results,
-        heading=results.suite.title if results.suite is not None else told,
-        measured=told,
+        heading=results.suite.title if results.suite is not None else quantity_and_device,
+        measured=quantity_and_device,
         caveats=caveats(results),
         warnings=warnings(table),
         title=axis_title(results, quantity),
@@ -195,7 +195,7 @@ def _printed(value: str | float | int | None) -> str:
 
 
 def _claims(found: Sequence[Verdict]) -> list[Claim]:
-    """Verdicts by claim, with the caveats that they share told once."""
+    """Verdicts by claim; caveats that they share are listed once."""
     groups: dict[str, list[Verdict]] = {}
     for verdict in found:
         groups.setdefault(verdict.claim, []).append(verdict)
@@ -280,7 +280,7 @@ def _median_ms(values: Sequence[float | None]) -> str:
 
 
 def _range(values: Sequence[float], form: str) -> str:
-    """``least–greatest``, one of them where they are shown alike, a dash where there are none."""
+    """``lowest–highest``, one value if both look the same, a dash if there are none."""
     if not values:
         return NONE
     low, high = form.format(min(values)), form.format(max(values))

@@ -50,7 +50,7 @@ def test_a_chart_shows_marks_band_and_exponents() -> None:
 
 def test_a_chart_that_stands_alone_says_what_kind_of_figures_it_shows() -> None:
     latency, _, macs = charts(_layer())
-    assert "no Snapdragon" in " ".join(_texts(latency, alone=True).split()) and "no Snapdragon" not in _texts(latency)
+    assert "not Snapdragon" in " ".join(_texts(latency, alone=True).split()) and "not Snapdragon" not in _texts(latency)
     assert "Snapdragon" not in _texts(macs, alone=True)  # MACs are the same anywhere
 
 
@@ -135,7 +135,7 @@ def test_export_replaces_nothing_unless_told(tmp_path: Path) -> None:
         export([("a.json", _layer())], tmp_path)
     export([("a.json", _layer())], tmp_path, force=True)
     (tmp_path / "file").touch()
-    with pytest.raises(RequestError, match="no folder"):
+    with pytest.raises(RequestError, match="not a folder"):
         export([("a.json", _layer())], tmp_path / "file")
     with pytest.raises(RequestError, match="no chart"):
         export([("a.json", results([], device(), None, "tokens"))], tmp_path)

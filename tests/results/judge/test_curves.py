@@ -60,7 +60,7 @@ def test_latency_ratio_and_macs() -> None:
     assert line.points[-1].mark == "does not fit"
     assert ratio.band is not None and (ratio.band.low, ratio.band.high) == (3.3, 4.5)
     assert macs.series[0].points[0].value == pytest.approx(196)
-    assert any("no Snapdragon" in note for note in latency.notes) and not macs.notes
+    assert any("not Snapdragon" in note for note in latency.notes) and not macs.notes
 
 
 def test_settings_are_lines_of_their_own() -> None:
