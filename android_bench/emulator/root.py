@@ -126,7 +126,9 @@ def prepare(progress: Callable[[str], None] = lambda text: None) -> EmulatorRoot
         libraries[release] = folder / f"litert-{release}" / "libLiteRt.so"
     progress("runner, instruction counter and tracer")
     names = ("runner.c", "litert_api.h", "profiler.h", "icount.c")
-    sources = " ".join(sha256_of(path) for path in (*(_SOURCES / name for name in names), _TRACER))
+    sources = " ".join(
+        sha256_of(path) for path in (*(_SOURCES / name for name in names), _TRACER, _TRACER.with_name("caches.h"))
+    )
     parts.ensure(folder / "programs", f"{sources} qemu {version}", lambda place: _build_programs(place, version))
     programs = folder / "programs"
     plugins = (programs / "icount.so", programs / "tracer.so")

@@ -1,26 +1,26 @@
 /* TCG plugin for user-mode QEMU: what one inference executed and how it used the caches. On one thread.
  *
  * Arguments: out=PATH, and caches=BYTES:WAYS/BYTES:WAYS/… from the first level to the last. Between a guest's prctl(MARK, 0) and
- * prctl(MARK, 1) it follows the code and the caches; the caches stay warm from one such stretch to the next. After one that executed ENOUGH instructions the
- * guest ends: what the caches hold at the start of a long inference does not show in it. It writes of the last one:
+ * prctl(MARK, 1) it follows the code and the caches; the caches stay warm from one such stretch to the next. After a stretch of at
+ * least ENOUGH instructions the guest ends: what the caches held when so long an inference began does not show in it. It writes:
  *
- *   map LINE                          of /proc/self/maps: where the guest's libraries are
+ *   start                             a stretch begins: what follows replaces the runs and traffic of the one before
  *   block ID ADDRESS INSTRUCTIONS     a translated block that ran
- *   context ID ID …                   a sequence of blocks, the last one being what ran and the others what had run before it
+ *   context ID ID …                   a sequence of blocks: the last one ran, after the others
  *   run SEGMENT CONTEXT TIMES         how often the context's last block ran after the others (contexts count from 0)
  *   traffic SEGMENT ACCESSES WRITTEN STORED MISPREDICTED FETCHED STREAMED FETCHED STREAMED …
- *       accesses by instructions, lines written back to memory, lines that were in no cache when a store touched them (FETCHED
- *       leaves them out: a core that stores a stream does not read it), blocks that were not predicted; then for each level below the first,
- *       memory last, the lines that came from it, and how many of those a stride prefetcher would have asked for
+ *       accesses by instructions; lines written back to memory; lines that were in no cache when a store touched them; blocks that
+ *       were not predicted; then for each level below the first, memory last, the lines that came from it (without the STORED ones,
+ *       for a core that stores a stream does not read it), and how many of those a stride prefetcher would have asked for
+ *   map LINE                          of /proc/self/maps: where the guest's libraries are
+ *   end
  *
- * and "end" at the end. A segment ends wherever the guest reads a clock: under a profiler that is at the end of each op. Without one there are two or three.
+ * A segment ends wherever the guest reads a clock: under a profiler that is at the end of each op, without one hardly ever.
  *
  * A block's cost depends on what is still in flight when it starts, so executions are counted by the HISTORY blocks before: a loop's
  * first turn, its later turns and its exit are contexts of their own, whatever branches are inside.
  *
  * Branches: a table of what followed the last LONG_HISTORY blocks the last time, as a predictor with a long global history does.
- * Caches: sets and true LRU. The last level takes what the level above gives up (as the L3 of a DynamIQ cluster does, which is mostly
- * exclusive), all others take every line that passes.
  */
 #include <inttypes.h>
 #include <stdbool.h>
@@ -42,9 +42,6 @@ enum {
     KEPT = 32,          /* blocks of history that are kept, and written with a context */
     CONTEXT_BITS = 18,
     PREDICTOR_BITS = 16,
-    MAX_LEVELS = 4,
-    STREAMS = 16,       /* streams that the prefetcher follows at once */
-    LINE_BITS = 6,
 };
 
 typedef uint64_t qemu_plugin_id_t;
@@ -200,117 +197,7 @@ static void on_block(unsigned thread, void *data)
     count_context();
 }
 
-/* Caches. */
-
-typedef struct {
-    uint64_t sets, ways;
-    uint64_t *lines; /* of each set the newest first: line number + 1, and whether it was written to in the top bit */
-} Cache;
-
-#define DIRTY (UINT64_C(1) << 63)
-
-static Cache caches[MAX_LEVELS];
-static unsigned levels;
-static uint64_t accesses, written, stored, fetched[MAX_LEVELS + 1], streamed[MAX_LEVELS + 1];
-static struct {
-    uint64_t last;
-    int64_t stride;
-} streams[STREAMS];
-
-/* Take a line out of its set, wherever it is there; 0 if it is not. */
-static uint64_t taken_out(Cache *cache, uint64_t tag)
-{
-    uint64_t *set = cache->lines + (tag - 1) % cache->sets * cache->ways;
-    for (unsigned way = 0; way < cache->ways; way++)
-        if ((set[way] & ~DIRTY) == tag) {
-            uint64_t entry = set[way];
-            memmove(set + way, set + way + 1, (cache->ways - way - 1) * sizeof *set);
-            set[cache->ways - 1] = 0;
-            return entry;
-        }
-    return 0;
-}
-
-/* Put a line first in its set, and give what falls out. */
-static uint64_t put(Cache *cache, uint64_t entry)
-{
-    uint64_t *set = cache->lines + ((entry & ~DIRTY) - 1) % cache->sets * cache->ways;
-    uint64_t victim = set[cache->ways - 1];
-    memmove(set + 1, set, (cache->ways - 1) * sizeof *set);
-    set[0] = entry;
-    return victim;
-}
-
-/* What falls out of a level goes to the next: into the last one as a whole, into others only that it was written to. */
-static void evict(unsigned level, uint64_t entry)
-{
-    if (!entry)
-        return;
-    if (level + 1 == levels) {
-        written += entry >> 63;
-    } else if (level + 2 == levels) {
-        evict(level + 1, put(&caches[level + 1], entry | taken_out(&caches[level + 1], entry & ~DIRTY)));
-    } else if (entry & DIRTY) {
-        evict(level + 1, put(&caches[level + 1], entry | taken_out(&caches[level + 1], entry & ~DIRTY)));
-    }
-}
-
-/* Whether the line continues one of the streams of misses; a stream is two misses at most four lines apart. */
-static bool is_streamed(uint64_t line)
-{
-    unsigned nearest = STREAMS;
-    for (unsigned i = 0; i < STREAMS; i++) {
-        int64_t distance = (int64_t)(line - streams[i].last);
-        if (distance && distance == streams[i].stride) {
-            nearest = i;
-            break;
-        }
-        if (distance >= -4 && distance <= 4 && distance && nearest == STREAMS)
-            nearest = i;
-    }
-    bool is_next = nearest < STREAMS && (int64_t)(line - streams[nearest].last) == streams[nearest].stride;
-    int64_t stride = nearest < STREAMS ? (int64_t)(line - streams[nearest].last) : 0;
-    unsigned moved = nearest < STREAMS ? nearest : STREAMS - 1;
-    memmove(streams + 1, streams, moved * sizeof *streams);
-    streams[0].last = line;
-    streams[0].stride = stride;
-    return is_next;
-}
-
-static void miss(uint64_t tag, uint64_t dirty)
-{
-    unsigned level = 1;
-    uint64_t entry = 0;
-    while (level < levels && !(entry = taken_out(&caches[level], tag)))
-        level++;
-    bool is_stream = is_streamed(tag);
-    if (level == levels && dirty) {
-        stored++;
-    } else {
-        fetched[level]++;
-        streamed[level] += is_stream;
-    }
-    for (unsigned above = level < levels - 1 ? level : levels - 2; above >= 1; above--)
-        evict(above, put(&caches[above], above == level ? entry : tag | (entry & DIRTY)));
-    evict(0, put(&caches[0], tag | dirty));
-}
-
-static void touch(uint64_t line, uint64_t dirty)
-{
-    uint64_t tag = line + 1, *set = caches[0].lines + line % caches[0].sets * caches[0].ways;
-    if ((set[0] & ~DIRTY) == tag) {
-        set[0] |= dirty;
-        return;
-    }
-    for (unsigned way = 1; way < caches[0].ways; way++)
-        if ((set[way] & ~DIRTY) == tag) {
-            uint64_t entry = set[way] | dirty;
-            memmove(set + 1, set, way * sizeof *set);
-            set[0] = entry;
-            return;
-        }
-    miss(tag, dirty);
-}
+#include "caches.h"
 
 static void on_access(unsigned thread, qemu_plugin_meminfo_t info, uint64_t address, void *data)
 {
@@ -393,23 +280,6 @@ static void on_end(qemu_plugin_id_t id, void *data)
 {
     (void)id, (void)data;
     finish();
-}
-
-static bool read_caches(const char *text)
-{
-    uint64_t bytes, ways;
-    int length;
-    while (levels < MAX_LEVELS && sscanf(text, "%" SCNu64 ":%" SCNu64 "%n", &bytes, &ways, &length) == 2) {
-        if (!ways || bytes >> LINE_BITS < ways)
-            return false;
-        Cache *cache = &caches[levels++];
-        cache->ways = ways;
-        cache->sets = (bytes >> LINE_BITS) / ways;
-        cache->lines = allocate(cache->sets * ways, sizeof *cache->lines);
-        text += length;
-        text += *text == '/';
-    }
-    return levels >= 2 && !*text;
 }
 
 EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int count, char **arguments)

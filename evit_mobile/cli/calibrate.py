@@ -41,10 +41,7 @@ NETWORKS = (("base-r224", "224"), ("base-r192", "128"), ("attention-linear", "28
 @phone_options
 @force_option
 @json_option
-def command(
-    files: tuple[Path, ...], device: str, like: str, cores: str, rounds: int, runs: int, out: Path, force: bool, as_json: bool,
-    **phone: Any,
-) -> None:  # fmt: skip
+def command(files: tuple[Path, ...], device: str, out: Path, force: bool, as_json: bool, **options: Any) -> None:
     """Fit an estimated device to a phone, and write it as a device file for --device estimate:FILE.yaml.
 
     A few models are measured on one core of the phone and traced here. Says how wrong the estimates are by network and by kind of op,
@@ -66,9 +63,9 @@ def command(
             f"a fit takes at least {LEAST} models", hint="name more, or none for those that come with evit-mobile"
         )
     check_output(out, force=force)
-    base = find_device(like)
-    opened = open_device(device, DeviceOptions(say=say, **given(phone)))
-    settings = RunSettings(cores=cores, rounds=rounds, runs=runs)
+    base = find_device(options.pop("like"))
+    settings = RunSettings(**{name: options.pop(name) for name in ("cores", "rounds", "runs")})
+    opened = open_device(device, DeviceOptions(say=say, **given(options)))
     observed = _observe(opened, _models(files), settings, base)
     fitted = fit(observed, base, f"{opened.describe().soc}, calibrated")
     found = kinds(observed, fitted.device)

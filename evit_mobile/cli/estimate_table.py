@@ -15,6 +15,7 @@ from evit_mobile.results.summary import Row
 
 #: Types of op that are shown of each model; the rest is summed up.
 SHOWN = 12
+HEADINGS = ("estimated", "interval", "M cycles", "waiting", "MB L2", "L3", "memory", "written", "ratio", "interval", "")
 
 
 def print_estimates(rows: Sequence[Row]) -> None:
@@ -24,45 +25,33 @@ def print_estimates(rows: Sequence[Row]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from evit_mobile.results.stats import Interval
-    from evit_mobile.results.summary import show, show_interval, significant, significant_interval
     from evit_mobile.text import visible
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", overflow="fold", min_width=12)
-    headings = (
-        "estimated",
-        "interval",
-        "M cycles",
-        "waiting",
-        "MB L2",
-        "L3",
-        "memory",
-        "written",
-        "ratio",
-        "interval",
-        "",
-    )
-    for heading in headings:
+    for heading in HEADINGS:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        estimate = estimate_of(row.point)
-        if estimate is None:
-            table.add_row(Text(visible(row.label)), "failed")
-            continue
-        interval = Interval(estimate.low_us, estimate.high_us)
-        cells = [
-            f"{show('estimated_latency_us', estimate.estimated_latency_us)} ms",
-            show_interval("estimated_latency_us", interval),
-        ]
-        cells += [f"{estimate.cycles / 1e6:.2f}", f"{estimate.wait_cycles / estimate.cycles:.0%}"]
-        traffic = estimate.traffic
-        sizes = (traffic.l2_bytes, traffic.l3_bytes, traffic.memory_bytes, traffic.written_bytes)
-        cells += [f"{size / 1e6:.1f}" for size in sizes]
-        if row.ratio is not None:
-            cells += [significant(row.ratio.value, 3), significant_interval(row.ratio.interval, 3), row.verdict]
-        table.add_row(Text(visible(row.label)), *cells)
+        table.add_row(Text(visible(row.label)), *_cells(row))
     Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _cells(row: Row) -> list[str]:
+    from evit_mobile.results.stats import Interval
+    from evit_mobile.results.summary import show, show_interval, significant, significant_interval
+
+    estimate = estimate_of(row.point)
+    if estimate is None:
+        return ["failed"]
+    interval = Interval(estimate.low_us, estimate.high_us)
+    cells = [f"{show('estimated_latency_us', estimate.estimated_latency_us)} ms"]
+    cells += [show_interval("estimated_latency_us", interval), f"{estimate.cycles / 1e6:.2f}"]
+    traffic = estimate.traffic
+    sizes = (traffic.l2_bytes, traffic.l3_bytes, traffic.memory_bytes, traffic.written_bytes)
+    cells += [f"{estimate.wait_cycles / estimate.cycles:.0%}", *(f"{size / 1e6:.1f}" for size in sizes)]
+    if row.ratio is not None:
+        cells += [significant(row.ratio.value, 3), significant_interval(row.ratio.interval, 3), row.verdict]
+    return cells
 
 
 def estimate_of(point: Point) -> Estimate | None:

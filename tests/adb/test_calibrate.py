@@ -45,6 +45,7 @@ def test_fit_finds_the_overlap_that_made_the_latencies() -> None:
     assert fit(slower, base, "mine").device.error.value > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(missing()), reason="; ".join(missing()))
 def test_calibrate_writes_a_device_file(
     phone: VirtualPhone, evit: Callable[..., Ended], system: EmulatorRoot, tiny: Callable[[int], Path], tmp_path: Path

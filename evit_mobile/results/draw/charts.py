@@ -37,6 +37,14 @@ ESTIMATED_CURVE_CAPTION = (
     "Estimates with what their error against published latencies leaves open, on logarithmic axes. Nothing was measured. A cross: no "
     "value there, for the reason beside it."
 )
+#: Of a chart of intervals, measured or estimated: caption, what its large dots are, and what they are with their bars.
+_INTERVAL_WORDS = {
+    False: (INTERVALS_CAPTION, "median", "median with 95% interval"),
+    True: (ESTIMATES_CAPTION, "estimate", "estimate with the interval of its error"),
+}
+_INTERVAL_HEADER = (
+    "95% low", "95% high", "p10", "p90", "rounds", "samples", "ratio to the first", "ratio 95% low", "ratio 95% high",
+)  # fmt: skip
 BARS_CAPTION = "Cycles of one core by the model of the core. Waiting is what memory adds to computing, as far as the two do not overlap."
 CURVE_CAPTION = (
     "Medians with 95% intervals over rounds, on logarithmic axes. A cross: no value there, for the reason beside it."
@@ -147,17 +155,6 @@ def _interval_charts(results: ResultSet) -> list[Chart]:
     if quantity is None:
         return []
     name, heading = unit(quantity), measured(results)
-    figures = (
-        "95% low",
-        "95% high",
-        "p10",
-        "p90",
-        "rounds",
-        "samples",
-        "ratio to the first",
-        "ratio 95% low",
-        "ratio 95% high",
-    )
     said = "; ".join(
         f"{row.label} {show(quantity, row.summary.median)} {name}, interval {show_interval(quantity, row.summary.interval)}"
         for row in shown
@@ -168,23 +165,9 @@ def _interval_charts(results: ResultSet) -> list[Chart]:
         return interval_plot(shown, quantity, theme, form, axis_title(results, quantity), heading if titled else None)
 
     cells = tuple(_interval_cells(row, functools.partial(scale, quantity)) for row in shown)
-    is_estimate = quantity == "estimated_latency_us"
-    alt = (
-        f"{heading}, {'estimate with the interval of its error' if is_estimate else 'median with 95% interval'}: {said}"
-    )
-    caption = ESTIMATES_CAPTION if is_estimate else INTERVALS_CAPTION
-    return [
-        Chart(
-            "medians",
-            heading,
-            caption,
-            alt,
-            (),
-            ("model", f"{'estimate' if is_estimate else 'median'}, {name}", *figures),
-            cells,
-            draw,
-        )
-    ]
+    caption, middle, meaning = _INTERVAL_WORDS[quantity == "estimated_latency_us"]
+    header = ("model", f"{middle}, {name}", *_INTERVAL_HEADER)
+    return [Chart("medians", heading, caption, f"{heading}, {meaning}: {said}", (), header, cells, draw)]
 
 
 def _interval_cells(row: Row, scaled: Callable[[float], float]) -> tuple[str | float | int | None, ...]:
