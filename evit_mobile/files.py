@@ -2,38 +2,78 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
 import fcntl
+import functools
 import os
+import sys
 import tempfile
 from pathlib import Path
-from typing import Iterator
+from typing import Iterable, Iterator
 
 from evit_mobile.errors import RequestError
+from evit_mobile.text import visible
 
 #: Environment variable that moves the cache.
 CACHE_VARIABLE = "EVIT_MOBILE_CACHE"
+#: Bytes that a file's name may have on Linux, and by how much the temporary name of ``whole_file`` is longer.
+LONGEST_NAME, TEMPORARY_LENGTH = 255, 10
 
 
 def cache_folder(name: str) -> Path:
-    """The cache's folder for ``name``, made if absent: below $EVIT_MOBILE_CACHE, else the user's cache folder."""
+    """The cache's folder for ``name``, made if absent: below $EVIT_MOBILE_CACHE, else the user's cache folder.
+
+    Where that cannot be written, a temporary one takes its place until this process ends, and stderr says so once.
+    """
     import platformdirs
 
-    root = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("evit-mobile")
-    folder = Path(root) / name
-    folder.mkdir(parents=True, exist_ok=True)
+    root = Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("evit-mobile"))
+    folder = root / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        folder = _temporary_cache(root, error.strerror or str(error)) / name
+        folder.mkdir(exist_ok=True)
     return folder
 
 
-def check_output(path: Path, *, force: bool = False) -> None:
-    """Raise RequestError unless ``path`` can be written: its folder exists and is writable, and it is new, or ``force`` is set."""
+@functools.cache
+def _temporary_cache(root: Path, reason: str) -> Path:
+    print(f"warning: nothing is cached: {visible(str(root))}: {reason}", file=sys.stderr)
+    folder = tempfile.TemporaryDirectory(prefix="evit-mobile-")
+    atexit.register(_remove_own, folder, os.getpid())
+    return Path(folder.name)
+
+
+def _remove_own(folder: tempfile.TemporaryDirectory[str], owner: int) -> None:
+    if os.getpid() == owner:
+        folder.cleanup()
+
+
+def check_output(path: Path, *, force: bool = False, inputs: Iterable[Path | str | None] = ()) -> None:
+    """Refuse an output that cannot be written, or that would take the place of something.
+
+    Args:
+        path: a file that is to be written.
+        force: an existing file may be replaced.
+        inputs: files that are read, which are never replaced; None and names of no file are left out.
+
+    Raises:
+        RequestError: the folder is absent or not writable, ``path`` is one of the inputs or no file, or it exists without ``force``.
+    """
     folder = path.parent
     if not folder.is_dir():
         raise RequestError(f"cannot write {path}: there is no folder {folder}")
-    if path.is_dir():
-        raise RequestError(f"cannot write {path}: it is a folder")
-    if path.exists() and not force:
+    _check_is_file(path)
+    if any(source is not None and _is_same_file(source, path) for source in inputs):
+        raise RequestError(f"cannot write {path}: it is an input", hint="choose another output")
+    if os.path.lexists(path) and not force:
         raise RequestError(f"{path} exists", hint="--force replaces it")
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -42,6 +82,42 @@ def check_output(path: Path, *, force: bool = False) -> None:
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         raise RequestError(f"cannot write {path}: the folder {folder} is not writable") from error
+
+
+def _is_same_file(source: Path | str, path: Path) -> bool:
+    try:
+        return os.path.samefile(source, path)
+    except (OSError, ValueError):  # one of them does not exist, or is a name of something else
+        return False
+
+
+def _check_is_file(path: Path) -> None:
+    """Refuse what stands at ``path`` unless it is a file or nothing, and a name that no file can have."""
+    # A result appears under a temporary name first, which is longer.
+    if len(os.fsencode(path.name)) + TEMPORARY_LENGTH > LONGEST_NAME:
+        raise RequestError(
+            f"cannot write {path}: the name is too long", hint=f"{LONGEST_NAME - TEMPORARY_LENGTH} bytes at most"
+        )
+    if "\0" in str(path):
+        raise RequestError("cannot write a file with a zero byte in its name")
+    if path.is_dir():
+        raise RequestError(f"cannot write {path}: it is a folder")
+    if path.exists() and not path.is_file():
+        raise RequestError(f"cannot write {path}: it is a pipe or a device, not a file")
+
+
+def check_distinct(outputs: Iterable[Path | None]) -> None:
+    """Refuse outputs of which two are one file.
+
+    Raises:
+        RequestError: the first that comes twice.
+    """
+    places: set[Path] = set()
+    for path in filter(None, outputs):
+        place = path.resolve()
+        if place in places:
+            raise RequestError(f"two outputs cannot both be {path}", hint="choose another name for one of them")
+        places.add(place)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from evit_mobile.errors import RequestError, first_line
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
     Rename = Callable[[dict[str, Tensor]], dict[str, Tensor]]
@@ -38,12 +39,13 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         from safetensors.torch import load_file
 
         try:
-            return dict(load_file(path))
-        except SafetensorError as error:
-            raise RequestError(f"weights {path} are not a whole .safetensors file: {error}") from error
+            tensors = dict(load_file(path))
+        except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+            raise RequestError(f"weights {path} are not a whole .safetensors file: {first_line(error)}") from error
+        return _usable(tensors, path)
     if path.suffix not in (".pt", ".pth"):
         raise RequestError(f"weights {path} have an unknown ending", hint="expected .pt, .pth or .safetensors")
-    return _unwrap(_read_pickle(path), path)
+    return _usable(_unwrap(_read_pickle(path), path), path)
 
 
 def _read_pickle(path: Path) -> Any:
@@ -61,7 +63,10 @@ def _read_pickle(path: Path) -> Any:
             f"weights {path} are refused: the file holds more than tensors and reading it could run code",
             hint="save the model's state_dict() alone, or use .safetensors",
         ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (
+        RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, NotImplementedError, OverflowError,
+        AssertionError, MemoryError, RecursionError, OSError,
+    ) as error:  # fmt: skip
         raise RequestError(f"weights {path} are not a whole PyTorch checkpoint: {first_line(error)}") from error
 
 
@@ -72,8 +77,15 @@ def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:
         if isinstance(value, dict) and isinstance(value.get(wrapper), dict):
             value = value[wrapper]
             break
-    if not isinstance(value, dict) or not value or not all(isinstance(item, torch.Tensor) for item in value.values()):
+    if not isinstance(value, dict) or not value or not any(isinstance(item, torch.Tensor) for item in value.values()):
         raise RequestError(f"weights {path} hold no table of tensors", hint="save the model's state_dict()")
+    for key, item in value.items():
+        if not isinstance(key, str):
+            raise RequestError(f"weights {path}: the key {key!r} is not text", hint="save the model's state_dict()")
+        if not isinstance(item, torch.Tensor):
+            raise RequestError(
+                f"weights {path}: {key} is a {type(item).__name__}, not a tensor", hint="save the model's state_dict()"
+            )
     # DistributedDataParallel puts "module." before every key.
     prefix = "module."
     return (
@@ -81,6 +93,47 @@ def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:
         if all(k.startswith(prefix) for k in value)
         else dict(value)
     )
+
+
+def _usable(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """``tensors``, each dense, on the CPU, and of values that float32 can hold.
+
+    Raises:
+        RequestError: one is not; its key and why.
+    """
+    for key, tensor in tensors.items():
+        fault = _fault(tensor)
+        if fault is not None:
+            raise RequestError(f"weights {path}: {key} {fault}", hint="save it as dense float32")
+    return tensors
+
+
+def _fault(tensor: Tensor) -> str | None:
+    """What keeps a tensor from being a network's weight."""
+    import torch
+
+    if tensor.layout != torch.strided or tensor.is_nested:
+        return "is sparse or nested"
+    if tensor.is_quantized:
+        return "is quantised"
+    if tensor.device.type != "cpu":
+        return f"is on the device {tensor.device.type}, without values"
+    if tensor.dtype not in _dtypes():
+        return f"is of {str(tensor.dtype).removeprefix('torch.')}"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"has the shape {list(tensor.shape)} and holds fewer values"
+    if tensor.dtype == torch.float64 and (torch.isfinite(tensor) & ~torch.isfinite(tensor.float())).any():
+        return "has values that are infinite in float32"
+    return None
+
+
+def _dtypes() -> set[torch.dtype]:
+    import torch
+
+    return {
+        torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.bool,
+        torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64,
+    }  # fmt: skip
 
 
 def load_weights(module: nn.Module, path: Path, rename: Rename | None = None) -> None:

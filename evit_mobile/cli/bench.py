@@ -150,7 +150,9 @@ def _bench_models(
         raise RequestError("--resume does not say what to go on with", hint="name the result file by --out")
     started = datetime.now(UTC)
     folder = Path("results")
-    check_output(out or (folder / "new.json" if folder.is_dir() else folder), force=force or resume)
+    check_output(
+        out or (folder / "new.json" if folder.is_dir() else folder), force=force or resume, inputs=[*files, *names]
+    )
     usual = default_settings(device_text)
     settings = [
         RunSettings(

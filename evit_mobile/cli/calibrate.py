@@ -62,7 +62,7 @@ def command(files: tuple[Path, ...], device: str, out: Path, force: bool, as_jso
         raise RequestError(
             f"a fit takes at least {LEAST} models", hint="name more, or none for those that come with evit-mobile"
         )
-    check_output(out, force=force)
+    check_output(out, force=force, inputs=files)
     base = find_device(options.pop("like"))
     settings = RunSettings(**{name: options.pop(name) for name in ("cores", "rounds", "runs")})
     opened = open_device(device, DeviceOptions(say=say, **given(options)))

@@ -98,13 +98,14 @@ def command(**values: Any) -> None:
     evit-mobile convert --model exported.onnx --input-shape image:1x3x320x320 --out net.tflite
     """
     request = ConvertRequest(**values)
-    from evit_mobile.files import check_output
+    from evit_mobile.files import check_distinct, check_output
     from evit_mobile.models.registry import check_name, with_variants
 
     model = with_variants(request.model, request.variants)
     check_name(model)
+    check_distinct((request.out, request.keep_onnx))
     for path in filter(None, (request.out, request.keep_onnx)):
-        check_output(path, force=request.force)
+        check_output(path, force=request.force, inputs=(model, request.weights, request.calibration))
     from evit_mobile.api import convert
 
     with progress(f"converting {model}"):

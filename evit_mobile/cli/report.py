@@ -47,7 +47,7 @@ def command(
     results = [(path.name, load(path)) for path in files]
     shown = [read_picture(path) for path in pictures]
     if out is not None:
-        check_output(out, force=force)
+        check_output(out, force=force, inputs=(*files, *pictures))
     with progress("drawing"):
         exported = export(results, folder, force=force) if folder is not None else []
         if out is not None:

@@ -57,7 +57,7 @@ def command(
         hint = "run takes what convert made of such a model"
         raise RequestError(f"{file} does not say that it classifies, detects or segments", hint=hint)
     if out is not None:
-        check_output(out, force=force)
+        check_output(out, force=force, inputs=(file, image_path, labels))
     photo, names = open_image(image_path), read_labels(labels) if labels else known_labels(description.model)
     with open_model(file, Resolution.parse(description.resolution), description.preprocessing) as model:
         answer, picture = READERS[description.task](model, photo, names, threshold)

@@ -157,7 +157,7 @@ def _lanes(request: SuiteRequest, started: datetime) -> list[Lane]:
     for path in paths:
         if request.out is None or len(paths) > 1:
             path.parent.mkdir(parents=True, exist_ok=True)
-        check_output(path, force=request.force or request.resume)
+        check_output(path, force=request.force or request.resume, inputs=(request.choice.name,))
     return [_lane(request, text, path, started) for text, path in zip(request.choice.devices, paths)]
 
 
