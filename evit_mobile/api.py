@@ -139,7 +139,7 @@ def verify(
 
 
 def inspect(model: Conversion | Path | str, runtime: str = "litert") -> Inspection:
-    """Ops with their costs, delegate partitions, and why ops stayed outside.
+    """Ops with their costs, delegate partitions, and which ops were not delegated, and why.
 
     Args:
         model: a conversion, or the path of a .tflite.

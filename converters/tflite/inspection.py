@@ -1,4 +1,4 @@
-"""What is in a .tflite: ops with their costs, delegate partitions as one runtime makes them, and who stayed outside and why."""
+"""What is in a .tflite: ops with their costs, delegate partitions as one runtime makes them, and which ops were not delegated, and why."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def inspect_model(model: Tflite | Path, runtime: Runtime | None = None, *, expla
     Args:
         model: the .tflite, or its path.
         runtime: which runtime to ask; None takes LiteRT.
-        explain: find out why ops stayed outside, by loading models of them alone: some milliseconds a kind of op in process, some
+        explain: find out why ops were not delegated, by loading models of them alone: some milliseconds a kind of op in process, some
             hundred where the runtime has a process of its own. False leaves the reasons empty.
 
     Raises:

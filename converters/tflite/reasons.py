@@ -1,4 +1,4 @@
-"""Why an op stayed outside the delegate: asked of the runtime itself, with models of that one op.
+"""Why an op was not delegated: asked of the runtime itself, with models of that one op.
 
 The op is cut out with its constants and loaded alone. If the delegate takes it then, its place in the graph kept it out. If not, one
 property at a time is changed to what is known to matter; the first change that lets the delegate take it is the reason. The answer holds

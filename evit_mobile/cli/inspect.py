@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from converters.tflite.inspection import Inspection, TensorSummary
     from converters.tflite.survey import SurveyRow
     from evit_mobile.runtimes import Runtime
+    from evit_mobile.tflite.file import Tflite
 
 
 @click.command("inspect")
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--ops", "list_ops", is_flag=True, help="List every op with its shapes, costs and partition.")
 @json_option
 def command(file: Path, runtimes: Sequence[str], list_ops: bool, as_json: bool) -> None:
-    """Show ops, delegate partitions, and who stayed outside and why.
+    """Show ops, delegate partitions, and which ops were not delegated, and why.
 
     \b
     evit-mobile inspect model.tflite
@@ -34,20 +35,22 @@ def command(file: Path, runtimes: Sequence[str], list_ops: bool, as_json: bool) 
     evit-mobile inspect model.tflite --runtime all --json
     """
     from converters.tflite.inspection import inspect_model
+    from evit_mobile.tflite.file import Tflite
 
     chosen = chosen_runtimes(runtimes)
+    model = Tflite.read(file)
     if len(chosen) == 1:
         with progress(f"inspecting {file}"):
-            found = inspect_model(file, chosen[0])
+            inspection = inspect_model(model, chosen[0])
         if as_json:
-            print_json(found.to_json())
+            print_json(inspection.to_json())
         else:
-            _print_one(found, list_ops)
+            _print_one(inspection, list_ops)
         return
     from converters.tflite.survey import survey
 
     with progress(f"inspecting {file}"):
-        results = {runtime.name: _try(file, runtime) for runtime in chosen}
+        results = {runtime.name: _try(model, runtime) for runtime in chosen}
         rows = survey(file, chosen)
     if as_json:
         runtimes_found = {row.runtime: {**_plain(results[row.runtime]), "survey": row.to_json()} for row in rows}
@@ -56,16 +59,14 @@ def command(file: Path, runtimes: Sequence[str], list_ops: bool, as_json: bool) 
         _print_many(file, results, rows)
 
 
-def _try(file: Path, runtime: Runtime) -> Inspection | str:
-    """What ``runtime`` makes of the file, or why it makes nothing of it."""
+def _try(model: Tflite, runtime: Runtime) -> Inspection | str:
+    """The model under ``runtime``, or why it cannot be inspected there."""
     from converters.tflite.inspection import inspect_model
-    from evit_mobile.tflite.graph import read_graph
 
-    read_graph(file)  # a file that is no model is a wrong request, whatever the runtime
     if runtime.version() is None:
         return "not installed"
     try:
-        return inspect_model(file, runtime)
+        return inspect_model(model, runtime)
     except EvitMobileError as error:
         return str(error)
 

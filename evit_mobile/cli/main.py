@@ -23,7 +23,7 @@ COMMANDS = {
     "models": "List the models, with counted MACs and parameters beside the paper's.",
     "convert": "Make a .tflite from a PyTorch model or an ONNX file.",
     "verify": "Check a .tflite against PyTorch and ONNX Runtime.",
-    "inspect": "Show ops, delegate partitions, and who stayed outside and why.",
+    "inspect": "Show ops, delegate partitions, and which ops were not delegated, and why.",
     "devices": "List Android devices, and what to do about those that cannot be used.",
     "run": "Run a .tflite on one image: names, boxes or a mask.",
     "evaluate": "Measure a .tflite's accuracy on pictures whose answers are known.",

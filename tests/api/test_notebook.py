@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import evit_mobile as em
 from evit_mobile.results.record import load as load_results
 from evit_mobile.results.record import save as save_results
+from evit_mobile.tflite.flatbuffer import unpack
 
 BOUND = 1e-4
 
@@ -133,9 +134,26 @@ def test_a_detector_at_a_small_resolution() -> None:
     assert all(np.isfinite(value).all() for value in outputs.values())
 
 
-def test_int8_from_arrays(module: nn.Module) -> None:
+@pytest.fixture
+def unpacked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Fills with the names of the files that a ``Tflite`` unpacks."""
+    names: list[str] = []
+
+    def spy(content: bytes, name: str = "this file") -> object:
+        names.append(name)
+        return unpack(content, name)
+
+    monkeypatch.setattr("evit_mobile.tflite.file.unpack", spy)
+    return names
+
+
+def test_int8_from_arrays(module: nn.Module, unpacked: list[str]) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), np.uint8)
     result = em.convert(module, resolution=32, precision="int8", calibration=pictures)
+    assert unpacked == ["Small"] * 2  # once to read, once to edit
+    unpacked.clear()
+    em.inspect(result)
+    assert len(unpacked) == 1
     assert result.report.precision is em.Precision.INT8
     assert {item.precision for item in result.report.plan} >= {em.Precision.INT8}
     assert em.verify(result).passed
