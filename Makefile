@@ -12,7 +12,7 @@ export PATH := $(PATH):$(CURDIR)/.uv/bin
 DRAWING := evit_mobile/models/shapes/drawing.png
 SETUP := setup.cfg constraints.txt pyproject.toml .python-version
 
-.PHONY: help install demo test test-all check docs format bench bench-peers bench-precision bench-startup counts bench-zoo figures emulator check-budget constraints clean
+.PHONY: help install demo test test-all check docs format bench bench-peers bench-precision bench-startup counts bench-zoo figures emulator check-budget constraints audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -84,9 +84,12 @@ check-budget: $(VENV)/.installed ## base-r224's instructions (fp32, int8) on an 
 	$(BIN)/python -m benchmarks.arm64_budget
 
 constraints: $(UV) ## resolve the tested set of versions anew
-	{ echo "# The versions that the tests ran with. Made by: make constraints"; \
-	  $(UV) pip compile -q --no-annotate --no-header --universal --python-version 3.12 --extra timm --extra dask --extra test --extra dev --extra docs setup.cfg; } > build.constraints
+	{ echo "# The versions that the tests ran with, and the hashes of their files. Made by: make constraints"; \
+	  $(UV) pip compile -q --no-annotate --no-header --generate-hashes --universal --python-version 3.12 --extra timm --extra dask --extra test --extra dev --extra docs setup.cfg; } > build.constraints
 	mv build.constraints constraints.txt
+
+audit: $(UV) ## look for published advisories on the tested set of versions
+	$(UV) tool run pip-audit --requirement constraints.txt --require-hashes --disable-pip
 
 clean: ## remove the environment and what was built
 	rm -rf $(VENV) .uv build dist *.egg-info .mypy_cache .pytest_cache .import_linter_cache
