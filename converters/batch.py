@@ -18,6 +18,7 @@ from converters.options import ConvertOptions
 from converters.pipeline import convert_in_memory
 from converters.report import Conversion
 from evit_mobile.errors import EvitMobileError, MachineError, RequestError, first_line
+from evit_mobile.processes import end_with
 from evit_mobile.specs import ModelName, Resolution
 
 #: What one conversion takes beside the model itself: torch, onnx2tf and the graph in several forms.
@@ -78,9 +79,10 @@ def convert_all(
     count = workers or max(1, min(len(os.sched_getaffinity(0)), free // CONVERSION_BYTES, len(tasks)))
     # A worker elsewhere knows its own memory; here all share what is free.
     traced = memory_limit_bytes if dask else min(memory_limit_bytes, int(free / count / TRACING))
+    owner = None if dask else os.getpid()
     with _backend(dask):
         parallel = joblib.Parallel(n_jobs=-1 if dask else count, return_as="generator_unordered")
-        jobs = (joblib.delayed(_convert)(task, memory_limit_bytes, traced) for task in tasks)
+        jobs = (joblib.delayed(_convert)(task, memory_limit_bytes, traced, owner) for task in tasks)
         try:
             for task, made, conversion in parallel(jobs):
                 if conversion is not None:
@@ -122,8 +124,12 @@ def _backend(dask: str | None) -> Iterator[None]:
         yield
 
 
-def _convert(task: Task, limit_bytes: int, traced_bytes: int) -> tuple[Task, Made, Conversion | None]:
-    """Runs in a worker; whatever is wrong with a model is reported and spoils no other."""
+def _convert(
+    task: Task, limit_bytes: int, traced_bytes: int, owner: int | None
+) -> tuple[Task, Made, Conversion | None]:
+    """Runs in a worker, which ends with ``owner``; whatever is wrong with a model is reported and spoils no other."""
+    if owner is not None:
+        end_with(owner)
     try:
         made = _count(task, limit_bytes, traced_bytes)
         if made.too_large or task.count_only:

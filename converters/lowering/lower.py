@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from evit_mobile.errors import MachineError
+from evit_mobile.processes import temporary_folder
 
 if TYPE_CHECKING:
     import onnx
@@ -30,15 +32,16 @@ class Lowering:
         self._flags = ["--simplify"] if simplify else []
 
     def __enter__(self) -> Self:
-        self._folder = tempfile.TemporaryDirectory(prefix="evit-mobile-")
+        self._closing = contextlib.ExitStack()
+        self._folder = self._closing.enter_context(temporary_folder())
         # The worker must find this very package, wherever the user's working directory and PYTHONPATH point.
         paths = [str(Path(__file__).resolve().parent.parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
         # Its output goes to a file: a pipe that nobody reads while the parent is busy would stop it.
         self._output = tempfile.TemporaryFile()
         quiet = {"PYTHONWARNINGS": "ignore", "TQDM_DISABLE": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "converters.lowering.worker", "model.onnx", "out", *self._flags],
-            cwd=self._folder.name,
+            [sys.executable, "-m", "converters.lowering.worker", str(os.getpid()), "model.onnx", "out", *self._flags],
+            cwd=self._folder,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **quiet},
             stdin=subprocess.PIPE,
             stdout=self._output,
@@ -52,7 +55,7 @@ class Lowering:
         self._process.kill()
         self._process.communicate()
         self._output.close()
-        self._folder.cleanup()
+        self._closing.close()
 
     def lower(self, model: onnx.ModelProto) -> bytes:
         """``begin`` and ``finish`` in one."""
@@ -63,7 +66,7 @@ class Lowering:
         """Let the process lower ``model``; the caller may do other things until ``finish``."""
         import onnx
 
-        onnx.save(model, Path(self._folder.name) / "model.onnx")
+        onnx.save(model, self._folder / "model.onnx")
         stdin = self._process.stdin
         if stdin is not None:
             try:
@@ -87,7 +90,7 @@ class Lowering:
             raise MachineError(f"onnx2tf was ended by signal {-code}: {words}", hint="out of memory?")
         if code:
             raise MachineError(f"onnx2tf failed: {words}")
-        results = list((Path(self._folder.name) / "out").glob("*_float32.tflite"))
+        results = list((self._folder / "out").glob("*_float32.tflite"))
         if len(results) != 1:
             raise MachineError(f"onnx2tf made no model: {words}")
         return results[0].read_bytes()

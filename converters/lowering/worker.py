@@ -1,4 +1,5 @@
-"""Run as a program by ``converters.lowering.lower``: ``python -m converters.lowering.worker IN.onnx OUT_FOLDER [--simplify]``.
+"""Run as a program by ``converters.lowering.lower``: ``python -m converters.lowering.worker STARTER IN.onnx OUT_FOLDER
+[--simplify]``. It ends with the process STARTER, its starter.
 
 In a process of its own, because onnx2tf prints, writes into the working directory, exits on errors and keeps hundreds of megabytes.
 It loads onnx2tf, which takes seconds, and then waits for a line on standard input that says that the ONNX file is there; so it loads
@@ -12,9 +13,12 @@ import sys
 
 def main() -> None:
     """Lower the ONNX file by onnx2tf's flatbuffer backend; results land in the folder."""
+    from evit_mobile.processes import end_with
+
+    starter, onnx_path, folder, *flags = sys.argv[1:]
+    end_with(int(starter))
     from onnx2tf.onnx2tf import convert
 
-    onnx_path, folder, *flags = sys.argv[1:]
     if not sys.stdin.readline():
         return
     convert(

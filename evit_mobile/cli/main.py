@@ -15,6 +15,7 @@ import click
 
 from evit_mobile import __version__
 from evit_mobile.errors import EvitMobileError, MachineError, RequestError
+from evit_mobile.processes import EndedError, ending_signals
 from evit_mobile.text import visible
 
 #: Command name -> what it does, in the order that ``--help`` shows. Each lives in ``evit_mobile.cli.<name>`` as ``command``; the
@@ -71,11 +72,10 @@ def main(args: Sequence[str] | None = None) -> None:
     # --debug is taken anywhere on the line: it is typed after something went wrong.
     args = [arg for arg in args if arg != "--debug"]
     try:
-        code = cli.main(args=args, prog_name="evit-mobile", standalone_mode=False)
-    except click.exceptions.Abort:
-        code = 130
-    except KeyboardInterrupt:
-        code = 130
+        with ending_signals():
+            code = cli.main(args=args, prog_name="evit-mobile", standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt) as error:
+        code = _interrupted(error)
     except click.ClickException as error:
         error.show()
         code = RequestError.exit_code
@@ -87,9 +87,17 @@ def main(args: Sequence[str] | None = None) -> None:
         if debug:
             raise
         code = _explain(error)
-    if code == 130:
-        click.echo("interrupted", err=True)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupted(error: BaseException) -> int:
+    """Say what ended the command: Ctrl-C, or a signal, which click wraps up as if it were Ctrl-C."""
+    cause = error.__cause__ if isinstance(error, click.exceptions.Abort) else error
+    if isinstance(cause, EndedError):
+        click.echo(f"ended by {cause}", err=True)
+        return cause.exit_code
+    click.echo("interrupted", err=True)
+    return 130
 
 
 def _explain(error: Exception) -> int:
