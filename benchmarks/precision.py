@@ -49,7 +49,7 @@ class Row:
     sqnr_db: float | None
     same_class: float
     trained: tuple[float, float] | None
-    partitions: int
+    partitions: int | None
     undelegated: int
 
 
@@ -98,7 +98,6 @@ def rows_of(models: dict[str, Path], instructions: dict[str, dict[str, int]], ro
             paired_ratio(samples[precision], samples["fp32"]),
             inspect_model(path, RUNTIMES["litert"], explain=False),
         )
-        assert counted.partitions is not None
         rows.append(
             Row(
                 precision,

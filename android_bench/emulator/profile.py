@@ -37,15 +37,6 @@ class Cut:
     tensor: int
 
 
-def find_cuts(content: bytes) -> list[Cut]:
-    """All places in a .tflite where a single tensor crosses, in order; the last one is the model's end if it has one output.
-
-    Raises:
-        RequestError: the bytes are no whole .tflite.
-    """
-    return _cuts(unpack(content))
-
-
 def beginning(content: bytes, cut: Cut) -> bytes:
     """The model up to ``cut``, as a .tflite whose one output is the tensor that crosses."""
     model = unpack(content)
@@ -65,7 +56,7 @@ def profile(qemu: Qemu, path: Path) -> list[Layer]:
     """
     content = read_bytes(path)
     model = unpack(content, str(path))
-    cuts = _cuts(model)
+    cuts = find_cuts(model)
 
     def count(cut: Cut) -> int:
         with tempfile.TemporaryDirectory(prefix="evit-mobile-") as folder:
@@ -87,7 +78,8 @@ def profile(qemu: Qemu, path: Path) -> list[Layer]:
     return layers
 
 
-def _cuts(model: Any) -> list[Cut]:
+def find_cuts(model: Any) -> list[Cut]:
+    """All places in an unpacked .tflite where a single tensor crosses, in order; the last is the model's end if it has one output."""
     graph = model.subgraphs[0]
     last_use = dict.fromkeys(map(int, graph.outputs), len(graph.operators))
     for index, op in reversed(list(enumerate(graph.operators))):

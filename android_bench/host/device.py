@@ -13,12 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Iterator, Sequence
 
-import numpy as np
-
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.results.record import Component, Conditions, Core, DeviceInfo, Round, RunSettings
 from evit_mobile.runtimes import Runtime, Session
-from evit_mobile.runtimes.session import Array
+from evit_mobile.runtimes.inputs import random_input
 
 #: Instruction sets that decide which kernels XNNPACK picks, as /proc/cpuinfo spells them.
 INSTRUCTION_SETS = (
@@ -159,18 +157,6 @@ def runs_per_round(settings: RunSettings, expected_us: float) -> int:
     """
     share_us = settings.min_time_s * 1e6 / settings.rounds
     return max(math.ceil(settings.runs / settings.rounds), min(math.ceil(share_us / expected_us), MAX_RUNS_PER_ROUND))
-
-
-def random_input(shape: tuple[int, ...], dtype: str) -> Array:
-    """Seeded noise: normal for floats, the whole range for 8-bit integers; zeros for others, which may be indices."""
-    rng = np.random.default_rng(0)
-    kind = np.dtype(dtype)
-    if kind.kind == "f":
-        return rng.standard_normal(shape).astype(kind)
-    if kind in (np.int8, np.uint8):
-        limits = np.iinfo(kind)
-        return rng.integers(limits.min, limits.max, shape, kind, endpoint=True)
-    return np.zeros(shape, kind)
 
 
 def _cpuinfo() -> dict[str, str]:

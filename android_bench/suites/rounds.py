@@ -8,7 +8,7 @@ from typing import Iterator, Sequence
 
 from android_bench.device import Device, EstimatingDevice, LimitError, ProfilingDevice, UnusableDeviceError
 from evit_mobile.errors import EvitMobileError, RequestError
-from evit_mobile.results.record import Place, Point, Round, RunSettings
+from evit_mobile.results.record import Place, Point, RunSettings
 from evit_mobile.weights import sha256_of
 
 
@@ -81,7 +81,7 @@ def first_point(candidate: Candidate, settings: RunSettings, before: Point | Non
         raise RequestError(
             f"the model {candidate.name} has changed since it was measured", hint="measure anew, without --resume"
         )
-    return Point(**{**dict(before), "error": None, "limit": None})
+    return before.evolve(error=None, limit=None, profile_error=None)
 
 
 def _has_profile(point: Point) -> bool:
@@ -89,15 +89,15 @@ def _has_profile(point: Point) -> bool:
 
 
 def _profiled(point: Point, device: ProfilingDevice | EstimatingDevice, path: Path) -> Point:
-    """``point`` with its profile; a profiler that fails does not spoil what was measured, but is told."""
+    """``point`` with its profile; or why it has none: the rounds count all the same."""
     try:
         if isinstance(device, EstimatingDevice):
-            return Point(**{**dict(point), "op_estimates": device.op_estimates(path, point.settings)})
-        return Point(**{**dict(point), "profile": device.profile(path, point.settings)})
+            return point.evolve(op_estimates=device.op_estimates(path, point.settings))
+        return point.evolve(profile=device.profile(path, point.settings))
     except UnusableDeviceError:
         raise
     except EvitMobileError as error:
-        return Point(**{**dict(point), "error": f"no op profile: {error}"})
+        return point.evolve(profile_error=str(error))
 
 
 def _empty_point(candidate: Candidate, settings: RunSettings) -> Point:
@@ -123,8 +123,6 @@ def advance(point: Point, device: Device, path: Path) -> Point:
     except UnusableDeviceError:
         raise
     except EvitMobileError as error:
-        return Point(
-            **{**dict(point), "error": str(error), "limit": error.limit if isinstance(error, LimitError) else None}
-        )
-    whole = Round(**{**dict(measured), "before": measured.before or before, "after": device.conditions()})
-    return Point(**{**dict(point), "rounds": (*point.rounds, whole)})
+        return point.evolve(error=str(error), limit=error.limit if isinstance(error, LimitError) else None)
+    whole = measured.evolve(before=measured.before or before, after=device.conditions())
+    return point.evolve(rounds=(*point.rounds, whole))

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-
 from typing import TYPE_CHECKING
 
 import numpy as np

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from converters.tflite.partitions import read_partitioning
 from evit_mobile.errors import EvitMobileError, first_line
 from evit_mobile.results.stats import Interval, paired_ratio
 from evit_mobile.runtimes import Runtime, Session
+from evit_mobile.runtimes.inputs import random_input
 
 #: Rounds in which the runtimes take turns; enough for an interval, see ``evit_mobile.results.stats``.
 ROUNDS = 8
@@ -96,8 +96,9 @@ def _take_turns(sessions: dict[str, Session]) -> tuple[dict[str, list[list[float
             if name in errors:
                 continue
             session = sessions[name]
+            inputs = [random_input(info.shape, info.dtype) for info in session.inputs]
             try:
-                samples = session.time_us(_noise(session), runs.get(name, 3))
+                samples = session.time_us(inputs, runs.get(name, 3))
             except (EvitMobileError, RuntimeError) as error:
                 errors[name] = first_line(error)
                 continue
@@ -106,17 +107,3 @@ def _take_turns(sessions: dict[str, Session]) -> tuple[dict[str, list[list[float
             else:
                 rounds[name].append(samples)
     return {name: measured for name, measured in rounds.items() if name not in errors}, errors
-
-
-def _noise(session: Session) -> list[NDArray[Any]]:
-    """Standard normal values, or any integers that the type holds; the same for every runtime."""
-    generator = np.random.default_rng(0)
-    values: list[NDArray[Any]] = []
-    for info in session.inputs:
-        dtype = np.dtype(info.dtype)
-        if np.issubdtype(dtype, np.integer):
-            limits = np.iinfo(dtype)
-            values.append(generator.integers(limits.min, limits.max, info.shape, dtype, endpoint=True))
-        else:
-            values.append(generator.standard_normal(info.shape).astype(dtype))
-    return values

@@ -140,7 +140,7 @@ def _bench_models(
     from android_bench.suites.resume import begin
     from evit_mobile.cli.profile import reasons_of
     from evit_mobile.files import check_output
-    from evit_mobile.results.record import RunSettings, file_name
+    from evit_mobile.results.record import file_name
 
     if files and not names and resolution is not None:
         raise RequestError(
@@ -155,15 +155,7 @@ def _bench_models(
     )
     usual = default_settings(device_text)
     settings = [
-        RunSettings(
-            **{
-                **dict(usual),
-                "threads": count,
-                "cores": mask,
-                "runs": runs or usual.runs,
-                "rounds": rounds or usual.rounds,
-            }
-        )
+        usual.evolve(threads=count, cores=mask, runs=runs or usual.runs, rounds=rounds or usual.rounds)
         for mask in dict.fromkeys(cores)
         for count in dict.fromkeys(threads or (1,))
     ]
@@ -178,6 +170,11 @@ def _bench_models(
     failed = [point for point in results.points if point.error is not None]
     if failed:
         raise DeviceError(f"{failed[0].name} failed: {failed[0].error}", hint=f"what was measured is in {out}")
+    unprofiled = [point for point in results.points if point.profile_error is not None]
+    if unprofiled:
+        raise DeviceError(
+            f"{unprofiled[0].name} has no op profile: {unprofiled[0].profile_error}", hint=f"the latencies are in {out}"
+        )
 
 
 def _candidates(
@@ -334,6 +331,7 @@ def _document(results: ResultSet, rows: list[Row], out: Path, reasons: dict[str,
                 "warnings": list(row.warnings),
                 "profile_by_type": by_type(row.point.profile, reasons.get(row.point.name, {})) or None,
                 "estimate_by_type": by_op_type(row.point.op_estimates) or None,
+                "profile_error": row.point.profile_error,
                 "error": row.point.error,
             }
             for row in rows

@@ -213,7 +213,7 @@ def _begin(request: SuiteRequest, device: Device, out: Path, started: datetime, 
         RequestError: the file is of another suite, device or program.
     """
     from android_bench.suites.resume import begin
-    from evit_mobile.results.record import ResultSet, Suite
+    from evit_mobile.results.record import Suite
 
     suite = request.suite
     record = Suite(
@@ -235,7 +235,7 @@ def _begin(request: SuiteRequest, device: Device, out: Path, started: datetime, 
         raise RequestError(
             f"{out} holds {held}, not this {suite.name}", hint="give another --out, or --force without --resume"
         )
-    return ResultSet(**{**dict(before), "suite": record})
+    return before.evolve(suite=record)
 
 
 def _convert(request: SuiteRequest, points: Sequence[SuitePoint], limit_bytes: int) -> dict[str, Made]:
@@ -414,6 +414,4 @@ def _merged(
     places = {(point.name, point.settings): point for point in (*results.points, *points)}
     references = {(point.name, point.settings): point for point in (*results.references, *filter(None, [reference]))}
     ordered = sorted(places, key=lambda key: order.get(key, len(order)))
-    return type(results)(
-        **{**dict(results), "points": tuple(places[key] for key in ordered), "references": tuple(references.values())}
-    )
+    return results.evolve(points=tuple(places[key] for key in ordered), references=tuple(references.values()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -19,3 +19,11 @@ class Entry(BaseModel):
     """Base of everything in a result file: immutable, and no field that this version does not know."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def evolve(self, **changes: object) -> Self:
+        """A copy with these fields replaced, validated anew.
+
+        Raises:
+            ValidationError: the copy would not be valid, or there is no such field.
+        """
+        return type(self).model_validate({**dict(self), **changes})

@@ -19,7 +19,7 @@ from evit_mobile.results.entry import Entry, Instructions, Microseconds, Name, S
 from evit_mobile.results.estimates import Estimate, OpEstimate
 
 #: 2 added suites: ``ResultSet.suite`` and ``references``, the position of a point on a curve, and points without a model file. 3 added
-#: estimates. Older files can still be read.
+#: estimates and ``profile_error``. Older files can still be read.
 SCHEMA_VERSION: Final = 3
 EXPECTED = "expected a file written by evit-mobile bench"
 
@@ -234,6 +234,7 @@ class Point(Entry):
     ``ops``, ``partitions`` and ``undelegated_ops`` are the counts of ``evit-mobile inspect`` with the same runtime on the machine that
     ran the command, or None if they were not counted.
     ``profile`` comes from a separate run, in the order of execution; an estimate has ``op_estimates`` instead.
+    ``profile_error`` is the reason if a profile was asked for and failed; the rounds count all the same.
     """
 
     name: Name
@@ -248,6 +249,7 @@ class Point(Entry):
     rounds: tuple[Round, ...] = ()
     profile: tuple[OpTime, ...] = ()
     op_estimates: tuple[OpEstimate, ...] = ()
+    profile_error: Name | None = None
     error: Name | None = None
     place: Place | None = None
     limit: Limit | None = None
@@ -312,7 +314,7 @@ class ResultSet(Entry):
 
     def with_points(self, points: tuple[Point, ...]) -> ResultSet:
         """The same result with other points, validated again."""
-        return ResultSet(**{**dict(self), "points": points})
+        return self.evolve(points=points)
 
 
 def save(results: ResultSet, path: Path) -> None:

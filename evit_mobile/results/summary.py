@@ -127,6 +127,8 @@ def warnings_of(point: Point) -> tuple[str, ...]:
     cores = int(mask, 16).bit_count() if mask is not None else point.settings.threads
     if cores < point.settings.threads:
         found.append(f"{point.settings.threads} threads shared {cores} core{'s' if cores > 1 else ''}")
+    if point.profile_error is not None:
+        found.append(f"no op profile: {point.profile_error}")
     reason = instability(point.values)
     if reason is not None:
         found.append(f"unstable: {reason}")

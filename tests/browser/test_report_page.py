@@ -16,7 +16,7 @@ from playwright.sync_api import Browser, Page
 
 from evit_mobile.results.draw.charts import charts
 from evit_mobile.results.page.report import render
-from evit_mobile.results.record import DeviceInfo, Point, ResultSet, Round, RunSettings
+from evit_mobile.results.record import DeviceInfo, ResultSet, Round, RunSettings
 from tests.kits.results import device, layer, place, point, results
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
@@ -31,12 +31,7 @@ def _layer(info: DeviceInfo) -> ResultSet:
 
 def _counted() -> ResultSet:
     points = tuple(
-        Point(
-            **{
-                **dict(each),
-                "rounds": tuple(Round(instructions=(round(counts[0] * 1000),)) for counts in each.values[:2]),
-            }
-        )
+        each.evolve(rounds=tuple(Round(instructions=(round(counts[0] * 1000),)) for counts in each.values[:2]))
         for each in _layer(device()).points
     )
     return results(list(points), device("qemu", "Cortex-A76", True), "figure-2-left", "tokens")
@@ -55,28 +50,23 @@ def _figure_5() -> ResultSet:
 
 def _plain(**more: Any) -> ResultSet:
     points = tuple(
-        Point(**{**dict(point(place("m", 1e3 * index), 5e3 * index)), "place": None, "name": f"model {index}", "ops": 399, "partitions": 1,
-                 "undelegated_ops": 0})
+        point(place("m", 1e3 * index), 5e3 * index).evolve(place=None, name=f"model {index}", ops=399, partitions=1, undelegated_ops=0)
         for index in (1, 2, 3)
     )  # fmt: skip
-    return ResultSet(**{**dict(_figure_5()), "suite": None, "points": points, **more})
+    return _figure_5().evolve(suite=None, points=points, **more)
 
 
 def _hostile() -> ResultSet:
     found = _layer(device(soc=HOSTILE))
     points = tuple(
-        Point(
-            **{
-                **dict(each),
-                "name": f"{each.name}{HOSTILE}",
-                "place": each.place.model_copy(update={"series": each.place.series + HOSTILE}),
-            }
+        each.evolve(
+            name=f"{each.name}{HOSTILE}", place=each.place.model_copy(update={"series": each.place.series + HOSTILE})
         )
         for each in found.points
         if each.place is not None
     )
     suite = found.suite.model_copy(update={"title": HOSTILE, "name": HOSTILE}) if found.suite else None
-    return ResultSet(**{**dict(found), "points": points, "suite": suite, "command": (HOSTILE,)})
+    return found.evolve(points=points, suite=suite, command=(HOSTILE,))
 
 
 PAGES: dict[str, Callable[[], list[tuple[str, ResultSet]]]] = {

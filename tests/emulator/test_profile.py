@@ -15,12 +15,13 @@ from evit_mobile.cli.emulator import command
 from evit_mobile.errors import RequestError
 from evit_mobile.results.draw.stacked import stacked_bar
 from evit_mobile.runtimes import RUNTIMES
+from evit_mobile.tflite.flatbuffer import unpack
 
 
 def test_beginning_gives_the_tensor_that_the_whole_model_has_there(small_tflite: Path, tmp_path: Path) -> None:
     """Oracle: LiteRT on this machine. The last beginning is the whole model."""
     content = small_tflite.read_bytes()
-    cuts = find_cuts(content)
+    cuts = find_cuts(unpack(content))
     image = np.random.default_rng(0).standard_normal((1, 96, 96, 3), np.float32)
     with RUNTIMES["litert"].open(small_tflite) as session:
         shapes = {info.index: info.shape for info in session.tensors()}

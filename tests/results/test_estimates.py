@@ -36,7 +36,7 @@ def _point(us: float, where: Place | None = None, name: str = "m") -> Point:
 
 
 def _results(*points: Point, info: DeviceInfo = INFO) -> ResultSet:
-    return ResultSet(**{**dict(results(list(points), info, None, "tokens")), "suite": None})
+    return results(list(points), info, None, "tokens").evolve(suite=None)
 
 
 def _figure_2(times: float) -> ResultSet:
@@ -101,4 +101,4 @@ def test_estimate_device_holds_nothing_else() -> None:
     with pytest.raises(ValidationError, match="measured times"):
         Round(estimate=_estimate(1.0), init_us=1.0)
     with pytest.raises(ValidationError, match="between low_us and high_us"):
-        Estimate(**{**dict(_estimate(1000.0)), "low_us": 1001.0})
+        _estimate(1000.0).evolve(low_us=1001.0)

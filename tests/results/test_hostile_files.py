@@ -19,7 +19,7 @@ from evit_mobile.results.draw.export import to_csv
 from evit_mobile.results.draw.interval_plot import LIGHT
 from evit_mobile.results.judge.compare import compare
 from evit_mobile.results.page.report import render
-from evit_mobile.results.record import Conditions, Point, ResultSet, Round, load, save
+from evit_mobile.results.record import Conditions, ResultSet, Round, load, save
 from tests.kits.results import device, layer
 
 NASTY: list[Any] = [
@@ -51,16 +51,7 @@ def _sound() -> ResultSet:
         )
         for entry in found.points[0].rounds
     )
-    first = Point(
-        **{
-            **dict(found.points[0]),
-            "rounds": rounds,
-            "ops": 3,
-            "partitions": 1,
-            "undelegated_ops": 0,
-            "resolution": "14",
-        }
-    )
+    first = found.points[0].evolve(rounds=rounds, ops=3, partitions=1, undelegated_ops=0, resolution="14")
     return found.with_points((first, *found.points[1:4], found.points[-1]))
 
 

@@ -102,10 +102,18 @@ def test_what_is_saved_is_what_is_loaded(results: ResultSet, tmp_path: Path) -> 
 
 
 def test_one_point_may_be_measured_under_several_settings() -> None:
-    other = Point(**{**dict(_point(TIMED)), "settings": RunSettings(threads=4)})
+    other = _point(TIMED).evolve(settings=RunSettings(threads=4))
     assert len(_results(PHONE, _point(TIMED), other).points) == 2
     with pytest.raises(ValidationError, match="same name and settings"):
         _results(PHONE, _point(TIMED), _point(PRINTED))
+
+
+def test_evolve_replaces_fields_and_validates() -> None:
+    point = _point(TIMED)
+    assert point.evolve(name="other") == _point(TIMED).model_copy(update={"name": "other"})
+    for changes in ({"nmae": "other"}, {"name": ""}, {"model_sha256": None}):
+        with pytest.raises(ValidationError):
+            point.evolve(**changes)
 
 
 def test_qemu_has_instructions_and_never_a_latency() -> None:
@@ -117,7 +125,7 @@ def test_qemu_has_instructions_and_never_a_latency() -> None:
     with pytest.raises(ValidationError, match="qemu"):
         _results(QEMU).with_points((_point(TIMED),))
     with pytest.raises(ValidationError, match="qemu"):
-        _results(DeviceInfo(**{**dict(QEMU), "emulated": False}), _point(COUNTED))
+        _results(QEMU.evolve(emulated=False), _point(COUNTED))
     with pytest.raises(ValidationError, match="no measured times"):
         Round(instructions=(1,), init_us=5.0)
 

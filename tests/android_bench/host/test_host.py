@@ -12,10 +12,11 @@ import psutil
 import pytest
 
 from android_bench.device import DeviceOptions, open_device
-from android_bench.host.device import MAX_RUNS_PER_ROUND, affinity, parse_cores, random_input, runs_per_round
+from android_bench.host.device import MAX_RUNS_PER_ROUND, affinity, parse_cores, runs_per_round
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.results.record import RunSettings
 from evit_mobile.runtimes import Runtime
+from evit_mobile.runtimes.inputs import random_input
 
 QUICK = RunSettings(runs=12, rounds=4, warmup_runs=2, min_time_s=0)
 

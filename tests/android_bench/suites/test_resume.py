@@ -12,7 +12,8 @@ import pytest
 from android_bench.device import UnusableDeviceError
 from android_bench.suites.resume import resume, sweep
 from android_bench.suites.rounds import Candidate
-from evit_mobile.errors import RequestError
+from evit_mobile.errors import DeviceError, RequestError
+from evit_mobile.results.judge.compare import Status, compare
 from evit_mobile.results.record import (
     Component,
     Conditions,
@@ -23,6 +24,7 @@ from evit_mobile.results.record import (
     ResultSet,
     Round,
     RunSettings,
+    load,
     save,
 )
 from evit_mobile.results.summary import rows
@@ -107,9 +109,7 @@ def test_goes_on_wherever_it_stopped(candidates: list[Candidate], lasts: int) ->
 
 def test_nothing_is_lost_when_it_is_interrupted_again(candidates: list[Candidate]) -> None:
     *_, points = sweep(Failing(), candidates, SETTINGS)
-    damaged = tuple(
-        Point(**{**dict(point), "rounds": point.rounds[:1]}) if point == points[0] else point for point in points
-    )
+    damaged = tuple(point.evolve(rounds=point.rounds[:1]) if point == points[0] else point for point in points)
     for step in sweep(Failing(), candidates, SETTINGS, damaged):
         assert {(point.name, point.settings.threads) for point in step} == {
             (name, threads) for name, threads, _ in WHOLE
@@ -140,6 +140,28 @@ def test_profile(candidates: list[Candidate]) -> None:
     assert [point.profile[0].name for point in points] == ["a", "b", "a", "b"]
     with pytest.raises(RequestError, match="no op profile"):
         list(sweep(Failing(), candidates, SETTINGS, profile=True))
+
+
+class Unprofiled(Failing):
+    def profile(self, model: Path, settings: RunSettings) -> tuple[OpTime, ...]:
+        raise DeviceError("this build has no profiler")
+
+
+def test_a_profiler_that_fails_does_not_make_the_measurement_a_failure(
+    candidates: list[Candidate], tmp_path: Path
+) -> None:
+    *_, points = sweep(Unprofiled(), candidates, SETTINGS[:1], profile=True)
+    assert all(point.is_complete and point.error is None for point in points)
+    assert [point.profile_error for point in points] == ["this build has no profiler"] * 2
+    assert any("no op profile: this build has no profiler" in row.warnings for row in rows(points))
+    results = ResultSet(created=datetime.now(UTC), command=("bench",), components=COMPONENTS, device=INFO)
+    save(results.with_points(points), tmp_path / "r.json")
+    assert load(tmp_path / "r.json").points == points
+    comparison = compare(results.with_points(points), results.with_points(points))
+    assert not any(difference.status is Status.FAILED_AFTER for difference in comparison.differences)
+    # The next run tries again.
+    *_, again = sweep(Profiling(), candidates, SETTINGS[:1], points, profile=True)
+    assert all(point.profile and point.profile_error is None for point in again)
 
 
 def test_threads_that_do_not_help_are_told(candidates: list[Candidate]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from converters.tflite.inspection import inspect_model
@@ -60,6 +61,46 @@ def test_what_a_runtime_cannot_do_is_told(small_tflite: Path, tmp_path: Path, mo
     assert failing.error == "Node number 3 (DIV) failed to invoke."
     assert failing.latency_us is None
     assert litert.ratio == 1.0  # the first that ran
+
+
+@pytest.fixture
+def looking_up_tflite(tmp_path: Path) -> Path:
+    """A GATHER of rows of a constant [3, 4] by an int32 input: an index beyond the table makes LiteRT refuse to run it."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    from evit_mobile.tflite.flatbuffer import pack
+
+    def tensor(name: str, shape: list[int], kind: int, buffer: int = 0) -> schema.TensorT:
+        result = schema.TensorT()
+        result.name, result.shape, result.type, result.buffer = name, shape, kind, buffer
+        return result
+
+    kinds = schema.TensorType
+    code, gather, graph, model = schema.OperatorCodeT(), schema.OperatorT(), schema.SubGraphT(), schema.ModelT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.GATHER
+    code.version = 1
+    gather.inputs, gather.outputs = [0, 1], [2]
+    gather.builtinOptionsType, gather.builtinOptions = schema.BuiltinOptions.GatherOptions, schema.GatherOptionsT()
+    graph.tensors = [
+        tensor("table", [3, 4], kinds.FLOAT32, 1),
+        tensor("rows", [2], kinds.INT32),
+        tensor("chosen", [2, 4], kinds.FLOAT32),
+    ]
+    graph.inputs, graph.outputs, graph.operators = [1], [2], [gather]
+    table = schema.BufferT()
+    table.data = np.arange(12, dtype=np.float32).view(np.uint8)
+    model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
+    model.buffers = [schema.BufferT(), table]
+    path = tmp_path / "looking-up.tflite"
+    path.write_bytes(pack(model, 1024))
+    return path
+
+
+def test_an_index_input_is_given_an_index(looking_up_tflite: Path) -> None:
+    with RUNTIMES["litert"].open(looking_up_tflite) as session, pytest.raises(RuntimeError):
+        session.run([np.array([0, 2**30], np.int32)])
+    (row,) = survey(looking_up_tflite, [RUNTIMES["litert"]])
+    assert row.error is None and row.latency_us is not None
 
 
 @pytest.mark.parametrize("command", ["verify", "inspect"])

@@ -18,14 +18,14 @@ from android_bench.estimate.works import trace, works_of
 from evit_mobile.cli.main import cli
 from evit_mobile.errors import RequestError
 from evit_mobile.results.estimates import Estimate
-from evit_mobile.results.record import RunSettings, load
+from evit_mobile.results.record import load
 
 DEVICE = "estimate:snapdragon-855"
 SETTINGS = default_settings(DEVICE)
 
 
 def _estimate(device: EstimatingDevice, model: Path, threads: int = 1) -> Estimate:
-    settings = RunSettings(**{**dict(SETTINGS), "threads": threads})
+    settings = SETTINGS.evolve(threads=threads)
     with device.prepare([model], settings):
         estimate = device.run(model, settings).estimate
     assert estimate is not None
@@ -91,7 +91,7 @@ def test_settings_that_are_not_modelled_are_refused(
 ) -> None:
     with (
         pytest.raises(RequestError, match=named),
-        device.prepare([small_tflite], RunSettings(**{**dict(SETTINGS), **settings})),
+        device.prepare([small_tflite], SETTINGS.evolve(**settings)),
     ):
         pass
 

@@ -116,7 +116,7 @@ def test_instruction_counts_are_compared_without_a_test() -> None:
     ],
 )
 def test_unlike_devices_are_refused_unless_told(field: str, value: Any, said: str) -> None:
-    other = DeviceInfo(**{**dict(HOST), field: value})
+    other = HOST.evolve(**{field: value})
     with pytest.raises(RequestError, match=said) as caught:
         compare(_results(_timed()), _results(_timed(), device=other))
     assert "--allow-unlike" in str(caught.value)
@@ -179,7 +179,7 @@ def test_latencies_and_instructions_are_never_compared() -> None:
 
 def test_what_else_changed_is_told() -> None:
     before = _results(_timed(partitions=1, precision="fp32"))
-    other = DeviceInfo(**{**dict(HOST), "os_build": "Linux 6.2"})
+    other = HOST.evolve(os_build="Linux 6.2")
     after = _results(_timed(seed=3, partitions=8, precision="int8"), version="2.3.0", device=other)
     found = compare(before, after)
     assert {"litert was 2.1.2 and is 2.3.0.", "The device's os build was Linux 6.1 and is Linux 6.2."} <= set(

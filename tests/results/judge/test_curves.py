@@ -80,7 +80,7 @@ def test_a_suite_that_only_counts_has_one_curve() -> None:
 
 def test_without_a_suite_there_are_none() -> None:
     made = layer(lambda n: n, lambda n: n, device())
-    assert curves(type(made)(**{**dict(made), "suite": None})) == []
+    assert curves(made.evolve(suite=None)) == []
 
 
 def _reference(levels: list[float]) -> Point:

@@ -142,7 +142,7 @@ def test_qemu_shows_no_milliseconds() -> None:
 
 
 def test_hostile_text_stays_text() -> None:
-    point = Point(**{**dict(_timed("x", 1e4)), "name": HOSTILE, "resolution": HOSTILE, "error": HOSTILE})
+    point = _timed("x", 1e4).evolve(name=HOSTILE, resolution=HOSTILE, error=HOSTILE)
     hostile = _results(_device(text=HOSTILE), point, text=HOSTILE)
     page = Page(render([(HOSTILE, hostile), ("b.json", _results(_device(), _timed(HOSTILE, 2e4)))]))
     assert {tag for tag, _ in page.elements}.isdisjoint({"script", "iframe", "object", "embed", "link", "form", "svg"})
@@ -185,13 +185,10 @@ def test_tables_and_regions_can_be_read_aloud_and_reached_by_keyboard() -> None:
 
 def test_warnings_are_shown() -> None:
     few = _timed("few", 1e4, rounds=3)
-    wild = Point(
-        **{
-            **dict(_timed("wild", 2e4)),
-            "rounds": tuple(Round(latency_us=(1e4, 2e4, 4e4), cores_mask="0x1") for _ in range(10)),
-        }
+    wild = _timed("wild", 2e4).evolve(
+        rounds=tuple(Round(latency_us=(1e4, 2e4, 4e4), cores_mask="0x1") for _ in range(10))
     )
-    threads = Point(**{**dict(wild), "settings": RunSettings(threads=4)})
+    threads = wild.evolve(settings=RunSettings(threads=4))
     text = Page(render([("r.json", _results(_device(), few, wild, threads))])).text
     for said in ("stopped after 3 of 10 rounds", "fewer than 6 rounds", "samples scatter", "4 threads shared 1 core"):
         assert said in text, said
