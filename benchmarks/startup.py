@@ -89,9 +89,9 @@ def checkout_of_baseline() -> Path:
     return folder
 
 
-def measure(commands: list[Command], rounds: int) -> None:
-    """Run all in turn, A B C, C B A, …; the first round warms the disk's cache and is dropped."""
-    for number in range(-1, rounds):
+def measure(commands: list[Command], rounds: int, warm_ups: int) -> None:
+    """Run all in turn, A B C, C B A, …; the first rounds warm the disk's cache and are dropped."""
+    for number in range(-warm_ups, rounds):
         for command in commands if number % 2 else reversed(commands):
             command.run()
         if number < 0:
@@ -130,6 +130,7 @@ def main() -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--warm-ups", type=int, default=1, help="rounds before these, which do not count")
     parser.add_argument(
         "--baseline", type=Path, help=f"a checkout of {BASELINE}; made below build/ where it is not given"
     )
@@ -139,8 +140,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULT)
     options = parser.parse_args()
     measured, short = conversions(options.baseline or checkout_of_baseline(), options.peers), short_commands()
-    measure(short, options.rounds)
-    measure(measured, options.rounds)
+    measure(short, options.rounds, options.warm_ups)
+    measure(measured, options.rounds, options.warm_ups)
     document = [
         {"title": item.title, "wall_s": item.wall_s, "processor_s": item.processor_s} for item in [*measured, *short]
     ]
