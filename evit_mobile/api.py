@@ -66,6 +66,7 @@ def convert(
 
     Raises:
         RequestError: there is no such model, or an option, the calibration data or the network cannot be used.
+        ClaimError: the file does not compute what the network does (``options.check`` is False: no such check).
         MachineError: the converter failed.
 
     Examples:
