@@ -53,7 +53,7 @@ def _plain(**more: Any) -> ResultSet:
         point(place("m", 1e3 * index), 5e3 * index).evolve(place=None, name=f"model {index}", ops=399, partitions=1, undelegated_ops=0)
         for index in (1, 2, 3)
     )  # fmt: skip
-    return _figure_5().evolve(suite=None, points=points, **more)
+    return _figure_5().evolve(**{"suite": None, "points": points, **more})
 
 
 def _hostile() -> ResultSet:
