@@ -33,6 +33,10 @@ class RequestError(EvitMobileError):
     exit_code = 2
 
 
+class CrashingFileError(RequestError):
+    """A file made the runtime crash that was to run it."""
+
+
 class DeviceError(EvitMobileError):
     """A device failed: absent, unauthorized, vanished, or its run did not end as it should."""
 

@@ -14,7 +14,7 @@ from converters.parity.differences import CRITERIA, Criterion, Difference, compa
 from converters.parity.layers import LayerReport, find_parting_layer
 from converters.parity.reference import Reference, Request, build_reference, open_onnx
 from converters.parity.stimuli import Stimulus, verification_stimuli
-from evit_mobile.errors import EvitMobileError, RequestError, first_line
+from evit_mobile.errors import CrashingFileError, EvitMobileError, RequestError, first_line
 from evit_mobile.runtimes import RUNTIMES, Runtime, Session
 from evit_mobile.specs import Precision
 from evit_mobile.tflite.description import read_description
@@ -240,6 +240,8 @@ def _runtime_rows(
                                 criterion.holds(difference),
                             )
                         )
+    except CrashingFileError:
+        raise
     except (EvitMobileError, RuntimeError) as error:
         return RuntimeState(runtime.name, version, first_line(error)), rows
     return RuntimeState(runtime.name, version), rows

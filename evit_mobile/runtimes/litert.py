@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator
 
-from evit_mobile.errors import MachineError, RequestError
+from evit_mobile.errors import CrashingFileError, MachineError, RequestError
 from evit_mobile.runtimes.base import CONFIGURATIONS, Runtime, RuntimeStatus, Session
 from evit_mobile.runtimes.client import CallError, CrashError, Worker
 from evit_mobile.runtimes.pool import WorkerPool
@@ -69,7 +69,7 @@ class LiteRt:
         except CallError as error:
             raise _load_error(model, str(error) or error.kind) from error
         except CrashError as error:
-            raise RequestError(
+            raise CrashingFileError(
                 f"LiteRT crashed on {model}: {error.how}", hint="it is damaged, or LiteRT has a fault"
             ) from error
 

@@ -15,6 +15,7 @@ import importlib
 import importlib.util
 import os
 import platform
+import resource
 import select
 import sys
 import threading
@@ -117,6 +118,11 @@ def main() -> None:
     """Keep the pipes for frames: whatever the runtime prints on its standard output goes to standard error."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
+    # What does not fit into this machine is refused at once, instead of swapping for minutes.
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    set_before = [limit for limit in resource.getrlimit(resource.RLIMIT_DATA) if limit != resource.RLIM_INFINITY]
+    limit = min([memory, *set_before])
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)

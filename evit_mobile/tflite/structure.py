@@ -49,6 +49,8 @@ def _faults(model: Any, size: int) -> Iterator[str]:
     if not model.subgraphs:
         yield "it has no graph"
         return
+    if not all(_is_text(name) for name in _all_names(model)):
+        yield "it has a name that is not UTF-8"
     for index, buffer in enumerate(model.buffers or []):
         if buffer.offset > 1 and buffer.offset + buffer.size > size:
             yield f"buffer {index} lies outside the file"
@@ -62,6 +64,24 @@ def _faults(model: Any, size: int) -> Iterator[str]:
     types, ops = _names(schema.TensorType), _names(schema.BuiltinOperator)
     for graph in model.subgraphs:
         yield from _graph_faults(model, graph, types, ops)
+
+
+def _all_names(model: Any) -> Iterator[bytes | None]:
+    """Names that runtimes turn into text."""
+    for graph in model.subgraphs:
+        yield graph.name
+        yield from (tensor.name for tensor in graph.tensors or [])
+    yield from (code.customCode for code in model.operatorCodes or [])
+    for signature in model.signatureDefs or []:
+        yield signature.signatureKey
+        yield from (entry.name for entry in [*(signature.inputs or []), *(signature.outputs or [])])
+
+
+def _is_text(name: bytes | None) -> bool:
+    try:
+        return name is None or name.decode() is not None
+    except UnicodeDecodeError:
+        return False
 
 
 def _graph_faults(model: Any, graph: Any, types: dict[int, str], ops: dict[int, str]) -> Iterator[str]:

@@ -78,6 +78,10 @@ def _outside(model: Any, graph: Any, convolution: Any) -> None:
     buffer.data, buffer.offset, buffer.size = None, 2**40, 8
 
 
+def _names(model: Any, graph: Any, convolution: Any) -> None:
+    graph.tensors[convolution.outputs[0]].name = b"\xff\xfe"
+
+
 def _signature(model: Any, graph: Any, convolution: Any) -> None:
     model.signatureDefs[0].outputs[0].tensorIndex = 2**31
 
@@ -106,6 +110,7 @@ HOSTILE: dict[str, tuple[Change, str]] = {
     "buffer outside": (_outside, "outside the file"),
     "graph's input": (_set("inputs", [-1], "graph"), "input of the graph"),
     "graph's output": (_set("outputs", [10**6], "graph"), "output of the graph"),
+    "names": (_names, "not UTF-8"),
     "signature": (_signature, "signature names a tensor"),
 }
 

@@ -1,0 +1,175 @@
+"""Fuzzing along the schema: any field of a .tflite may hold anything, and reading it ends in a result or in one line about the file.
+
+``EVIT_MOBILE_FUZZ_EXAMPLES`` says how many files are tried; ``make fuzz-files`` tries many.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from converters.tflite.inspection import inspect_model
+from evit_mobile.errors import RequestError
+from evit_mobile.runtimes import RUNTIMES
+from evit_mobile.tflite.flatbuffer import pack, unpack
+
+EXAMPLES = int(os.environ.get("EVIT_MOBILE_FUZZ_EXAMPLES", "150"))
+#: What fields are set to: ends of ranges, small numbers, shapes, and what is no number.
+INTEGERS = st.sampled_from([-(2**31), -129, -2, -1, 0, 1, 2, 3, 4, 7, 8, 63, 255, 1000, 2**15, 2**31 - 1])
+VALUES = st.one_of(
+    INTEGERS,
+    st.lists(INTEGERS, max_size=6),
+    st.none(),
+    st.binary(max_size=8),
+    st.floats(width=32),
+    st.lists(st.floats(width=32), max_size=4),
+)
+
+
+def _tensor(name: str, shape: list[int], buffer: int = 0, kind: int = schema.TensorType.FLOAT32) -> Any:
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape, tensor.buffer, tensor.type = name, shape, buffer, kind
+    return tensor
+
+
+def _op(model: Any, kind: str, inputs: list[int], output: int, **options: Any) -> Any:
+    """An op with a code of its own; ``options`` are those of its builtin options."""
+    code, op = schema.OperatorCodeT(), schema.OperatorT()
+    code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, kind)
+    code.version = 1
+    model.operatorCodes.append(code)
+    op.opcodeIndex, op.inputs, op.outputs = len(model.operatorCodes) - 1, inputs, [output]
+    name = {
+        "CONV_2D": "Conv2DOptions",
+        "AVERAGE_POOL_2D": "Pool2DOptions",
+        "RESHAPE": "ReshapeOptions",
+        "FULLY_CONNECTED": "FullyConnectedOptions",
+        "ADD": "AddOptions",
+        "SOFTMAX": "SoftmaxOptions",
+    }[kind]
+    op.builtinOptionsType = getattr(schema.BuiltinOptions, name)
+    op.builtinOptions = getattr(schema, f"{name}T")()
+    for field, value in options.items():
+        setattr(op.builtinOptions, field, value)
+    return op
+
+
+def _network() -> Any:
+    """Convolution, pooling, a linear layer, a residual and a softmax, with weights."""
+    model, graph = schema.ModelT(), schema.SubGraphT()
+    rng = np.random.default_rng(0)
+    constants = [rng.standard_normal(size).astype(np.float32) for size in (108, 4, 16, 4)] + [
+        np.array([1, 4], np.int32)
+    ]
+    model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [], [graph], [schema.BufferT()]
+    for values in constants:
+        buffer = schema.BufferT()
+        buffer.data = np.frombuffer(values.tobytes(), np.uint8)
+        model.buffers.append(buffer)
+    graph.tensors = [
+        _tensor("image", [1, 8, 8, 3]),
+        _tensor("weights", [4, 3, 3, 3], 1),
+        _tensor("bias", [4], 2),
+        _tensor("map", [1, 8, 8, 4]),
+        _tensor("pooled", [1, 1, 1, 4]),
+        _tensor("size", [2], 5, schema.TensorType.INT32),
+        _tensor("flat", [1, 4]),
+        _tensor("linear", [4, 4], 3),
+        _tensor("shift", [4], 4),
+        _tensor("mixed", [1, 4]),
+        _tensor("sum", [1, 4]),
+        _tensor("scores", [1, 4]),
+    ]
+    graph.inputs, graph.outputs = [0], [11]
+    graph.operators = [
+        _op(model, "CONV_2D", [0, 1, 2], 3, strideW=1, strideH=1, fusedActivationFunction=1),
+        _op(model, "AVERAGE_POOL_2D", [3], 4, strideW=8, strideH=8, filterWidth=8, filterHeight=8, padding=1),
+        _op(model, "RESHAPE", [4, 5], 6, newShape=[1, 4]),
+        _op(model, "FULLY_CONNECTED", [6, 7, 8], 9),
+        _op(model, "ADD", [9, 6], 10),
+        _op(model, "SOFTMAX", [10], 11, beta=1.0),
+    ]
+    return unpack(pack(model))
+
+
+def _objects(model: Any) -> Iterator[Any]:
+    """Every table of the tree."""
+    yield model
+    for value in vars(model).values():
+        for item in value if isinstance(value, list) else [value]:
+            if type(item).__module__ == schema.__name__:
+                yield from _objects(item)
+
+
+@pytest.fixture(scope="module")
+def network() -> Any:
+    return _network()
+
+
+def test_the_network_itself_is_sound(network: Any, tmp_path: Path) -> None:
+    path = tmp_path / "sound.tflite"
+    path.write_bytes(pack(network))
+    assert [op.type for op in inspect_model(path, explain=False).ops] == [
+        "CONV_2D", "AVERAGE_POOL_2D", "RESHAPE", "FULLY_CONNECTED", "ADD", "SOFTMAX",
+    ]  # fmt: skip
+
+
+@settings(
+    max_examples=EXAMPLES, deadline=None, derandomize="EVIT_MOBILE_FUZZ_EXAMPLES" not in os.environ, database=None,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+@given(data=st.data())
+def test_any_field_may_hold_anything(
+    network: Any, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    model = copy.deepcopy(network)
+    for _ in range(data.draw(st.integers(1, 3))):
+        tables = list(_objects(model))
+        table = tables[data.draw(st.integers(0, len(tables) - 1))]
+        field = data.draw(st.sampled_from(sorted(vars(table))))
+        setattr(table, field, data.draw(VALUES))
+    try:
+        content = pack(model)
+    except Exception:  # the schema's own writer does not take this value
+        return
+    path = tmp_path_factory.mktemp("fuzz") / "stranger.tflite"
+    path.write_bytes(content)
+    _read(path)
+
+
+@settings(
+    max_examples=EXAMPLES, deadline=None, derandomize="EVIT_MOBILE_FUZZ_EXAMPLES" not in os.environ, database=None,
+    suppress_health_check=list(HealthCheck),
+)  # fmt: skip
+@given(places=st.lists(st.tuples(st.integers(8, 4000), st.integers(0, 2**32 - 1)), min_size=1, max_size=4))
+def test_any_word_of_the_file_may_be_anything(
+    network: Any, tmp_path_factory: pytest.TempPathFactory, places: list[tuple[int, int]]
+) -> None:
+    content = bytearray(pack(network))
+    for place, word in places:
+        struct.pack_into("<I", content, place % (len(content) - 12) // 4 * 4 + 8, word)
+    path = tmp_path_factory.mktemp("fuzz") / "stranger.tflite"
+    path.write_bytes(bytes(content))
+    _read(path)
+
+
+def _read(path: Path) -> None:
+    """What ``inspect`` and ``run`` do; a runtime may refuse to run what it has loaded."""
+    try:
+        inspect_model(path, explain=False)
+        with RUNTIMES["litert"].open(path) as session, contextlib.suppress(RuntimeError, ValueError):
+            if sum(int(np.prod(info.shape)) for info in session.inputs) < 10**7:
+                session.run([np.zeros(info.shape, info.dtype) for info in session.inputs])
+    except RequestError as error:
+        assert "\n" not in str(error)
