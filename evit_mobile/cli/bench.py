@@ -303,7 +303,7 @@ def _print_table(rows: list[Row]) -> None:
             cells += [significant(ratio.value), significant_interval(ratio.interval), row.verdict]
         table.add_row(Text(visible(row.label)), *cells)
     # Into a pipe or a file a row stays one line, however long.
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    Console(width=None if sys.stdout.isatty() else 200, markup=False).print(table)
 
 
 def _document(results: ResultSet, rows: list[Row], out: Path, reasons: dict[str, dict[str, str]]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def print_estimates(rows: Sequence[Row]) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(Text(visible(row.label)), *_cells(row))
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    Console(width=None if sys.stdout.isatty() else 200, markup=False).print(table)
 
 
 def _cells(row: Row) -> list[str]:

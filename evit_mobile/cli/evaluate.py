@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 
 import click
 
-from evit_mobile.cli.options import json_option, known_labels, print_json, read_labels, table_console
+from evit_mobile.cli.options import MAX_THREADS, json_option, known_labels, print_json, read_labels, table_console
 from evit_mobile.errors import RequestError
 
 if TYPE_CHECKING:
@@ -38,7 +38,10 @@ LOG_EVERY_S = 15.0
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N pictures, spread over all.  [default: all]")
 @click.option(
-    "--threads", type=click.IntRange(1), default=os.cpu_count() or 1, help="Threads of the model.  [default: all cores]"
+    "--threads",
+    type=click.IntRange(1, MAX_THREADS),
+    default=min(os.cpu_count() or 1, MAX_THREADS),
+    help="Threads of the model.  [default: all cores]",
 )
 @json_option
 def command(

@@ -90,7 +90,7 @@ def _print_one(found: Inspection, list_ops: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, markup=False)
     made = (
         f", {found.description.model} at {found.description.resolution}, {found.description.precision}"
         if found.description

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import sys
 import time
@@ -14,11 +15,15 @@ import click
 
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Resolution
+from evit_mobile.text import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from evit_mobile.runtimes import Runtime
+
+#: More threads than any machine's cores help a model only to use the system's up.
+MAX_THREADS = 64
 
 
 class ResolutionType(click.ParamType[Resolution]):
@@ -101,6 +106,16 @@ def table_console() -> Console:
     return found if found.is_terminal else Console(highlight=False, markup=False, width=160)
 
 
+class FiniteRange(click.FloatRange):
+    """A float in a range; unlike ``click.FloatRange`` it takes neither NaN nor infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
 #: Seconds between two lines of ``say`` that differ in their numbers alone.
 REPEAT_S = 10.0
 _last_said = ("", 0.0)
@@ -123,10 +138,12 @@ def progress(text: str) -> Iterator[Callable[[str], None]]:
     Gives a function that replaces the text.
     """
     from rich.console import Console
+    from rich.text import Text
 
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda text: None
         return
-    with console.status(text) as status:
-        yield status.update
+    # A file's name may read like the library's markup, and hold what a terminal acts on.
+    with console.status(Text(visible(text))) as status:
+        yield lambda text: status.update(Text(visible(text)))

@@ -6,6 +6,8 @@ from typing import Any, Callable
 
 import click
 
+from evit_mobile.cli.options import FiniteRange
+
 #: Each is named as the field of ``android_bench.device.DeviceOptions`` that it sets.
 _OPTIONS = (
     click.option(
@@ -17,14 +19,14 @@ _OPTIONS = (
     click.option(
         "--max-temp",
         "max_temperature_celsius",
-        type=click.FloatRange(0, 150),
+        type=FiniteRange(0, 150),
         metavar="CELSIUS",
         help="Phone: let the processor cool to this before each round.  [default: while it throttles]",
     ),
     click.option(
         "--cool-timeout",
         "cool_timeout_s",
-        type=click.FloatRange(0),
+        type=FiniteRange(0),
         default=600.0,
         metavar="SECONDS",
         help="Phone: give up cooling.  [default: 600]",
@@ -32,14 +34,14 @@ _OPTIONS = (
     click.option(
         "--run-timeout",
         "run_timeout_s",
-        type=click.FloatRange(1),
+        type=FiniteRange(1),
         metavar="SECONDS",
         help="Phone and suites: stop a run that takes longer.  [default: 600, or the suite's]",
     ),
     click.option(
         "--reconnect",
         "reconnect_s",
-        type=click.FloatRange(0),
+        type=FiniteRange(0),
         default=30.0,
         metavar="SECONDS",
         help="Phone: wait for one that went away.  [default: 30]",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from evit_mobile.cli.options import force_option, json_option, known_labels, print_json, read_labels
+from evit_mobile.cli.options import FiniteRange, force_option, json_option, known_labels, print_json, read_labels
 from evit_mobile.errors import RequestError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ CITYSCAPES_CLASSES = 19
     "--out", type=click.Path(path_type=Path), help="Write the photograph with the boxes or the mask on it to this PNG."
 )
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1), default=0.3, help="Detectors: the lowest score.  [default: 0.3]"
+    "--threshold", type=FiniteRange(0, 1), default=0.3, help="Detectors: the lowest score.  [default: 0.3]"
 )
 @click.option(
     "--labels",

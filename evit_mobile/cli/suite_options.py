@@ -9,6 +9,7 @@ from typing import Any, Callable, Sequence
 
 import click
 
+from evit_mobile.cli.options import FiniteRange
 from evit_mobile.errors import RequestError
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
@@ -46,13 +47,13 @@ _OPTIONS = (
     click.option(
         "--budget",
         "budget_s",
-        type=click.FloatRange(1),
+        type=FiniteRange(1),
         metavar="SECONDS",
         help="Suite: time to measure.  [default: its own]",
     ),
     click.option(
         "--up-to",
-        type=click.FloatRange(0),
+        type=FiniteRange(0),
         metavar="X",
         help="Suite: leave out points beyond these tokens or this side.",
     ),

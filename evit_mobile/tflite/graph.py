@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evit_mobile.errors import RequestError
+from evit_mobile.text import visible
 from evit_mobile.tflite.flatbuffer import read_bytes, unpack
 
 Array = NDArray[Any]
@@ -140,7 +141,7 @@ def _graph_of(model: Any) -> Graph:
         if depends := bool(live.intersection(inputs)):
             live.update(outputs)
         options = vars(operator.builtinOptions) if operator.builtinOptions is not None else {}
-        kind = code.customCode.decode() if name == "CUSTOM" and code.customCode else name
+        kind = visible(code.customCode.decode(errors="replace")) if name == "CUSTOM" and code.customCode else name
         ops.append(Op(index, kind, code.version, inputs, outputs, options, depends))
     return Graph(tensors, ops, _indices(graph.inputs), _indices(graph.outputs), len(model.subgraphs))
 
@@ -153,7 +154,7 @@ def _tensor(index: int, tensor: Any, type_names: dict[int, str], buffers: list[A
     zero = quantisation.zeroPoint if quantisation is not None and quantisation.zeroPoint is not None else ()
     return Tensor(
         index,
-        tensor.name.decode(errors="replace") if tensor.name else "",
+        visible(tensor.name.decode(errors="replace")) if tensor.name else "",
         tuple(map(int, shape if shape is not None else ())),
         type_names[tensor.type].lower(),
         tuple(map(float, scale)),
