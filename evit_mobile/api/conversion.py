@@ -1,0 +1,134 @@
+"""``convert``: a network to a .tflite in memory."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.options import ConvertOptions
+from converters.report import Conversion
+from evit_mobile.errors import RequestError
+from evit_mobile.models.registry import check_name
+from evit_mobile.specs import Precision, Resolution
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Array = NDArray[Any]
+
+
+def convert(
+    model: nn.Module | str | Path,
+    options: ConvertOptions = ConvertOptions(),
+    *,
+    resolution: Resolution | int | str | tuple[int, int] | None = None,
+    precision: Precision | str | None = None,
+    calibration: str | Path | Array | Sequence[Array] | None = None,
+    example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor] | None = None,
+) -> Conversion:
+    """Convert a network to a .tflite that XNNPACK runs as one partition.
+
+    Args:
+        model: a ``torch.nn.Module`` in evaluation mode, the name of a registered model, ``timm:NAME``, ``package.module:factory``, or the
+            path of an ONNX file. A conversion from a name or a file is kept in the cache, one of a module is not.
+        options: everything that a conversion can be asked for; the arguments below replace its fields.
+        resolution: of the input image: a side, ``"HxW"``, or (height, width), in pixels.
+        precision: ``"fp32"``, ``"fp16"``, ``"dynamic"`` or ``"int8"``.
+        calibration: int8: a folder of pictures, an .npz file, ``package.module:function``, or an array [N, H, W, C] or a sequence of
+            [H, W, C]: uint8 RGB pictures at the model's resolution, or float32 model inputs.
+        example_inputs: for a module whose input is not one RGB image: a float32 tensor for each argument of its ``forward``, in order
+            or by name. Only their shapes matter.
+
+    Returns:
+        The .tflite's bytes and the report; ``save(path)`` writes it.
+
+    Raises:
+        RequestError: there is no such model, or an option, the calibration data or the network cannot be used.
+        ClaimError: the file does not compute what the network does (``options.check`` is False: no such check).
+        MachineError: the converter failed.
+
+    Examples:
+        >>> import evit_mobile as em
+        >>> conversion = em.convert("base-r192", resolution=96)
+        >>> conversion.report.precision, conversion.report.onnx_ops_before["Gather"], conversion.report.onnx_ops_after.get("Gather")
+        (<Precision.FP32: 'fp32'>, 21, None)
+    """
+    from converters.pipeline import convert_in_memory
+
+    if isinstance(model, (str, Path)):
+        check_name(str(model))
+    with contextlib.ExitStack() as stack:
+        replaced: dict[str, Any] = {}
+        if resolution is not None:
+            replaced["resolution"] = _resolution(resolution)
+        if precision is not None:
+            replaced["precision"] = _precision(precision)
+        if calibration is not None:
+            replaced["calibration"] = stack.enter_context(_calibration_source(calibration))
+        options = dataclasses.replace(options, **replaced)
+        if isinstance(model, (str, Path)):
+            if example_inputs is not None:
+                raise RequestError("example_inputs are for a module", hint="give the shapes by options.inputs")
+            return convert_in_memory(str(model), options)
+        return _convert_module(model, options, example_inputs)
+
+
+def _convert_module(
+    module: nn.Module,
+    options: ConvertOptions,
+    example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor] | None,
+) -> Conversion:
+    from torch import nn
+
+    from converters.pipeline import convert_in_memory
+    from converters.source.inputs import example_request
+    from converters.source.load import module_source
+
+    if not isinstance(module, nn.Module):
+        raise RequestError(
+            f"a {type(module).__name__} cannot be converted", hint="give a torch.nn.Module, a name or a path"
+        )
+    if options.weights is not None:
+        raise RequestError("a module has its weights in it", hint="load them into the module")
+    request = options.inputs if example_inputs is None else example_request(module, example_inputs, options.inputs)
+    return convert_in_memory(
+        module_source(module, options.resolution, request), dataclasses.replace(options, inputs=request)
+    )
+
+
+def _resolution(value: Resolution | int | str | tuple[int, int]) -> Resolution:
+    if isinstance(value, Resolution):
+        return value
+    if isinstance(value, tuple):
+        return Resolution.parse("x".join(map(str, value)))
+    return Resolution.parse(str(value))
+
+
+def _precision(value: Precision | str) -> Precision:
+    try:
+        return Precision(value)
+    except ValueError as error:
+        raise RequestError(f"there is no precision {value!r}", hint=f"one of {', '.join(Precision)}") from error
+
+
+@contextlib.contextmanager
+def _calibration_source(calibration: str | Path | Array | Sequence[Array]) -> Iterator[str]:
+    """``calibration`` as options name it: arrays are put into a file for as long as the body runs."""
+    if isinstance(calibration, (str, Path)):
+        yield str(calibration)
+        return
+    try:
+        images = np.stack([np.asarray(image) for image in calibration])
+    except ValueError as error:
+        raise RequestError(f"the calibration inputs cannot be one array: {error}") from error
+    with tempfile.TemporaryDirectory(prefix="evit-mobile-") as folder:
+        path = Path(folder) / "calibration.npz"
+        np.savez(path, images)
+        yield str(path)
