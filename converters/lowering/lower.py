@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from converters.lowering.boundary import plain, restore
+from converters.lowering.refusal import UNSUPPORTED, check_operators, unsupported
 from evit_mobile.errors import MachineError
 from evit_mobile.processes import temporary_folder
 
@@ -66,7 +68,8 @@ class Lowering:
         """Let the process lower ``model``; the caller may do other things until ``finish``."""
         import onnx
 
-        onnx.save(model, self._folder / "model.onnx")
+        self._model, self._boundary = plain(model)
+        onnx.save(self._model, self._folder / "model.onnx")
         stdin = self._process.stdin
         if stdin is not None:
             try:
@@ -79,6 +82,7 @@ class Lowering:
         """A float32 .tflite that computes the model, NHWC, with a ``serving_default`` signature under the ONNX names.
 
         Raises:
+            RequestError: ``model`` has an operator that TFLite has no form of.
             MachineError: onnx2tf failed, crashed or hung; its last words are in the message.
         """
         try:
@@ -86,6 +90,8 @@ class Lowering:
         except subprocess.TimeoutExpired as error:
             raise MachineError(f"onnx2tf did not end within {TIMEOUT_S} s") from error
         words, code = self._last_words(), self._process.returncode
+        if code == UNSUPPORTED:
+            raise unsupported(words)
         if code < 0:
             raise MachineError(f"onnx2tf was ended by signal {-code}: {words}", hint="out of memory?")
         if code:
@@ -93,7 +99,9 @@ class Lowering:
         results = list((self._folder / "out").glob("*_float32.tflite"))
         if len(results) != 1:
             raise MachineError(f"onnx2tf made no model: {words}")
-        return results[0].read_bytes()
+        content = results[0].read_bytes()
+        check_operators(content, self._model)
+        return restore(content, self._boundary)
 
     def _last_words(self) -> str:
         """The last line that the process printed."""

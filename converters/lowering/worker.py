@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import sys
 
+from converters.lowering.refusal import UNSUPPORTED
+from evit_mobile.errors import first_line
+
 
 def main() -> None:
     """Lower the ONNX file by onnx2tf's flatbuffer backend; results land in the folder."""
@@ -21,15 +24,19 @@ def main() -> None:
 
     if not sys.stdin.readline():
         return
-    convert(
-        input_onnx_file_path=onnx_path,
-        output_folder_path=folder,
-        tflite_backend="flatbuffer_direct",
-        copy_onnx_input_output_names_to_tflite=True,
-        not_use_onnxsim="--simplify" not in flags,
-        verbosity="error",
-        non_verbose=True,
-    )
+    try:
+        convert(
+            input_onnx_file_path=onnx_path,
+            output_folder_path=folder,
+            tflite_backend="flatbuffer_direct",
+            copy_onnx_input_output_names_to_tflite=True,
+            not_use_onnxsim="--simplify" not in flags,
+            verbosity="error",
+            non_verbose=True,
+        )
+    except NotImplementedError as error:
+        print(f"\n{first_line(error)}", flush=True)
+        sys.exit(UNSUPPORTED)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from converters.passes.spatial_mean import SpatialMean
 from converters.passes.split_projections import SplitProjections
 from converters.passes.static_gather import StaticGather
 from converters.passes.tools.graph import tidy
+from converters.passes.tools.pins import pin_outputs, unpin
 from evit_mobile.errors import EvitMobileError, MachineError
 from evit_mobile.specs import Target
 
@@ -69,6 +70,7 @@ def run_passes(model: ir.Model, target: Target, passes: Sequence[Pass] | None = 
         MachineError: a pass failed; the message says which, and which had run before it.
     """
     reports: list[PassReport] = []
+    pins = pin_outputs(model)
     for graph_pass in default_passes() if passes is None else passes:
         start = time.perf_counter()
         try:
@@ -88,4 +90,5 @@ def run_passes(model: ir.Model, target: Target, passes: Sequence[Pass] | None = 
                 graph_pass.name, graph_pass.reason, result.fired, result.declined, round(time.perf_counter() - start, 4)
             )
         )
+    unpin(model, pins)
     return reports
