@@ -47,7 +47,8 @@ check: $(VENV)/.installed-dev docs ## types, style, layers, documentation
 	$(BIN)/lint-imports
 
 docs: $(VENV)/.installed-dev ## build the documentation into build/docs; any broken link fails
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@# Not --quiet: it hides warnings from --strict too, and then nothing fails.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "done: open build/docs/index.html"
 
 format: $(VENV)/.installed-dev ## sort imports and format

@@ -18,7 +18,8 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-RESULTS = Path(__file__).resolve().parent / "results"
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 MARK = re.compile(r"^<!-- table: ([\w/-]+) -->$", re.MULTILINE)
 SCHEMA = "reference/result-file.schema.json"
 #: Folders of ``results`` that hold result files of ``bench``: what the figures' page shows.
@@ -33,6 +34,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     from evit_mobile.results.draw.interval_plot import DARK, LIGHT
     from evit_mobile.results.record import ResultSet, load
 
+    # Its links are written for the repository, where docs/ is a folder below.
+    security = (ROOT / "SECURITY.md").read_text(encoding="utf-8").replace("](docs/", "](../")
+    files.append(File.generated(config, "explanation/security.md", content=security))
     schema = json.dumps(ResultSet.model_json_schema(), indent=1) + "\n"
     files.append(File.generated(config, SCHEMA, content=schema))
     for path in sorted(RESULTS.glob("*.json")):
