@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from evit_mobile.processes import temporary_folder
+from evit_mobile.processes import PREFIX, temporary_folder
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
@@ -62,16 +62,18 @@ def test_folders_that_were_left_behind_are_swept(tmp_path: Path, monkeypatch: py
     ) as other:
         assert other.stdin is not None and other.stdout is not None
         held = Path(other.stdout.readline().strip())
-        for name in ("evit-mobile-stale", "somebody-else"):
+        stale, link, new, unlocked = (f"{PREFIX}stale", f"{PREFIX}link", f"{PREFIX}new", "evit-mobile-in-use")
+        for name in (stale, "somebody-else", unlocked):
             (tmp_path / name).mkdir()
             (tmp_path / name / "model.onnx").write_text("")
-        (tmp_path / "evit-mobile-link").symlink_to(tmp_path / "somebody-else")
-        (tmp_path / "evit-mobile-new").mkdir()
-        for name in ("evit-mobile-stale", "somebody-else", held.name):
+        (tmp_path / link).symlink_to(tmp_path / "somebody-else")
+        (tmp_path / new).mkdir()
+        for name in (stale, "somebody-else", unlocked, held.name):
             os.utime(tmp_path / name, (0, 0))
-        os.utime(tmp_path / "evit-mobile-link", (0, 0), follow_symlinks=False)
+        os.utime(tmp_path / link, (0, 0), follow_symlinks=False)
         with temporary_folder() as ours:
             assert ours.is_dir() and held.is_dir() and (tmp_path / "somebody-else" / "model.onnx").exists()
-            assert not (tmp_path / "evit-mobile-stale").exists() and (tmp_path / "evit-mobile-new").exists()
+            assert not (tmp_path / stale).exists() and (tmp_path / new).exists()
+            assert (tmp_path / unlocked).is_dir()  # of another release, or of a stage that holds no lock
         other.stdin.close()
     assert not ours.exists() and not held.exists()
