@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
 from evit_mobile.errors import RequestError, first_line
+from evit_mobile.text import visible
 
 if TYPE_CHECKING:
     import torch
@@ -84,7 +85,8 @@ def _unwrap(value: Any, path: Path) -> dict[str, Tensor]:
             raise RequestError(f"weights {path}: the key {key!r} is not text", hint="save the model's state_dict()")
         if not isinstance(item, torch.Tensor):
             raise RequestError(
-                f"weights {path}: {key} is a {type(item).__name__}, not a tensor", hint="save the model's state_dict()"
+                f"weights {path}: {visible(key)} is a {type(item).__name__}, not a tensor",
+                hint="save the model's state_dict()",
             )
     # DistributedDataParallel puts "module." before every key.
     prefix = "module."
@@ -104,7 +106,7 @@ def _usable(tensors: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     for key, tensor in tensors.items():
         fault = _fault(tensor)
         if fault is not None:
-            raise RequestError(f"weights {path}: {key} {fault}", hint="save it as dense float32")
+            raise RequestError(f"weights {path}: {visible(key)} {fault}", hint="save it as dense float32")
     return tensors
 
 
@@ -168,4 +170,4 @@ def load_weights(module: nn.Module, path: Path, rename: Rename | None = None) ->
 
 
 def _some(keys: list[str]) -> str:
-    return ", ".join(keys[:NAMED_KEYS]) + (", …" if len(keys) > NAMED_KEYS else "")
+    return visible(", ".join(keys[:NAMED_KEYS])) + (", …" if len(keys) > NAMED_KEYS else "")

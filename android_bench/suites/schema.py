@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -30,6 +31,12 @@ from evit_mobile.results.record import Accuracy, Along, Place
 from evit_mobile.specs import Resolution
 
 FOLDER = Path(__file__).parent
+#: Bytes of a suite file, far above any of ours. YAML's aliases could make much of little, so their number is bounded too.
+LARGEST_FILE, MOST_ALIASES = 2**20, 100
+#: Counts of what is measured: a suite that asks for more has no end.
+Rounds = Annotated[int, Field(ge=1, le=10_000)]
+Runs = Annotated[int, Field(ge=1, le=1_000_000)]
+Seconds = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
 
 
 def _resolution(value: Any) -> Any:
@@ -49,7 +56,7 @@ class SuiteModel(Entry):
     """A model, as ``--model`` names it, at some input sizes; with a published accuracy where its source is given."""
 
     model: Name
-    resolutions: Annotated[tuple[Size, ...], Field(min_length=1)]
+    resolutions: Annotated[tuple[Size, ...], Field(min_length=1, max_length=1000)]
     top1: Annotated[float, Field(gt=0, le=100)] | None = None
     source: Name | None = None
 
@@ -65,7 +72,7 @@ class SuiteSeries(Entry):
 
     name: Name
     attention: Literal["linear", "softmax"] | None = None
-    models: Annotated[tuple[SuiteModel, ...], Field(min_length=1)]
+    models: Annotated[tuple[SuiteModel, ...], Field(min_length=1, max_length=200)]
 
 
 class Reference(Entry):
@@ -83,15 +90,15 @@ class Measure(Entry):
     ``budget_s`` has been spent on measuring, and a round that takes longer than ``run_timeout_s`` is stopped.
     """
 
-    rounds: Annotated[int, Field(ge=1)] = 8
-    most_rounds: Annotated[int, Field(ge=1)] = 40
-    runs: Annotated[int, Field(ge=1)] = 3
-    min_time_s: Annotated[float, Field(ge=0)] = 0.1
-    warmup_runs: Annotated[int, Field(ge=0)] = 1
-    interval_percent: Annotated[float, Field(gt=0)] = 4.0
-    budget_s: Annotated[float, Field(gt=0)] = 300.0
-    run_timeout_s: Annotated[float, Field(gt=0)] = 60.0
-    seed: Annotated[int, Field(ge=0)] = 0
+    rounds: Rounds = 8
+    most_rounds: Rounds = 40
+    runs: Runs = 3
+    min_time_s: Seconds = 0.1
+    warmup_runs: Annotated[int, Field(ge=0, le=1_000_000)] = 1
+    interval_percent: Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)] = 4.0
+    budget_s: Annotated[Seconds, Field(gt=0)] = 300.0
+    run_timeout_s: Annotated[Seconds, Field(gt=0)] = 60.0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
 
 class SuitePoint(Entry):
@@ -110,15 +117,15 @@ class SuiteFile(Entry):
     title: Name
     figure: Name | None = None
     along: Along
-    series: Annotated[tuple[SuiteSeries, ...], Field(min_length=1)]
+    series: Annotated[tuple[SuiteSeries, ...], Field(min_length=1, max_length=50)]
     reference: Reference | None = None
     counts_only: bool = False
     measure: Measure = Measure()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        names = [point.name for point in self.points()]
-        twice = next((name for name in names if names.count(name) > 1), None)
+        counts = Counter(point.name for point in self.points())
+        twice = next((name for name, count in counts.items() if count > 1), None)
         if twice is not None:
             raise ValueError(f"{twice} is there twice")
         for series in self.series:
@@ -175,10 +182,18 @@ def load_suite(text: str) -> SuiteFile:
 def _document(path: Path, content: bytes) -> dict[str, Any]:
     import yaml
 
+    if len(content) > LARGEST_FILE:
+        raise RequestError(f"{path} is too large for a suite: {len(content)} bytes, the limit is {LARGEST_FILE}")
     try:
+        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content))
+        if aliases > MOST_ALIASES:
+            raise RequestError(f"{path} has {aliases} aliases, the limit is {MOST_ALIASES}")
         document = yaml.safe_load(content)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise RequestError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    # A value that its tag or its form contradicts, such as a month 13, is a ValueError of its own.
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        raise RequestError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from error
+    except RecursionError as error:
+        raise RequestError(f"{path} is not a suite: it is nested too deep") from error
     if not isinstance(document, dict):
         raise RequestError(
             f"{path} is not a suite: it holds no fields", hint="it begins with title:, along: and series:"

@@ -23,10 +23,11 @@ class BytesType(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)([KMG]?)B?", str(value).strip().upper())
-        if match is None or not float(match[1]):
+        match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)([KMG]?)B?", str(value).strip().upper())
+        size = 0 if match is None else int(float(match[1]) * _UNITS[match[2]])
+        if not 1 <= size < 2**63:
             raise RequestError(f"memory size {value!r} is not a size", hint="write 8G, 512M or bytes")
-        return int(float(match[1]) * _UNITS[match[2]])
+        return size
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from evit_mobile.errors import RequestError
-from evit_mobile.weights import read_checkpoint
+from evit_mobile.weights import load_weights, read_checkpoint
 
 HOSTILE: dict[str, tuple[Callable[[], Any], str]] = {
     "number as key": (lambda: {1: torch.zeros(1)}, "the key 1 is not text"),
@@ -51,3 +51,10 @@ def test_sound_values_pass(tmp_path: Path) -> None:
     whole = {"half": torch.ones(2, dtype=torch.float16), "double": torch.tensor([1e30, torch.inf], dtype=torch.float64)}
     torch.save({"state_dict": {**whole, "view": torch.ones(4, 4).t()}}, tmp_path / "weights.pt")
     assert set(read_checkpoint(tmp_path / "weights.pt")) == {"half", "double", "view"}
+
+
+def test_keys_are_shown_in_one_line(tmp_path: Path) -> None:
+    torch.save({"wei\nght\x1b[2J": torch.ones(1)}, tmp_path / "weights.pt")
+    with pytest.raises(RequestError, match="unexpected: wei\ufffdght\ufffd") as caught:
+        load_weights(torch.nn.Linear(2, 2), tmp_path / "weights.pt")
+    assert "\n" not in str(caught.value)
