@@ -180,7 +180,7 @@ def _case_fault(session: Session, expected: Expected, case: Case, criterion: Cri
     for name, reference in case.outputs.items():
         if name not in actual:
             return f"there is no output {name}"
-        difference = expected.difference(case, name, from_file(actual[name], reference.shape))
+        difference = expected.difference(case, name, from_file(actual[name], reference.shape, expected.layout))
         if expected.contradicts(case, name, difference, criterion):
             return f"output {name} on {case.name}: {difference.failure or criterion.figure(difference)}"
     return None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from converters.source.inputs import InputRequest
 from evit_mobile import __version__
-from evit_mobile.specs import IoType, Precision, Resolution
+from evit_mobile.specs import IoType, OutputLayout, Precision, Resolution
 
 #: Packages whose version can change what a conversion gives.
 VERSIONED = ("torch", "onnx", "onnx-ir", "onnxscript", "onnx2tf", "numpy", "flatbuffers", "timm")
@@ -29,6 +29,7 @@ class ConvertOptions:
         calibration: int8: a folder of pictures, an .npz file, or ``package.module:function``.
         io_type: int8: type of the model's input and outputs.
         inputs: shapes of the inputs, and PyTorch's exporter.
+        output_layout: order of the axes of outputs of rank 4.
         check: compare the .tflite with the exported graph, and refuse it where it differs.
         keep_onnx: gets the ONNX graph as it goes into the lowering; the conversion is then made anew.
     """
@@ -44,6 +45,7 @@ class ConvertOptions:
     inputs: InputRequest = InputRequest()
     check: bool = True
     keep_onnx: Path | None = None
+    output_layout: OutputLayout = OutputLayout.NHWC
 
 
 def versions() -> dict[str, str]:

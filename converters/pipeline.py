@@ -12,6 +12,7 @@ from converters.cache import kept, through_cache
 from converters.check import Attempt, check_finished, right_attempt
 from converters.code_hash import code_hash
 from converters.options import ConvertOptions, versions
+from converters.output_layout import with_output_layout
 from converters.parity.expected import Expected
 from converters.passes.base import PassReport
 from converters.quantize.attention_ranges import AttentionRange, attention_ranges
@@ -92,7 +93,7 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
 
             exported = export_source(source)
         with watch.stage("check"):
-            expected = Expected(source, exported.model) if options.check else None
+            expected = Expected(source, exported.model, options.output_layout) if options.check else None
             make = _Maker(source, exported.model, options, lowering, watch)
             attempt, left_out = right_attempt(make, expected) if expected else (make(frozenset()), [])
     if options.keep_onnx is not None:
@@ -142,7 +143,8 @@ class _Maker:
         with self._watch.stage("passes"):
             graph, passes = rewritten(self._stock, self._options, left_out)
         with self._watch.stage("lower"):
-            return Attempt(graph, passes, Tflite(self._lower(graph), self._source.name))
+            lowered = Tflite(self._lower(graph), self._source.name)
+            return Attempt(graph, passes, with_output_layout(lowered, self._stock, self._options.output_layout))
 
     def _lower(self, graph: onnx.ModelProto) -> bytes:
         from converters.lowering.lower import Lowering
@@ -220,6 +222,7 @@ def _description(
         input_shapes=source.shapes,
         channels=options.inputs.channels,
         exporter=source.exporter,
+        output_layout=options.output_layout,
     )
 
 

@@ -45,6 +45,13 @@ class IoType(StrEnum):
     UINT8 = "uint8"
 
 
+class OutputLayout(StrEnum):
+    """Order of the axes of a .tflite's outputs of rank 4, images most of them; inputs of rank 4 are always NHWC."""
+
+    NHWC = "nhwc"
+    NCHW = "nchw"
+
+
 @dataclass(frozen=True, order=True)
 class Resolution:
     """Input height and width in pixels."""

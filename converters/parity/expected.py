@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from converters.parity.determinism import run_repeatable
 from converters.parity.differences import CRITERIA, Criterion, Difference, compare, without_ties
 from converters.parity.reference import open_onnx_inputs
-from converters.parity.rounding import Run, allowed, own_rounding, run_in_double
+from converters.parity.rounding import Run, allowed, largest_values, own_rounding, run_in_double
 from converters.source.load import Source
 from converters.source.onnx_file import graph_inputs
 from evit_mobile.errors import ClaimError
-from evit_mobile.specs import Precision
+from evit_mobile.specs import OutputLayout, Precision
 
 if TYPE_CHECKING:
     import onnx
@@ -41,11 +41,13 @@ class Case:
 class Expected:
     """The cases of ``stock``, the exported graph of ``source``; they are computed from now on, and ``cases`` waits for them.
 
-    A source that is a module runs too, twice: it has to be a function of its input, and the exported graph has to compute the same.
+    ``layout`` is of the file's outputs. A source that is a module runs too, twice: it has to be a function of its input, and the
+    exported graph has to compute the same.
     """
 
-    def __init__(self, source: Source, stock: onnx.ModelProto) -> None:
-        self.source, self.stock = source, stock
+    def __init__(self, source: Source, stock: onnx.ModelProto, layout: OutputLayout = OutputLayout.NHWC) -> None:
+        self.source, self.stock, self.layout = source, stock, layout
+        self._largest: dict[str, float] = {}
         pool = ThreadPoolExecutor(1, "expected")
         self._cases = pool.submit(self._compute)
         pool.shutdown(wait=False)
@@ -88,11 +90,13 @@ class Expected:
         if criterion.measure != "relative_error":
             return bool(np.any(expected))  # the power of zeros is no measure
         rounding = own_rounding(self._run, self._exact, case.inputs, case.outputs)[output]
-        return allowed(difference, float(np.abs(expected).max(initial=0)), rounding) is False
+        magnitude = float(np.abs(expected).max(initial=0))
+        return allowed(difference, magnitude, rounding, self._largest[output]) is False
 
     def _compute(self) -> list[Case]:
         zeros = _zeros(self.stock)
         cases = [self.case("noise", _noise(zeros)), self.case("zeros", zeros)]
+        self._largest = largest_values(case.outputs for case in cases)
         if self.source.module is not None:
             self._check_export(cases[0])
         return cases
@@ -133,6 +137,11 @@ def _zeros(stock: onnx.ModelProto) -> dict[str, Array]:
         name: np.zeros([dim.dim_value for dim in kind.shape.dim], onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
         for name, kind in kinds.items()
     }
+
+
+def noise_for(stock: onnx.ModelProto) -> dict[str, Array]:
+    """Seeded, standard normal values for every float32 input, 0 for others; by name, in the graph's layout."""
+    return _noise(_zeros(stock))
 
 
 def _noise(zeros: Mapping[str, Array]) -> dict[str, Array]:

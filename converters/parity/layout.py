@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.generic]
+from evit_mobile.specs import OutputLayout
+
+Array = NDArray[Any]
 
 
 def to_file(value: Array, shape: tuple[int, ...]) -> Array:
@@ -17,10 +21,15 @@ def to_file(value: Array, shape: tuple[int, ...]) -> Array:
     return value
 
 
-def from_file(value: Array, shape: tuple[int, ...]) -> Array:
-    """An output in the graph's order, of ``shape``: NHWC as the file gives it -> NCHW; what does not fit is left as it is."""
-    if value.ndim > 2 and value.ndim == len(shape):
-        moved = np.moveaxis(value, -1, 1)
-        if moved.shape == shape and (value.ndim == 4 or value.shape != shape):
-            return moved
-    return value
+def from_file(value: Array, shape: tuple[int, ...], layout: OutputLayout | None) -> Array:
+    """An output in the graph's order.
+
+    Args:
+        value: as the file gives it.
+        shape: in the graph.
+        layout: of the file's outputs of rank 4; None where the file does not say it: then NHWC, if it fits ``shape``.
+    """
+    if value.ndim != 4 or len(shape) != 4 or layout is OutputLayout.NCHW:
+        return value
+    moved = np.moveaxis(value, -1, 1)
+    return moved if moved.shape == shape or layout is OutputLayout.NHWC else value

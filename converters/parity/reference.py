@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from converters.source.inputs import InputRequest
@@ -75,9 +74,15 @@ class Reference:
             found: Array = scores(torch.from_numpy(image)).numpy()
         return found
 
-    def double(self, image: Array) -> dict[str, Array] | None:
-        """``run`` in float64; None where the source is an ONNX graph, which says float32."""
-        return None if self._exact is None else self._computed(self._exact, image.astype(np.float64))
+    def double(self, image: Array) -> dict[str, Array]:
+        """``run`` of a module in float64.
+
+        Raises:
+            ValueError: the source is an ONNX graph, which says float32.
+        """
+        if self._exact is None:
+            raise ValueError(f"{self.source.name} is an ONNX graph")
+        return self._computed(self._exact, image)
 
     @functools.cached_property
     def _exact(self) -> nn.Module | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Sequence
 
-import numpy as np
 from numpy.typing import NDArray
 
-from converters.parity.differences import CRITERIA, Criterion, Difference, compare, without_ties
+from converters.parity.comparison import Comparison, IllConditioned, ParityRow, compared
+from converters.parity.differences import CRITERIA, Criterion
 from converters.parity.layers import LayerReport, find_parting_layer
-from converters.parity.reference import Reference, Request, build_reference, open_onnx
+from converters.parity.reference import Reference, Request, build_reference
 from converters.parity.stimuli import Stimulus, verification_stimuli
 from evit_mobile.errors import CrashingFileError, EvitMobileError, RequestError, first_line
 from evit_mobile.runtimes import RUNTIMES, Runtime, Session
@@ -23,41 +23,6 @@ from evit_mobile.tflite.graph import read_graph
 Array = NDArray[Any]
 #: Largest relative error of an integer model's values that are taken for the reference's: some steps of int8 out of 255.
 INTEGER_TOLERANCE = 0.15
-
-
-@dataclass(frozen=True)
-class ParityRow:
-    """One output of one input under one runtime; ``xnnpack`` and ``threads`` are None for ONNX Runtime."""
-
-    runtime: str
-    xnnpack: bool | None
-    threads: int | None
-    input: str
-    output: str
-    difference: Difference
-    passed: bool
-
-    def describe(self) -> str:
-        """``litert with XNNPACK, 1 thread, input noise, output logits``."""
-        setting = (
-            ""
-            if self.threads is None
-            else f" {'with' if self.xnnpack else 'without'} XNNPACK, {self.threads} thread(s)"
-        )
-        return f"{self.runtime}{setting}, input {self.input}, output {self.output}"
-
-
-@dataclass(frozen=True)
-class IllConditioned:
-    """An output that nothing can be said of on this input: PyTorch's own float32 is further from its float64 than the bound allows.
-
-    ``relative_error`` is between those two. It happens on inputs far from what a network was made for, which drive it to values that a
-    rounding in an early layer decides.
-    """
-
-    input: str
-    output: str
-    relative_error: float
 
 
 @dataclass(frozen=True)
@@ -87,10 +52,15 @@ class ParityReport:
 
     @property
     def passed(self) -> bool:
-        """Every row that can be judged passed, there are such of every output, and every installed runtime could run the model."""
-        judged = self.judged()
-        every_output = {row.output for row in judged} == {row.output for row in self.rows}
-        return every_output and all(row.passed for row in judged) and not any(state.error for state in self.runtimes)
+        """Every row that can be judged passed, no output is undecided, and every installed runtime could run the model."""
+        sound = not self.undecided() and not any(state.error for state in self.runtimes)
+        return sound and all(row.passed for row in self.judged())
+
+    def undecided(self) -> list[str]:
+        """Outputs that cannot be judged on half of the inputs or more."""
+        judged = {(row.input, row.output) for row in self.judged()}
+        outputs = dict.fromkeys(row.output for row in self.rows)
+        return [name for name in outputs if 2 * sum(output == name for _, output in judged) <= len(self.inputs)]
 
     def judged(self) -> list[ParityRow]:
         """Rows of inputs on which the reference itself is good enough; a row that failed whatever the bound is always one."""
@@ -145,13 +115,14 @@ def verify_model(
     reference = build_reference(path, description, request)
     stimuli = verification_stimuli(reference.resolution, reference.channels, reference.preprocessing, image=image)
     _check_input(path, stimuli[0])
-    expected = {stimulus.name: reference.run(_nchw(stimulus.image)) for stimulus in stimuli}
-    rows = list(_onnx_rows(reference, stimuli, expected, CRITERIA[Precision.FP32]))
+    comparison = compared(reference, stimuli, description.output_layout if description else None)
+    rows = list(comparison.onnx_rows(CRITERIA[Precision.FP32]))
     states = []
     for runtime in runtimes:
-        state, found = _runtime_rows(path, runtime, reference, stimuli, expected, criterion)
+        state, runtime_rows = _runtime_rows(path, runtime, comparison, criterion)
         states.append(state)
-        rows += found
+        rows += runtime_rows
+    rows, ill_conditioned = comparison.rounded(rows)
     report = ParityReport(
         str(path),
         reference.source.name,
@@ -162,7 +133,7 @@ def verify_model(
         [stimulus.name for stimulus in stimuli],
         states,
         rows,
-        ill_conditioned=list(_ill_conditioned(reference, stimuli, expected, rows)),
+        ill_conditioned=ill_conditioned,
     )
     if not layers:
         return report
@@ -181,70 +152,30 @@ def _layers(
     return find_parting_layer(path, reference, stimulus, tolerance, failed=bool(failed), rewritten=rewritten)
 
 
-def _ill_conditioned(
-    reference: Reference, stimuli: list[Stimulus], expected: dict[str, dict[str, Array]], rows: list[ParityRow]
-) -> Iterator[IllConditioned]:
-    """Of the inputs and outputs of rows that did not pass, those of which float32 itself misses the bound of float32."""
-    failed = {(row.input, row.output) for row in rows if not row.passed}
-    bound = CRITERIA[Precision.FP32].bound
-    for stimulus in stimuli:
-        outputs = [name for name in expected[stimulus.name] if (stimulus.name, name) in failed]
-        exact = reference.double(_nchw(stimulus.image)) if outputs else None
-        for name in outputs:
-            if exact is None:
-                return
-            error = compare(exact[name], expected[stimulus.name][name]).relative_error
-            if error is not None and error > bound:
-                yield IllConditioned(stimulus.name, name, error)
-
-
-def _onnx_rows(
-    reference: Reference, stimuli: list[Stimulus], expected: dict[str, dict[str, Array]], criterion: Criterion
-) -> Iterator[ParityRow]:
-    """The stock ONNX graph against PyTorch; nothing where ONNX Runtime is the reference itself."""
-    if reference.source.module is None:
-        return
-    run = open_onnx(reference.stock)
-    for stimulus in stimuli:
-        actual = run(_nchw(stimulus.image))
-        for (name, wanted), given in zip(expected[stimulus.name].items(), actual.values(), strict=True):
-            difference = _difference(reference, stimulus, wanted, given)
-            yield ParityRow("onnxruntime", None, None, stimulus.name, name, difference, criterion.holds(difference))
-
-
 def _runtime_rows(
-    path: Path,
-    runtime: Runtime,
-    reference: Reference,
-    stimuli: list[Stimulus],
-    expected: dict[str, dict[str, Array]],
-    criterion: Criterion,
+    path: Path, runtime: Runtime, comparison: Comparison, criterion: Criterion
 ) -> tuple[RuntimeState, list[ParityRow]]:
     version = runtime.version()
     if version is None:
         return RuntimeState(runtime.name, None), []
-    rows = []
+    rows: list[ParityRow] = []
     try:
         for xnnpack, threads in runtime.configurations:
             with runtime.open(path, threads=threads, xnnpack=xnnpack) as session:
-                for stimulus in stimuli:
-                    for name, difference in _run(session, reference, stimulus, expected[stimulus.name]):
-                        rows.append(
-                            ParityRow(
-                                runtime.name,
-                                xnnpack,
-                                threads,
-                                stimulus.name,
-                                name,
-                                difference,
-                                criterion.holds(difference),
-                            )
-                        )
+                setting = (runtime.name, xnnpack, threads)
+                for stimulus in comparison.stimuli:
+                    rows += comparison.rows(setting, stimulus, _run(session, stimulus), criterion)
     except CrashingFileError:
         raise
     except (EvitMobileError, RuntimeError) as error:
         return RuntimeState(runtime.name, version, first_line(error)), rows
     return RuntimeState(runtime.name, version), rows
+
+
+def _run(session: Session, stimulus: Stimulus) -> dict[str, Array]:
+    """Outputs by name, as the file gives them."""
+    values = session.run([session.inputs[0].quantise(stimulus.image)])
+    return {name: info.dequantise(value) for name, value, info in zip(session.output_names(), values, session.outputs)}
 
 
 def _check_input(path: Path, stimulus: Stimulus) -> None:
@@ -256,47 +187,3 @@ def _check_input(path: Path, stimulus: Stimulus) -> None:
         raise RequestError(
             f"{path} takes {tensor.dtype} {list(tensor.shape)}, its source float32 {list(stimulus.image.shape)} (NHWC)"
         )
-
-
-def _run(
-    session: Session, reference: Reference, stimulus: Stimulus, expected: dict[str, Array]
-) -> Iterator[tuple[str, Difference]]:
-    """Each output's name and difference. Outputs belong together by name; a single one needs no name."""
-    outputs = session.run([session.inputs[0].quantise(stimulus.image)])
-    actual = {
-        name: info.dequantise(value) for name, value, info in zip(session.output_names(), outputs, session.outputs)
-    }
-    if len(expected) == len(actual) == 1:
-        actual = dict(zip(expected, actual.values()))
-    for name, wanted in expected.items():
-        if name not in actual:
-            yield name, Difference(failure=f"the file has no output of that name, only {', '.join(actual)}")
-        else:
-            yield name, _difference(reference, stimulus, wanted, as_nchw(actual[name], wanted.shape))
-
-
-def _difference(reference: Reference, stimulus: Stimulus, wanted: Array, given: Array) -> Difference:
-    """``compare``; of classes without those that float32's own bound leaves undecided."""
-    difference = compare(wanted, given)
-    if difference.failure is not None or wanted.dtype.kind not in "iu" or not difference.relative_error:
-        return difference
-    scores = reference.scores(_nchw(stimulus.image))
-    return (
-        difference
-        if scores is None
-        else compare(wanted, without_ties(wanted, given, scores, CRITERIA[Precision.FP32].bound))
-    )
-
-
-def _nchw(image: Array) -> Array:
-    """[1, H, W, C] -> [1, C, H, W]."""
-    return np.ascontiguousarray(image.transpose(0, 3, 1, 2))
-
-
-def as_nchw(output: Array, expected: tuple[int, ...]) -> Array:
-    """A rank-4 output in the reference's order: NHWC as the file gives it -> NCHW. Any other is left as it is."""
-    if output.ndim == 4 and len(expected) == 4:
-        moved = output.transpose(0, 3, 1, 2)
-        if moved.shape == expected:
-            return moved
-    return output

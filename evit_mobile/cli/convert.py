@@ -17,7 +17,7 @@ from evit_mobile.cli.options import (
     seed_option,
     weights_option,
 )
-from evit_mobile.specs import IoType, Precision, Resolution
+from evit_mobile.specs import IoType, OutputLayout, Precision, Resolution
 
 if TYPE_CHECKING:
     from converters.options import ConvertOptions
@@ -82,6 +82,12 @@ if TYPE_CHECKING:
     "--keep-onnx", type=click.Path(path_type=Path), help="Write the ONNX graph that goes into the lowering here."
 )
 @click.option("--no-check", is_flag=True, help="Write the file without running it and comparing it with its source.")
+@click.option(
+    "--output-layout",
+    type=click.Choice([item.value for item in OutputLayout]),
+    default="nhwc",
+    help="Order of the axes of outputs of rank 4.  [default: nhwc]",
+)
 @force_option
 @json_option
 def command(**values: Any) -> None:
@@ -144,6 +150,7 @@ class ConvertRequest:
     exporter: str
     keep_onnx: Path | None
     no_check: bool
+    output_layout: str
     force: bool
     as_json: bool
 
@@ -181,6 +188,7 @@ class ConvertRequest:
             inputs=InputRequest(parse_shapes(self.shapes), self.channels, Exporter(self.exporter)),
             keep_onnx=self.keep_onnx,
             check=not self.no_check,
+            output_layout=OutputLayout(self.output_layout),
         )
 
 

@@ -22,8 +22,9 @@ from evit_mobile.errors import ClaimError, RequestError
 from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
+    from converters.parity.comparison import ParityRow
     from converters.parity.layers import LayerReport
-    from converters.parity.verify import ParityReport, ParityRow
+    from converters.parity.verify import ParityReport
     from converters.tflite.survey import SurveyRow
     from evit_mobile.runtimes import Runtime
 
@@ -93,11 +94,10 @@ def _reason(report: ParityReport) -> str:
     broken = [f"{state.name} cannot run {report.file}: {state.error}" for state in report.runtimes if state.error]
     judged = report.judged()
     if all(row.passed for row in judged):
-        unknown = sorted({row.output for row in report.rows} - {row.output for row in judged})
-        return (
-            "; ".join(broken)
-            or f"{report.file} cannot be judged: on every input float32 is too coarse for {', '.join(unknown)}"
+        coarse = (
+            f"{report.file} cannot be judged: on most inputs float32 is too coarse for {', '.join(report.undecided())}"
         )
+        return "; ".join(broken) or coarse
     worst = report.worst()
     figure = worst.difference.failure or report.criterion.figure(worst.difference)
     return f"{report.file} has no parity with {report.reference}: {worst.describe()}: {figure}"
@@ -139,14 +139,29 @@ def _print(report: ParityReport, survey_rows: Sequence[SurveyRow]) -> None:
     console = table_console()
     console.print(table)
     console.print(f"inputs: {', '.join(report.inputs)}; passes with: {report.criterion}", soft_wrap=True)
+    for text in _within_rounding(report):
+        console.print(text, soft_wrap=True)
     for item in report.ill_conditioned:
-        why = f"PyTorch's own float32 is {item.relative_error:.1e} from its float64 there"
+        why = f"float32 itself rounds by {item.relative_error:.1e} of the largest value there"
         console.print(f"not judged: input {item.input}, output {item.output}; {why}", soft_wrap=True)
     if survey_rows:
         print_survey(survey_rows, {state.name: _parity(report, state.name) for state in report.runtimes})
     if report.layers is not None:
         console.print(_layers_text(report.layers), soft_wrap=True)
     console.print("passed" if report.passed else "failed")
+
+
+def _within_rounding(report: ParityReport) -> list[str]:
+    """A line for each output that misses the criterion by no more than float32's own rounding."""
+    worst: dict[tuple[str, str], tuple[float, float]] = {}
+    for row in report.rows:
+        if row.rounding is not None:
+            key, error = (row.input, row.output), row.difference.max_abs_error or 0.0
+            worst[key] = max(worst.get(key, (0.0, 0.0)), (error, row.rounding))
+    return [
+        f"within float32's own rounding: input {name}, output {output}: off by {error:.1e}, the reference itself by {own:.1e}"
+        for (name, output), (error, own) in worst.items()
+    ]
 
 
 def _parity(report: ParityReport, runtime: str) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from evit_mobile.errors import RequestError
-from evit_mobile.specs import IoType, ModelName, Precision, Preprocessing
+from evit_mobile.specs import IoType, ModelName, OutputLayout, Precision, Preprocessing
 from evit_mobile.text import visible
 from evit_mobile.tflite.flatbuffer import read_bytes, unpack
 
@@ -58,6 +58,7 @@ class ModelDescription(BaseModel):
 
     ``weights_sha256`` is None where the weights were seeded; ``onnx_sha256`` is None unless the source was an ONNX file.
     ``input_shapes``, ``channels`` and ``exporter`` are what was asked for, not what came of it.
+    ``output_layout`` is of the outputs of rank 4; None in files of before it was fixed, whose outputs have either.
     ``from_module`` marks a network that was given as an object: ``model`` is its class's name, which cannot build it again.
     """
 
@@ -80,6 +81,7 @@ class ModelDescription(BaseModel):
     channels: Size | None = None
     exporter: Annotated[str, Field(pattern=r"^(auto|torchscript|dynamo)$")] = "auto"
     from_module: bool = False
+    output_layout: OutputLayout | None = None
 
     @property
     def has_trained_weights(self) -> bool:

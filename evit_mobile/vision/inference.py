@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from evit_mobile.errors import RequestError
 from evit_mobile.runtimes import RUNTIMES, Session
-from evit_mobile.specs import Preprocessing, Resolution
+from evit_mobile.specs import OutputLayout, Preprocessing, Resolution
+from evit_mobile.tflite.description import read_description
 from evit_mobile.vision.boxes import Detections, select_boxes
 from evit_mobile.vision.images import Placement, to_input
 
@@ -26,24 +27,26 @@ UNSEEN = -1
 
 @dataclass(frozen=True)
 class ImageModel:
-    """A loaded .tflite that takes one image."""
+    """A loaded .tflite that takes one image; ``planar``: its outputs of rank 4 are NCHW."""
 
     session: Session
     resolution: Resolution
     preprocessing: Preprocessing
+    planar: bool = False
 
     def run(self, image: Image.Image) -> tuple[dict[str, Array], Placement]:
-        """Outputs by name, without the batch axis, as float where they are quantised; and where the image lay in the input."""
+        """Outputs by name, without the batch axis, channels last, in float; and where the image lay in the input."""
         pixels, placement = to_input(image, self.resolution, self.preprocessing)
         (info,) = self.session.inputs
         values = self.session.run([info.quantise(pixels)])
         names = self.session.output_names()
         return {
-            name: output.dequantise(value)[0] for name, output, value in zip(names, self.session.outputs, values)
+            name: self._channels_last(output.dequantise(value))[0]
+            for name, output, value in zip(names, self.session.outputs, values)
         }, placement
 
     def classes(self, output: str) -> int:
-        """The length of the last axis of the output of that name.
+        """The number of channels of the output of that name.
 
         Raises:
             RequestError: there is no such output.
@@ -51,7 +54,10 @@ class ImageModel:
         shapes = dict(zip(self.session.output_names(), (info.shape for info in self.session.outputs)))
         if output not in shapes:
             raise RequestError(f"the model has no output {output!r}, only {', '.join(shapes)}")
-        return shapes[output][-1]
+        return shapes[output][1 if self.planar and len(shapes[output]) == 4 else -1]
+
+    def _channels_last(self, value: Array) -> Array:
+        return np.moveaxis(value, 1, -1) if self.planar and value.ndim == 4 else value
 
 
 @contextlib.contextmanager
@@ -60,7 +66,9 @@ def open_model(
 ) -> Iterator[ImageModel]:
     """The .tflite ``file`` in LiteRT, with XNNPACK."""
     with RUNTIMES["litert"].open(file, threads=threads) as session:
-        yield ImageModel(session, resolution, preprocessing)
+        description = read_description(file)
+        planar = description is not None and description.output_layout is OutputLayout.NCHW
+        yield ImageModel(session, resolution, preprocessing, planar)
 
 
 def boxes_in(outputs: dict[str, Array], placement: Placement, *, threshold: float, most: int = 100) -> Detections:

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from converters.options import ConvertOptions
 from converters.parity.reference import Request
 from converters.parity.stimuli import bundled_photograph, verification_stimuli
 from converters.parity.verify import verify_model
-from converters.pipeline import convert
+from converters.pipeline import convert, convert_in_memory
+from converters.source.load import module_source
 from evit_mobile.errors import RequestError
 from evit_mobile.models import find_model
 from evit_mobile.runtimes.base import CONFIGURATIONS
@@ -37,6 +40,39 @@ def test_every_row_of_a_sound_model_passes(small_tflite: Path) -> None:
     assert document["passed"] is True and document["criterion"] == {"measure": "relative_error", "bound": 1e-4}
     fields = {"runtime", "xnnpack", "threads", "input", "output", "relative_error", "cosine", "passed"}
     assert fields <= document["rows"][0].keys() and "difference" not in document["rows"][0]
+
+
+class Spoiled(nn.Module):
+    """Normalised features, and their variance over positions; with a counter of calls where it is asked for."""
+
+    def __init__(self, *, counting: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.counting = nn.Conv2d(3, 8, 3, 4, 1), counting
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.counting:
+            self.calls += 1
+        features = self.conv(image)
+        return F.normalize(features, dim=1) + self.calls, features.flatten(2).var(2)
+
+
+def test_what_is_no_function_of_its_input_is_never_passed(tmp_path: Path) -> None:
+    source = module_source(Spoiled(counting=True).eval(), Resolution(32, 32))
+    path = convert_in_memory(source, ConvertOptions(check=False)).save(tmp_path / "counting.tflite")
+    with pytest.raises(RequestError, match="not a function of its input: buffer calls changes"):
+        verify_model(path, Request(source=source))
+
+
+def test_an_output_that_is_zero_may_be_off_by_rounding(tmp_path: Path) -> None:
+    """A 1x1 convolution of a constant image has a variance of exactly 0 over its positions."""
+    module = Spoiled(counting=False).eval()
+    module.conv = nn.Conv2d(3, 8, 1)
+    source = module_source(module, Resolution(32, 32))
+    path = convert_in_memory(source).save(tmp_path / "zero.tflite")
+    report = verify_model(path, Request(source=source))
+    assert report.passed, report.worst()
 
 
 def test_reference_is_built_with_the_same_seed(tmp_path: Path) -> None:

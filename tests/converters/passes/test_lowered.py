@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from converters.lowering.lower import Lowering
-from converters.parity.verify import as_nchw
+from converters.parity.layout import from_file
 from converters.passes import ATTENTION_FORMS
 from converters.tflite.partitions import read_partitioning
 from evit_mobile.runtimes import RUNTIMES, Runtime
@@ -109,6 +109,6 @@ def test_every_form_in_litert(form: str, layers: list[Attention], tmp_path: Path
     assert (parts.count, parts.undelegated) == (1, ())
     for number, value in enumerate(expected):
         # The bound of ``verify``: where a query is nearly silent, float32 sums in another order part by more than roundings.
-        assert relative_error(value.ravel(), as_nchw(results[f"y{number}"], value.shape).ravel()) <= 1e-4, layers[
+        assert relative_error(value.ravel(), from_file(results[f"y{number}"], value.shape).ravel()) <= 1e-4, layers[
             number
         ]

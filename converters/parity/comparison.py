@@ -1,0 +1,153 @@
+"""Outputs beside those of the reference, on every stimulus: the rows of a report, and what float32's own rounding says of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.parity.determinism import run_repeatable
+from converters.parity.differences import CRITERIA, Criterion, Difference, compare, without_ties
+from converters.parity.layout import from_file
+from converters.parity.reference import Reference, open_onnx
+from converters.parity.rounding import allowed, largest_values, own_rounding
+from converters.parity.stimuli import Stimulus
+from evit_mobile.specs import OutputLayout, Precision
+
+Array = NDArray[Any]
+#: A runtime's name, whether XNNPACK takes part, and the number of threads; None, None for ONNX Runtime.
+Setting = tuple[str, bool | None, int | None]
+
+
+@dataclass(frozen=True)
+class ParityRow:
+    """One output of one input under one runtime; ``xnnpack`` and ``threads`` are None for ONNX Runtime.
+
+    ``rounding`` is set where it decided: the row misses the criterion, and is off by no more than some times this, which is what the
+    reference's own float32 is off by on this input.
+    """
+
+    runtime: str
+    xnnpack: bool | None
+    threads: int | None
+    input: str
+    output: str
+    difference: Difference
+    passed: bool
+    rounding: float | None = None
+
+    def describe(self) -> str:
+        """``litert with XNNPACK, 1 thread, input noise, output logits``."""
+        setting = (
+            ""
+            if self.threads is None
+            else f" {'with' if self.xnnpack else 'without'} XNNPACK, {self.threads} thread(s)"
+        )
+        return f"{self.runtime}{setting}, input {self.input}, output {self.output}"
+
+
+@dataclass(frozen=True)
+class IllConditioned:
+    """An output that nothing can be said of on this input: the reference's own rounding in float32 is larger than the bound.
+
+    ``relative_error`` is that rounding, relative to the largest value; see ``rounding``. It happens on inputs far from what a network
+    was made for, which drive it to values that a rounding in an early layer decides.
+    """
+
+    input: str
+    output: str
+    relative_error: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The reference and its outputs by stimulus and name, in its own layout; and the layout of the file's, if the file says it."""
+
+    reference: Reference
+    stimuli: list[Stimulus]
+    expected: dict[str, dict[str, Array]]
+    layout: OutputLayout | None
+
+    def onnx_rows(self, criterion: Criterion) -> Iterator[ParityRow]:
+        """The stock ONNX graph against PyTorch; nothing where ONNX Runtime is the reference itself."""
+        if self.reference.source.module is None:
+            return
+        run = open_onnx(self.reference.stock)
+        for stimulus in self.stimuli:
+            outputs = dict(zip(self.expected[stimulus.name], run(_nchw(stimulus.image)).values(), strict=True))
+            yield from self.rows(("onnxruntime", None, None), stimulus, outputs, criterion)
+
+    def rows(
+        self, setting: Setting, stimulus: Stimulus, outputs: Mapping[str, Array], criterion: Criterion
+    ) -> list[ParityRow]:
+        """A row for each output of the reference. Outputs belong together by name; a single one needs no name."""
+        expected = self.expected[stimulus.name]
+        if len(expected) == len(outputs) == 1:
+            outputs = dict(zip(expected, outputs.values()))
+        rows = []
+        for name, value in expected.items():
+            if name in outputs:
+                actual = outputs[name] if setting[1] is None else from_file(outputs[name], value.shape, self.layout)
+                difference = self._difference(stimulus, value, actual)
+            else:
+                difference = Difference(failure=f"the file has no output of that name, only {', '.join(outputs)}")
+            rows.append(ParityRow(*setting, stimulus.name, name, difference, criterion.holds(difference)))
+        return rows
+
+    def rounded(self, rows: list[ParityRow]) -> tuple[list[ParityRow], list[IllConditioned]]:
+        """``rows``, with those passed that the reference's own rounding explains; and where that leaves nothing to judge."""
+        names = {row.input for row in rows if not row.passed}
+        roundings = {item.name: self._rounding(item) for item in self.stimuli if item.name in names}
+        largest = largest_values(self.expected.values())
+        judged: list[ParityRow] = []
+        ill_conditioned: dict[tuple[str, str], IllConditioned] = {}
+        for row in rows:
+            if not row.passed and row.difference.max_abs_error is not None:
+                rounding = roundings[row.input][row.output]
+                magnitude = float(np.abs(self.expected[row.input][row.output]).max(initial=0))
+                verdict = allowed(row.difference, magnitude, rounding, largest[row.output])
+                if verdict is None:
+                    key = (row.input, row.output)
+                    ill_conditioned[key] = IllConditioned(*key, rounding / magnitude)
+                elif verdict:
+                    difference = dataclasses.replace(row.difference, failure=None)
+                    row = dataclasses.replace(row, difference=difference, passed=True, rounding=rounding)
+            judged.append(row)
+        return judged, list(ill_conditioned.values())
+
+    def _rounding(self, stimulus: Stimulus) -> dict[str, float]:
+        reference = self.reference
+        exact = None if reference.source.module is None else lambda inputs: reference.double(inputs["image"])
+        inputs, expected = {"image": _nchw(stimulus.image)}, self.expected[stimulus.name]
+        return own_rounding(lambda values: reference.run(values["image"]), exact, inputs, expected)
+
+    def _difference(self, stimulus: Stimulus, expected: Array, actual: Array) -> Difference:
+        """``compare``; of classes without those that float32's own bound leaves undecided."""
+        difference = compare(expected, actual)
+        if difference.failure is not None or expected.dtype.kind not in "iu" or not difference.relative_error:
+            return difference
+        scores = self.reference.scores(_nchw(stimulus.image))
+        if scores is None:
+            return difference
+        return compare(expected, without_ties(expected, actual, scores, CRITERIA[Precision.FP32].bound))
+
+
+def compared(reference: Reference, stimuli: list[Stimulus], layout: OutputLayout | None) -> Comparison:
+    """The comparison with what ``reference`` gives for ``stimuli``.
+
+    Raises:
+        RequestError: the reference is not a function of its input.
+    """
+    source = reference.source
+    if source.module is not None:
+        run_repeatable(source.module, [_nchw(stimuli[0].image)], source.outputs, source.name)
+    return Comparison(reference, stimuli, {item.name: reference.run(_nchw(item.image)) for item in stimuli}, layout)
+
+
+def _nchw(image: Array) -> Array:
+    """[1, H, W, C] -> [1, C, H, W]."""
+    return np.ascontiguousarray(image.transpose(0, 3, 1, 2))
