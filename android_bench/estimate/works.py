@@ -15,6 +15,7 @@ from android_bench.estimate.devices import DeviceModel
 from android_bench.estimate.timing import Work
 from android_bench.estimate.tools import Llvm
 from android_bench.estimate.trace import Trace, read
+from evit_mobile.errors import DeviceError
 from evit_mobile.results.record import OpTime
 
 #: Names of what runs before, between and after partitions when no op of the runtime's own does.
@@ -32,6 +33,8 @@ def trace(qemu: Qemu, model: Path, device: DeviceModel) -> tuple[Trace, tuple[Op
         profile = pool.submit(qemu.profile, model)
         out = Path(name) / "trace"
         qemu.trace(model, caches, out)
+        if not out.is_file():
+            raise DeviceError(f"{model.name} was not traced: QEMU ended without a word of the tracer")
         with out.open(encoding="utf-8") as lines:
             return read(lines), parse_csv(profile.result())
 
