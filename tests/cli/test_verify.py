@@ -64,7 +64,7 @@ def test_bad_requests_end_in_2_with_one_line(
     (tmp_path / "text.jpg").write_text("not a picture")
     for arguments, word in [
         ([str(tmp_path / "text.tflite")], "not a .tflite"),
-        ([str(tmp_path / "cut.tflite")], "damaged or cut short"),
+        ([str(tmp_path / "cut.tflite")], "damaged or truncated"),
         ([str(tmp_path / "absent.tflite")], "No such file"),
         ([str(tmp_path)], "Is a directory"),
         ([str(small_tflite), "--runtime", "litertt"], "did you mean litert"),
