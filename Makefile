@@ -12,7 +12,7 @@ export PATH := $(PATH):$(CURDIR)/.uv/bin
 DRAWING := evit_mobile/models/shapes/drawing.png
 SETUP := setup.cfg constraints.txt pyproject.toml .python-version
 
-.PHONY: help install demo test test-all fuzz-files check docs format bench bench-peers bench-precision bench-startup counts bench-zoo figures emulator check-budget constraints audit clean
+.PHONY: help install demo test test-all fuzz-files fuzz-networks check docs format bench bench-peers bench-precision bench-startup counts bench-zoo figures emulator check-budget constraints audit clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ test: $(VENV)/.installed-test ## the test suite
 fuzz-files: $(VENV)/.installed-test ## an hour of hostile files: .tflite, checkpoints, suites, result files
 	EVIT_MOBILE_FUZZ_EXAMPLES=200000 timeout --foreground 1200 $(BIN)/python -m pytest -q -x tests/security/test_fuzz_tflite.py || test $$? -eq 124
 	EVIT_MOBILE_FUZZ_MINUTES=10 $(BIN)/python -m pytest -q -s --timeout 0 tests/fuzz_files
+
+fuzz-networks: $(VENV)/.installed-test ## an hour of random networks: converted right, or refused
+	EVIT_MOBILE_FUZZ_NETWORKS=100000 timeout --foreground 3600 $(BIN)/python -m pytest -q -x --timeout 0 tests/fuzz || test $$? -eq 124
 
 test-all: $(VENV)/.installed-test ## the test suite with its slow part
 	$(BIN)/python -m pytest -n $(JOBS)
