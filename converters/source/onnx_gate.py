@@ -28,6 +28,14 @@ _POSITIVE = {
     "hidden_size",
 }
 
+#: Which input of a convolution has the weights.
+_WEIGHTS_AT = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "DeformConv": 1, "QLinearConv": 3}
+#: Ops whose output has as many dimensions as their first input.
+_KEEP_RANK = {
+    "Relu", "Clip", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "Elu", "Gelu", "Softmax", "Identity", "Pad",
+    "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "BatchNormalization", "InstanceNormalization", "Transpose",
+}  # fmt: skip
+
 
 def check_structure(model: onnx.ModelProto, name: str) -> None:
     """The file describes a network: nodes, outputs, known operator sets, attributes that can be, tensors of a size that can be.
@@ -49,6 +57,7 @@ def check_structure(model: onnx.ModelProto, name: str) -> None:
         _check_tensor(tensor, name)
     for node in graph.node:
         _check_node(node, constants, name)
+    _check_windows(graph, constants, name)
 
 
 def _check_operator_sets(model: onnx.ModelProto, name: str) -> None:
@@ -94,6 +103,28 @@ def _check_node(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], na
             for inner in attribute.g.node:
                 _check_node(inner, constants, name)
     _check_made(node, constants, where)
+
+
+def _check_windows(graph: onnx.GraphProto, constants: dict[str, onnx.TensorProto], name: str) -> None:
+    """Convolutions have as many dimensions as their weights: onnx's inference of shapes reads past the end where they have not."""
+    typed = [(value.name, value.type.tensor_type) for value in graph.input]
+    ranks = {value: len(kind.shape.dim) for value, kind in typed if kind.HasField("shape")}
+    for node in graph.node:
+        if node.op_type in _KEEP_RANK and node.input[:1] and node.input[0] in ranks:
+            ranks.update(dict.fromkeys(node.output[:1], ranks[node.input[0]]))
+        if node.op_type not in _WEIGHTS_AT or len(node.input) <= _WEIGHTS_AT[node.op_type]:
+            continue
+        weights = constants.get(node.input[_WEIGHTS_AT[node.op_type]])
+        if weights is None:
+            continue
+        rank = len(weights.dims)
+        lengths = {item.name: len(item.ints) / (2 if item.name == "pads" else 1) for item in node.attribute}
+        sizes = {lengths[key] for key in ("strides", "dilations", "kernel_shape", "pads") if key in lengths}
+        if rank < 3 or sizes - {rank - 2} or ranks.get(node.input[0], rank) != rank:
+            raise RequestError(
+                f"{node.op_type} {node.name or ', '.join(node.output)} of {name} does not fit its weights {list(weights.dims)}"
+            )
+        ranks.update(dict.fromkeys(node.output[:1], rank))
 
 
 def _check_made(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], where: str) -> None:
