@@ -81,6 +81,10 @@ class Reference(Entry):
     model: Name
     resolution: Size
 
+    @property
+    def name(self) -> str:
+        return f"reference {self.model}@{self.resolution}"
+
 
 class Measure(Entry):
     """How a suite is measured.

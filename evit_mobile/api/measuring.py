@@ -12,7 +12,6 @@ from converters.report import Conversion
 from evit_mobile.api.checks import tflite_of
 from evit_mobile.api.conversion import convert
 from evit_mobile.errors import RequestError
-from evit_mobile.runtimes import find_runtime
 
 if TYPE_CHECKING:
     from android_bench.device import DeviceOptions
@@ -74,21 +73,10 @@ def bench(
 
 
 def _candidate(model: Conversion | Path | str, runtime: str, stack: contextlib.ExitStack) -> Candidate:
-    from android_bench.suites.rounds import Candidate
-    from converters.tflite.inspection import inspect_model
+    from evit_mobile.campaign import candidate_of
 
     if isinstance(model, str) and not model.endswith(".tflite"):
         model = convert(model)
     file = tflite_of(model)
     name = model.report.model if isinstance(model, Conversion) else Path(model).stem
-    inspection = inspect_model(file, find_runtime(runtime), explain=False)
-    description = inspection.description
-    return Candidate(
-        name,
-        stack.enter_context(file.on_disk()),
-        resolution=description.resolution if description else None,
-        precision=description.precision if description else None,
-        ops=inspection.op_total,
-        partitions=inspection.partitions,
-        undelegated_ops=len(inspection.undelegated),
-    )
+    return candidate_of(name, stack.enter_context(file.on_disk()), file, runtime)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +12,14 @@ import click
 
 from evit_mobile.cli.options import force_option, json_option, print_json, progress, resolution_option, say
 from evit_mobile.cli.phone_options import given, phone_options
-from evit_mobile.cli.suite_options import SuiteChoice, suite_options
+from evit_mobile.cli.suite_options import suite_options
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
     from android_bench.device import Device
     from android_bench.suites.rounds import Candidate
+    from evit_mobile.campaign import BenchOptions
     from evit_mobile.results.record import ResultSet, RunSettings
     from evit_mobile.results.summary import Row
 
@@ -80,14 +82,11 @@ DEFAULT_MODEL = "base-r224"
 @json_option
 def command(
     devices: tuple[str, ...],
-    as_json: bool,
+    files: tuple[Path, ...],
+    names: tuple[str, ...],
     suite: str | None,
-    budget_s: float | None,
-    up_to: float | None,
-    memory_limit_bytes: int | None,
-    jobs: int | None,
-    dask: str | None,
-    **options: Any,
+    as_json: bool,
+    **values: Any,
 ) -> None:
     """Measure models in turn on a device and keep every sample in a result file.
 
@@ -102,13 +101,22 @@ def command(
     evit-mobile bench --suite figure-2-left --device adb --out figure-2-left.json
     """
     devices = tuple(dict.fromkeys(devices))
+    resolution, profile = values.pop("resolution"), values.pop("profile")
+    of_suites = {name: values.pop(name) for name in ("budget_s", "up_to", "memory_limit_bytes", "jobs", "dask")}
     if suite is not None:
-        from evit_mobile.cli.suite import bench_suite
+        if files or names or resolution is not None or profile:
+            raise RequestError(
+                "a suite itself defines what is measured", hint="leave out files, --model, --resolution and --profile"
+            )
+        from evit_mobile.campaign import SuiteOptions
+        from evit_mobile.cli.suite import bench_suite, list_suites
 
-        chosen = SuiteChoice(suite, devices, budget_s, up_to, memory_limit_bytes, jobs, dask)
-        bench_suite(chosen, as_json, **options)
+        if suite == "list":
+            list_suites()
+        else:
+            bench_suite(suite, devices, _options(values), SuiteOptions(**of_suites), as_json)
         return
-    if any(value is not None for value in (budget_s, up_to, memory_limit_bytes, jobs, dask)):
+    if any(value is not None for value in of_suites.values()):
         raise RequestError(
             "--budget, --up-to, --memory-limit, --jobs and --dask are for suites", hint="name one by --suite"
         )
@@ -116,103 +124,97 @@ def command(
         raise RequestError(
             "several --device are for suites", hint="name one by --suite, or bench one device after the other"
         )
-    _bench_models(devices[0], as_json, **options)
+    if files and not names and resolution is not None:
+        raise RequestError(
+            "--resolution is for conversions, and nothing is converted", hint="leave it out, or name a --model"
+        )
+    chosen = names or (() if files else (DEFAULT_MODEL,))
+    _bench_models(devices[0], _Models(files, chosen, resolution, profile), _options(values), as_json)
 
 
-def _bench_models(
-    device_text: str,
-    as_json: bool,
-    files: tuple[Path, ...],
-    names: tuple[str, ...],
-    resolution: Resolution | None,
-    runtime: str,
-    threads: tuple[int, ...],
-    cores: tuple[str, ...],
-    runs: int | None,
-    rounds: int | None,
-    profile: bool,
-    out: Path | None,
-    resume: bool,
-    force: bool,
-    **phone: Any,
-) -> None:
-    from android_bench.device import DeviceOptions, default_settings, open_device
+@dataclass(frozen=True)
+class _Models:
+    """What to measure: files, and names to convert at ``resolution``; ``profile`` asks for the time by op, too."""
+
+    files: tuple[Path, ...]
+    names: tuple[str, ...]
+    resolution: Resolution | None
+    profile: bool
+
+
+def _options(values: dict[str, Any]) -> BenchOptions:
+    """The options that models and suites share, from what click gives."""
+    from android_bench.device import DeviceOptions
+    from evit_mobile.campaign import BenchOptions
+
+    names = ("threads", "cores", "runs", "rounds", "out", "resume", "force", "run_timeout_s")
+    shared = {name: values.pop(name) for name in names}
+    return BenchOptions(**shared, device=DeviceOptions(say=say, **given(values)))
+
+
+def _bench_models(device_text: str, models: _Models, options: BenchOptions, as_json: bool) -> None:
+    from android_bench.device import default_settings, open_device
     from android_bench.suites.resume import begin
     from evit_mobile.cli.profile import reasons_of
     from evit_mobile.files import check_output
     from evit_mobile.results.record import file_name
 
-    if files and not names and resolution is not None:
-        raise RequestError(
-            "--resolution says how to convert, and nothing is converted", hint="leave it out, or name a --model"
-        )
-    if resume and out is None:
-        raise RequestError("--resume does not say what to go on with", hint="name the result file by --out")
+    out = options.out
+    if options.resume and out is None:
+        raise RequestError("--resume does not say which file to continue", hint="name the result file by --out")
     started = datetime.now(UTC)
     folder = Path("results")
-    check_output(
-        out or (folder / "new.json" if folder.is_dir() else folder), force=force or resume, inputs=[*files, *names]
-    )
+    check_output(out or (folder / "new.json" if folder.is_dir() else folder), force=options.force or options.resume)
     usual = default_settings(device_text)
     settings = [
-        usual.evolve(threads=count, cores=mask, runs=runs or usual.runs, rounds=rounds or usual.rounds)
-        for mask in dict.fromkeys(cores)
-        for count in dict.fromkeys(threads or (1,))
+        usual.evolve(threads=count, cores=mask, runs=options.runs or usual.runs, rounds=options.rounds or usual.rounds)
+        for mask in dict.fromkeys(options.cores)
+        for count in dict.fromkeys(options.threads or (1,))
     ]
-    device = open_device(device_text, DeviceOptions(runtime=runtime, say=say, **given(phone)))
-    candidates = _candidates(names or (() if files else (DEFAULT_MODEL,)), files, resolution, runtime)
+    device = open_device(device_text, options.device_options())
+    candidates = _candidates(models, options.device.runtime)
     if out is None:
         out = folder / file_name(device_text, started)
-    before = begin(device, started, ("evit-mobile", *sys.argv[1:]), out if resume else None)
-    results = _measure(device, candidates, settings, before, out, profile)
-    reasons = {candidate.name: reasons_of(candidate.path) for candidate in candidates} if profile else {}
+    before = begin(device, started, ("evit-mobile", *sys.argv[1:]), out if options.resume else None)
+    results = _measure(device, candidates, settings, before, out, models.profile)
+    reasons = {candidate.name: reasons_of(candidate.path) for candidate in candidates} if models.profile else {}
     _print(results, out, as_json, reasons)
-    failed = [point for point in results.points if point.error is not None]
-    if failed:
-        raise DeviceError(f"{failed[0].name} failed: {failed[0].error}", hint=f"what was measured is in {out}")
-    unprofiled = [point for point in results.points if point.profile_error is not None]
-    if unprofiled:
-        raise DeviceError(
-            f"{unprofiled[0].name} has no op profile: {unprofiled[0].profile_error}", hint=f"the latencies are in {out}"
-        )
+    _check_points(results, out)
 
 
-def _candidates(
-    names: tuple[str, ...], files: tuple[Path, ...], resolution: Resolution | None, runtime: str
-) -> list[Candidate]:
+def _check_points(results: ResultSet, out: Path) -> None:
+    """Raise the error that sets the exit code: a model failed, or its profile did."""
+    for point in results.points:
+        if point.error is not None:
+            raise DeviceError(f"{point.name} failed: {point.error}", hint=f"what was measured is in {out}")
+    for point in results.points:
+        if point.profile_error is not None:
+            raise DeviceError(
+                f"{point.name} has no op profile: {point.profile_error}", hint=f"the latencies are in {out}"
+            )
+
+
+def _candidates(models: _Models, runtime: str) -> list[Candidate]:
     """The models to measure, converted where they are named, under names that differ."""
     from converters.options import ConvertOptions
     from converters.pipeline import convert_cached
+    from evit_mobile.campaign import candidate_of
+    from evit_mobile.tflite.file import Tflite
 
     named: list[tuple[str, Path]] = []
-    for name in names:
+    resolution = models.resolution
+    for name in models.names:
         with progress(f"converting {name}"):
             path = convert_cached(name, ConvertOptions(resolution=resolution))
         named.append((name if resolution is None else f"{name}@{resolution}", path))
-    named += [(path.stem, path) for path in files]
+    named += [(path.stem, path) for path in models.files]
     seen: dict[str, int] = {}
     candidates = []
     for name, path in named:
         seen[name] = seen.get(name, 0) + 1
-        candidates.append(_candidate(name if seen[name] == 1 else f"{name} ({seen[name]})", path, runtime))
+        label = name if seen[name] == 1 else f"{name} ({seen[name]})"
+        candidates.append(candidate_of(label, path, Tflite.read(path), runtime))
     return candidates
-
-
-def _candidate(name: str, path: Path, runtime: str) -> Candidate:
-    from android_bench.suites.rounds import Candidate
-    from converters.tflite.inspection import inspect_model
-    from evit_mobile.runtimes import RUNTIMES
-
-    found = inspect_model(path, RUNTIMES[runtime], explain=False)
-    return Candidate(
-        name,
-        path,
-        resolution=found.description.resolution if found.description else None,
-        precision=found.description.precision if found.description else None,
-        ops=found.op_total,
-        partitions=found.partitions,
-        undelegated_ops=len(found.undelegated),
-    )
 
 
 def _measure(

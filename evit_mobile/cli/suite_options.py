@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any, Callable
 
 import click
 
@@ -28,19 +26,6 @@ class BytesType(click.ParamType[int]):
         if not 1 <= size < 2**63:
             raise RequestError(f"memory size {value!r} is not a size", hint="write 8G, 512M or bytes")
         return size
-
-
-@dataclass(frozen=True)
-class SuiteChoice:
-    """What these options say, and the devices; None takes the suite's own or what the option's help says."""
-
-    name: str
-    devices: tuple[str, ...]
-    budget_s: float | None
-    up_to: float | None
-    memory_limit_bytes: int | None
-    jobs: int | None
-    dask: str | None
 
 
 _OPTIONS = (
@@ -81,20 +66,3 @@ def suite_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
-
-
-def result_paths(out: Path | None, suite: str, devices: Sequence[str], default: list[Path]) -> list[Path]:
-    """One result file a device: ``out`` itself for one device, a file in the folder ``out`` for several, else ``default``.
-
-    Raises:
-        RequestError: there are several devices and ``out`` is no folder.
-    """
-    if out is None:
-        return default
-    if len(devices) == 1:
-        return [out]
-    if out.suffix == ".json" or out.is_file():
-        raise RequestError(
-            f"{out} would be one file, and there are {len(devices)} devices", hint="name a folder by --out"
-        )
-    return [out / f"{suite}-{re.sub(r'[^A-Za-z0-9._]+', '-', device)}.json" for device in devices]

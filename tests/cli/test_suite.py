@@ -105,7 +105,7 @@ def test_several_devices_have_a_file_each(suite: Path, tmp_path: Path, capsys: p
     [
         (["--suite", "figure-9"], "figure-2-left"),
         (["--budget", "5"], "--suite"),
-        (["--suite", "smoke", "--model", "x"], "itself"),
+        (["--suite", "smoke", "--model", "x"], "itself defines"),
         (["--suite", "smoke", "--up-to", "3", "--out", "r.json"], "--up-to"),
         (["--suite", "smoke", "--resume"], "--out"),
         (["--suite", "smoke", "--memory-limit", "lots"], "8G"),

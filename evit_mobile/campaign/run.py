@@ -1,0 +1,286 @@
+"""Measuring a suite on several devices at once: open, convert, measure, and keep every result file whole after each round.
+
+Nothing here prints. A ``Listener`` hears of the progress; the results are in the files and in ``Campaign.results``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from android_bench.device import Device, default_settings, open_device
+from android_bench.suites.adaptive import State, measure_suite
+from android_bench.suites.resume import begin
+from android_bench.suites.rounds import Candidate
+from android_bench.suites.schema import SuiteFile, SuitePoint
+from evit_mobile.campaign.candidates import converted_candidate, sort_out
+from evit_mobile.campaign.listener import Listener, Silence
+from evit_mobile.campaign.options import BenchOptions, SuiteOptions
+from evit_mobile.errors import EvitMobileError, MachineError, RequestError
+from evit_mobile.files import check_output
+from evit_mobile.results.record import Point, ResultSet, RunSettings, Suite, file_name, save
+
+if TYPE_CHECKING:
+    from converters.batch import Made
+
+#: Part of a device's memory that a model may use by default, and of this machine's free memory if the device runs in it.
+SHARE, FREE_SHARE = 0.5, 0.8
+#: Kinds whose models run in this machine's memory.
+LOCAL_KINDS = ("host", "qemu", "estimate")
+
+
+@dataclass
+class _Lane:
+    """One device, its settings, and its result file as it grows."""
+
+    name: str
+    device: Device
+    settings: list[RunSettings]
+    limit_bytes: int
+    out: Path
+    results: ResultSet
+
+
+class Campaign:
+    """A suite on one or several devices.
+
+    Args:
+        suite: what is measured.
+        devices: as ``--device`` names them.
+        options: settings and output, of every device.
+        suite_options: what applies to suites only.
+        command: the argument vector that the result files record.
+    """
+
+    def __init__(
+        self,
+        suite: SuiteFile,
+        devices: Sequence[str],
+        options: BenchOptions = BenchOptions(),
+        suite_options: SuiteOptions = SuiteOptions(),
+        command: Sequence[str] = (),
+    ) -> None:
+        self._suite, self._devices, self._options = suite, tuple(devices), options
+        self._suite_options, self._command = suite_options, tuple(command)
+        self._budget_s = suite_options.budget_s or suite.measure.budget_s
+        self._lanes: list[_Lane] = []
+        self._made: dict[str, Made] = {}
+
+    @property
+    def results(self) -> list[tuple[Path, ResultSet]]:
+        """The result file of each device with what it holds so far."""
+        return [(lane.out, lane.results) for lane in self._lanes]
+
+    def run(self, listener: Listener = Silence()) -> list[tuple[Path, ResultSet]]:
+        """Convert and measure; each device's result is on disk after every round.
+
+        Args:
+            listener: hears of the progress.
+
+        Returns:
+            ``results``, complete.
+
+        Raises:
+            EvitMobileError: the request is wrong, a device cannot be used, or nothing could be converted. A device that fails does
+                not end the others; its error is raised when all have ended.
+        """
+        points = self._suite.points(self._suite_options.up_to)
+        if not points:
+            raise RequestError(
+                f"the suite {self._suite.name} has no point up to {self._suite_options.up_to:g}", hint="raise --up-to"
+            )
+        self._lanes = self._open_lanes(datetime.now(UTC))
+        self._made = self._convert(points, max(lane.limit_bytes for lane in self._lanes), listener)
+        self._measure_all(points, listener)
+        return self.results
+
+    def _open_lanes(self, started: datetime) -> list[_Lane]:
+        """Every device opened, its file ready to be written and, with ``resume``, read."""
+        usual = [Path("results") / f"{self._suite.name}-{file_name(name, started)}" for name in self._devices]
+        paths = _result_paths(self._options.out, self._suite.name, self._devices, usual)
+        for path in paths:
+            if self._options.out is None or len(paths) > 1:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            check_output(path, force=self._options.force or self._options.resume)
+        return [self._open_lane(name, path, started) for name, path in zip(self._devices, paths)]
+
+    def _open_lane(self, name: str, out: Path, started: datetime) -> _Lane:
+        options = self._options.device_options(self._suite.measure.run_timeout_s)
+        device = open_device(name, options)
+        limit = _limit_bytes(device, self._suite_options.memory_limit_bytes)
+        if name.partition(":")[0] == "host":
+            # Only a process of its own can be capped, and the cap depends on the device's memory.
+            device = open_device(name, replace(options, memory_limit_bytes=limit))
+        return _Lane(name, device, self._settings(name), limit, out, self._begin(device, out, started, limit))
+
+    def _settings(self, name: str) -> list[RunSettings]:
+        plan, options, usual = self._suite.measure, self._options, default_settings(name)
+        counts = usual.min_time_s == 0
+        rounds = options.rounds or (usual.rounds if counts else plan.rounds)
+        return [
+            RunSettings(
+                threads=threads,
+                cores=cores,
+                runs=options.runs or (usual.runs if counts else plan.runs * rounds),
+                rounds=rounds,
+                warmup_runs=plan.warmup_runs,
+                min_time_s=0 if counts or options.runs else plan.min_time_s * rounds,
+            )
+            for cores in dict.fromkeys(options.cores)
+            for threads in dict.fromkeys(options.threads or _default_threads(name, cores))
+        ]
+
+    def _begin(self, device: Device, out: Path, started: datetime, limit_bytes: int) -> ResultSet:
+        """An empty result, or the one to continue.
+
+        Raises:
+            RequestError: the file is of another suite, device or program.
+        """
+        suite = self._suite
+        record = Suite(
+            name=suite.name,
+            title=suite.title,
+            figure=suite.figure,
+            along=suite.along,
+            counts_only=suite.counts_only,
+            seed=suite.measure.seed,
+            budget_s=self._budget_s,
+            interval_percent=suite.measure.interval_percent,
+            memory_limit_bytes=limit_bytes,
+            sha256=suite.sha256,
+        )
+        resumed = self._options.resume and out.exists()
+        before = begin(device, started, self._command, out if resumed else None)
+        if resumed and (before.suite is None or before.suite.sha256 != suite.sha256):
+            held = f"the suite {before.suite.name} as it was then" if before.suite else "no suite"
+            raise RequestError(
+                f"{out} holds {held}, not this {suite.name}", hint="give another --out, or --force without --resume"
+            )
+        return before.evolve(suite=record)
+
+    def _convert(self, points: Sequence[SuitePoint], limit_bytes: int, listener: Listener) -> dict[str, Made]:
+        """The outcome of each point's conversion, and of the reference's, by name."""
+        from converters.batch import Task, convert_all
+
+        suite, options = self._suite, self._suite_options
+        tasks = {point.name: Task(point.place.model, point.resolution, suite.counts_only) for point in points}
+        if suite.reference is not None and not suite.counts_only:
+            tasks[suite.reference.name] = Task(suite.reference.model, suite.reference.resolution)
+        unique = list(dict.fromkeys(tasks.values()))
+        outcomes: dict[Task, Made] = {}
+        with listener.converting(len(unique)) as converted:
+            for task, made in convert_all(unique, limit_bytes, workers=options.jobs, dask=options.dask):
+                outcomes[task] = made
+                converted(len(outcomes), f"{task.model}@{task.resolution}")
+        return {name: outcomes[task] for name, task in tasks.items()}
+
+    def _measure_all(self, points: Sequence[SuitePoint], listener: Listener) -> None:
+        """Every lane at the same time; the first error is raised when all have ended."""
+        stop = threading.Event()
+        with listener.measuring([lane.name for lane in self._lanes], len(points)) as report:
+
+            def measure(lane: _Lane) -> None:
+                self._measure(lane, points, lambda total, state: report(lane.name, total, state), stop)
+
+            if len(self._lanes) == 1:
+                measure(self._lanes[0])
+                return
+            with ThreadPoolExecutor(len(self._lanes)) as pool:
+                try:
+                    for future in [pool.submit(measure, lane) for lane in self._lanes]:
+                        future.result()
+                except BaseException as error:
+                    # A device that fails does not end the others; the user does.
+                    if not isinstance(error, EvitMobileError):
+                        stop.set()
+                    raise
+
+    def _measure(
+        self,
+        lane: _Lane,
+        points: Sequence[SuitePoint],
+        report: Callable[[int, State], None],
+        stop: threading.Event,
+    ) -> None:
+        """Measure one lane under one setting after the other; after each round the file holds everything so far."""
+        end = time.monotonic() + self._budget_s
+        keys = itertools.product(lane.settings, points)
+        order = {(point.name, setting): position for position, (setting, point) in enumerate(keys)}
+        for number, setting in enumerate(lane.settings):
+            candidates, others = sort_out(points, self._made, lane.limit_bytes, setting)
+            everything = (*lane.results.points, *lane.results.references)
+            before = [point for point in everything if point.settings == setting and point.rounds]
+            lane.results = _merged(lane.results, order, others, None)
+            save(lane.results, lane.out)
+            if not candidates:
+                continue
+            budget_s = (end - time.monotonic()) / (len(lane.settings) - number)
+            states = measure_suite(
+                lane.device, candidates, self._reference(), setting, self._suite.measure, before,
+                budget_s=budget_s, stop=stop,
+            )  # fmt: skip
+            for state in states:
+                lane.results = _merged(lane.results, order, state.points, state.reference)
+                save(lane.results, lane.out)
+                report(len(candidates), state)
+
+    def _reference(self) -> Candidate | None:
+        reference = self._suite.reference
+        if reference is None:
+            return None
+        made = self._made[reference.name]
+        if made.path is None:
+            raise MachineError(f"the {reference.name} could not be converted: {made.error}")
+        return converted_candidate(reference.name, str(reference.resolution), made.path, made)
+
+
+def _result_paths(out: Path | None, suite: str, devices: Sequence[str], usual: list[Path]) -> list[Path]:
+    """One result file per device: ``out`` itself for one device, a file in the folder ``out`` for several, else ``usual``.
+
+    Raises:
+        RequestError: there are several devices and ``out`` is not a folder.
+    """
+    import re
+
+    if out is None:
+        return usual
+    if len(devices) == 1:
+        return [out]
+    if out.suffix == ".json" or out.is_file():
+        raise RequestError(
+            f"{out} would be one file, and there are {len(devices)} devices", hint="name a folder by --out"
+        )
+    return [out / f"{suite}-{re.sub(r'[^A-Za-z0-9._]+', '-', device)}.json" for device in devices]
+
+
+def _default_threads(name: str, cores: str) -> tuple[int, ...]:
+    """The paper does not say how many threads it used: a phone is tried with one, and if all cores may be used also with four."""
+    return (1, 4) if name.partition(":")[0] == "adb" and cores == "all" else (1,)
+
+
+def _limit_bytes(device: Device, limit: int | None) -> int:
+    import psutil
+
+    if limit is not None:
+        return limit
+    info = device.describe()
+    here = psutil.virtual_memory()
+    half = int((info.memory_bytes or here.total) * SHARE)
+    return min(half, int(here.available * FREE_SHARE)) if info.kind in LOCAL_KINDS else half
+
+
+def _merged(
+    results: ResultSet, order: Mapping[tuple[str, RunSettings], int], points: Sequence[Point], reference: Point | None
+) -> ResultSet:
+    """``results`` with these points in place of those of the same name and settings; in the suite's order, its first series first."""
+    by_key = {(point.name, point.settings): point for point in (*results.points, *points)}
+    references = {(point.name, point.settings): point for point in (*results.references, *filter(None, [reference]))}
+    ordered = sorted(by_key, key=lambda key: order.get(key, len(order)))
+    return results.evolve(points=tuple(by_key[key] for key in ordered), references=tuple(references.values()))
