@@ -102,7 +102,7 @@ def _check_abi(path: Path, address: str, abis: Sequence[str]) -> None:
         header = file.read(20)
     if len(header) < 20 or not header.startswith(b"\x7fELF"):
         raise RequestError(
-            f"{address} is no program for Android",
+            f"{address} is not a program for Android",
             hint="--benchmark-binary takes a benchmark_model built for the device",
         )
     machine = struct.unpack_from("<H", header, 18)[0], header[4]

@@ -15,7 +15,7 @@ from evit_mobile.runtimes.session import Array, OpInfo, TensorInfo
 
 
 class EmulatedSession:
-    """A model on an emulated processor: every inference is a process of its own. Times, ops and tensors are not to be had."""
+    """A model on an emulated processor: each run is a process of its own. Times, ops and tensors are not available."""
 
     def __init__(self, qemu: Qemu, model: Path, signature: Signature) -> None:
         self._qemu, self._model, self._signature = qemu, model, signature

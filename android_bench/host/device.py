@@ -8,21 +8,15 @@ import importlib.metadata
 import math
 import os
 import platform
-import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Iterator, Sequence
 
+from android_bench.cores import INSTRUCTION_SETS, mask_of, parse_mask
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.results.record import Component, Conditions, Core, DeviceInfo, Round, RunSettings
 from evit_mobile.runtimes import Runtime, Session
 from evit_mobile.runtimes.inputs import random_input
-
-#: Instruction sets that decide which kernels XNNPACK picks, as /proc/cpuinfo spells them.
-INSTRUCTION_SETS = (
-    "sse4_1", "avx", "f16c", "fma", "avx2", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx_vnni",
-    "amx_int8", "amx_tile", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme",
-)  # fmt: skip
 
 #: Bound on the samples of one round, so that a model of a few microseconds does not fill the result file.
 MAX_RUNS_PER_ROUND = 1000
@@ -97,7 +91,7 @@ class Host:
             first_inference_us=first_us,
             warmup_us=tuple(warmup_us),
             peak_memory_bytes=peak,
-            cores_mask=hex(sum(1 << core for core in os.sched_getaffinity(0))),
+            cores_mask=hex(mask_of(os.sched_getaffinity(0))),
         )
 
 
@@ -109,17 +103,13 @@ def parse_cores(text: str) -> set[int] | None:
     """
     if text == "all":
         return None
-    if not re.fullmatch(r"(0x)?[0-9a-fA-F]{1,256}", text) or not int(text, 16):
-        raise RequestError(
-            f"cores {text!r} is no set of cores", hint="write all, or a hexadecimal mask: 0x3 is cores 0 and 1"
-        )
-    mask = int(text, 16)
+    mask = parse_mask(text, "write all, or a hexadecimal mask: 0x3 is cores 0 and 1")
     wanted = {core for core in range(mask.bit_length()) if mask >> core & 1}
     allowed = os.sched_getaffinity(0)
     if not wanted <= allowed:
         raise RequestError(
             f"cores {text} asks for core {min(wanted - allowed)}, which this process may not use",
-            hint=f"all of them are {sum(1 << core for core in allowed):#x}",
+            hint=f"all of them are {mask_of(allowed):#x}",
         )
     return wanted
 

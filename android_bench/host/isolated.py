@@ -80,7 +80,7 @@ def _failure(model: Path, said: str, limit_bytes: int, exit_code: int | None) ->
     """What became of a round that gave nothing, by its last words."""
     # The kernel's own killer leaves no word, and a null pointer none about memory.
     if exit_code == -signal.SIGKILL or _NO_MEMORY.search(said):
-        return LimitError("does not fit", f"got no more memory than the {limit_bytes / 1e6:,.0f} MB that it may use")
+        return LimitError("does not fit", f"exceeded its memory limit of {limit_bytes / 1e6:,.0f} MB")
     lines = said.strip().splitlines()
     ending = signal.Signals(-exit_code).name if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"
     reason = (

@@ -269,7 +269,7 @@ class Adb:
 
     def __init__(self, server: Server, serial: str) -> None:
         if not _SERIAL.fullmatch(serial):
-            raise RequestError(f"{serial!r} is no serial of a device", hint="evit-mobile devices lists them")
+            raise RequestError(f"{serial!r} is not a device serial", hint="evit-mobile devices lists them")
         self.server, self.serial = server, serial
 
     def shell(self, script: str, *, timeout_s: float = QUICK_S) -> Output:

@@ -48,7 +48,7 @@ class Adjustments:
         self._guard: subprocess.Popen[bytes] | None = None
 
     def restore(self) -> None:
-        """Put back whatever is written down, be it by a process that is no more."""
+        """Put back whatever is written down, even if the process that wrote it has died."""
         # One that is being carried out is left to end; one that was cut short in that, as by an empty battery, is begun anew.
         self._adb.shell(
             f"{_CARRY_OUT}; cd {self._folder} 2>/dev/null || exit 0; left=25; "

@@ -254,7 +254,7 @@ def open_device(address: str, options: DeviceOptions) -> Phone:
     if separator:
         host, _, port = where.rpartition(":")
         if not host or not port.isdigit():
-            raise RequestError(f"{where!r} is no adb server", hint="write adb:SERIAL@host:port")
+            raise RequestError(f"{where!r} is not an adb server", hint="write adb:SERIAL@host:port")
         server = Server(server.binary, host, int(port))
     serial = serial or os.environ.get("ANDROID_SERIAL", "") or _only_device(server)
     return Phone(f"adb:{serial}{separator}{where}", Adb(server, serial), options)

@@ -6,16 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import Mapping, Sequence
 
+from android_bench.cores import INSTRUCTION_SETS, mask_of, parse_mask
 from android_bench.phone.adb import Adb, AdbError
 from android_bench.phone.snapdragon import soc_name
 from evit_mobile.errors import RequestError
 from evit_mobile.results.record import Core, DeviceInfo
-
-#: Instruction sets that decide which kernels XNNPACK picks, as Linux spells them in /proc/cpuinfo on Arm64 and x86-64.
-INSTRUCTION_SETS = (
-    "neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme", "sme2",
-    "sse4_1", "avx", "f16c", "fma", "avx2", "avx512f", "avx512bw", "avx512_vnni",
-)  # fmt: skip
 
 #: Everything that is asked once, in one command: it costs a round trip, and a process an item.
 _DESCRIBE = """getprop
@@ -178,18 +173,10 @@ def parse_cores(text: str, processors: Sequence[Processor]) -> int | None:
             names = ", ".join(f"{cluster.name} ({mask_of(cluster.cores):#x})" for cluster in found)
             raise RequestError(f"the device has no {text} cores", hint=f"it has {names}")
         return mask_of(cores)
-    if not re.fullmatch(r"(0x)?[0-9a-fA-F]{1,64}", text) or not int(text, 16):
-        raise RequestError(
-            f"cores {text!r} is no set of cores", hint="write all, prime, big, little, or a hexadecimal mask: 0xf0"
-        )
+    mask = parse_mask(text, "write all, prime, big, little, or a hexadecimal mask: 0xf0")
     everything = mask_of([processor.index for processor in processors])
-    if int(text, 16) & ~everything:
+    if mask & ~everything:
         raise RequestError(
             f"cores {text} asks for a core that the device does not have", hint=f"all of them are {everything:#x}"
         )
-    return int(text, 16)
-
-
-def mask_of(cores: Sequence[int]) -> int:
-    """Bit n is core n."""
-    return sum(1 << core for core in cores)
+    return mask

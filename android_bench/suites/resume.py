@@ -56,7 +56,7 @@ def begin(device: Device, created: datetime, command: Sequence[str], before: Pat
 
 
 def resume(path: Path, device: DeviceInfo, components: Sequence[Component]) -> ResultSet:
-    """What an interrupted sweep left, if it can be gone on with here.
+    """What an interrupted sweep left, if it can be resumed here.
 
     Raises:
         RequestError: there is no such file, or it was measured on another device or with other programs.

@@ -31,7 +31,7 @@ class PercentType(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         match = re.fullmatch(r"(\d{1,4}(?:\.\d{1,6})?)\s*%", str(value).strip())
         if match is None:
-            self.fail(f"{value!r} is no percentage; write for example 5%", param, ctx)
+            self.fail(f"{value!r} is not a percentage; write for example 5%", param, ctx)
         return float(match[1]) / 100
 
 

@@ -33,9 +33,10 @@ def command(as_json: bool) -> None:
 
 def _look(server: Server, device: Attached) -> dict[str, Any]:
     """What there is to say of one device; ``todo`` is None and everything else known where it can be used."""
+    from android_bench.cores import mask_of
     from android_bench.phone.adb import Adb
     from android_bench.phone.conditions import hottest, sample
-    from android_bench.phone.facts import clusters, mask_of, read_facts
+    from android_bench.phone.facts import clusters, read_facts
 
     row: dict[str, Any] = {"serial": device.serial, "state": device.state, "todo": device.todo}
     if device.todo is not None:

@@ -56,7 +56,7 @@ runtime_option = click.option(
 
 
 def chosen_runtimes(names: Sequence[str]) -> list[Runtime]:
-    """The runtimes of these names, in order; ``all`` gives every one, installed or not, and no name the one that comes with us.
+    """The runtimes of these names, in order; ``all`` gives every one, installed or not, and no name the bundled one.
 
     Raises:
         RequestError: there is none of that name, or one that was named is not installed.
@@ -122,7 +122,7 @@ _last_said = ("", 0.0)
 
 
 def say(text: str) -> None:
-    """What is waited for, for people to read: on stderr where that is a terminal; a wait that goes on is told every ten seconds."""
+    """Progress message for humans, on stderr if that is a terminal; one that differs in its numbers alone is shown every ten seconds."""
     global _last_said
     kind, now = re.sub(r"[\d.]+", "", text), time.monotonic()
     if not sys.stderr.isatty() or (kind == _last_said[0] and now < _last_said[1] + REPEAT_S):
