@@ -19,6 +19,7 @@ from converters.passes.layer_norm import LayerNorm
 from converters.passes.linear_attention import ATTENTION_FORMS, LinearAttention
 from converters.passes.linear_layer import LinearLayer
 from converters.passes.long_einsum import LongEinsum
+from converters.passes.output_padding import OutputPadding
 from converters.passes.padded_max_pool import PaddedMaxPool
 from converters.passes.pooled_projection import PooledProjection
 from converters.passes.small_pool import SmallPool
@@ -45,6 +46,7 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
     return (
         FoldConstants(),  # first: the others read constants and static shapes
         LongEinsum(),
+        OutputPadding(),
         LinearLayer(),  # before all that reads linear layers, which know them as Gemm alone
         LayerNorm(),  # before the attention, which splits the projections that take up scale and shift
         LinearAttention(attention_form),
