@@ -56,6 +56,8 @@ def check_structure(model: onnx.ModelProto, name: str) -> None:
     for tensor in graph.initializer:
         _check_tensor(tensor, name)
     for node in graph.node:
+        if not all(isinstance(text, str) for text in (node.op_type, node.name, *node.input, *node.output)):
+            raise RequestError(f"{name} has names that are not UTF-8")
         _check_node(node, constants, name)
     _check_windows(graph, constants, name)
 

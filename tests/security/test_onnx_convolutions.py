@@ -42,6 +42,13 @@ def test_weights_of_other_dimensions(tmp_path: Path, weights: list[int], attribu
         read_onnx(_write(tmp_path / "stranger.onnx", weights, **attributes), {})
 
 
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    path = _write(tmp_path / "stranger.onnx", [4, 3, 3, 3], name="secret")
+    path.write_bytes(path.read_bytes().replace(b"secret", b"\xffecret"))
+    with pytest.raises(RequestError, match="not UTF-8|not a whole"):
+        read_onnx(path, {})
+
+
 def test_sound_convolutions_are_read(tmp_path: Path) -> None:
     path = _write(tmp_path / "sound.onnx", [4, 3, 3, 3], pads=[1, 1, 1, 1], strides=[2, 2], kernel_shape=[3, 3])
     assert len(read_onnx(path, {}).graph.node) == 2
