@@ -59,14 +59,14 @@ class Command:
 
 
 def conversions(baseline: Path, peers: Path) -> list[Command]:
-    """The conversions to compare; ours first."""
+    """The conversions to compare; ours first, and litert-torch's where its environment is there."""
     convert = [*CLI, "convert", "--model", MODEL, "--out", "model.tflite"]
     script = [str(peers), "-m", "benchmarks.peers.convert_litert_torch", MODEL, RESOLUTION, "model.tflite"]
-    return [
+    commands = [
         Command("convert, cache empty", convert),
         Command(f"convert, cache empty, at {BASELINE}", convert, baseline),
-        Command("a litert-torch script", script),
     ]
+    return [*commands, Command("a litert-torch script", script)] if peers.exists() else commands
 
 
 def short_commands() -> list[Command]:
