@@ -180,8 +180,9 @@ def rewritten(
     import onnx_ir as ir
 
     from converters.passes import default_passes, run_passes
+    from converters.passes.functions import expand_functions
 
-    model = ir.from_proto(stock)
+    model = ir.from_proto(expand_functions(stock))
     passes = [item for item in default_passes(options.attention_form) if item.name not in left_out]
     reports = run_passes(model, Target(precision=options.precision), passes)
     return ir.to_proto(model), reports

@@ -129,9 +129,11 @@ def _named_source(file: Path, request: Request) -> Source:
 
 
 def _described_source(file: Path, description: ModelDescription, request: Request) -> Source:
-    resolution = Resolution.parse(description.resolution)
+    fixed = bool(description.input_shapes) or description.onnx_sha256 is not None
+    resolution = None if fixed else Resolution.parse(description.resolution)
     if request.resolution not in (None, resolution):
-        raise RequestError(f"{file} takes {resolution} images, not {request.resolution}", hint="leave out --resolution")
+        given = f"{file} takes {description.resolution} images, not {request.resolution}"
+        raise RequestError(given, hint="leave out --resolution")
     if description.from_module:
         return _module_source(file, description, request, resolution)
     if request.module is not None:
@@ -148,8 +150,7 @@ def _described_source(file: Path, description: ModelDescription, request: Reques
     # Bundled weights need not be given again; a file that was made with others says so by its hash.
     weights = request.weights or (trained.weights if trained and description.weights_sha256 is not None else None)
     _check_weights(file, description, weights)
-    size = None if description.input_shapes else resolution
-    return load_source(description.model, size, weights, description.seed, _inputs(description))
+    return load_source(description.model, resolution, weights, description.seed, _inputs(description))
 
 
 def _check_named_by_file(file: Path, model: str) -> None:
@@ -170,14 +171,15 @@ def _inputs(description: ModelDescription) -> InputRequest:
     return InputRequest(description.input_shapes, description.channels, Exporter(description.exporter))
 
 
-def _module_source(file: Path, description: ModelDescription, request: Request, resolution: Resolution) -> Source:
+def _module_source(
+    file: Path, description: ModelDescription, request: Request, resolution: Resolution | None
+) -> Source:
     if request.module is None:
         raise RequestError(
             f"{file} was made from a torch.nn.Module, {description.model}, which the file does not hold",
             hint="from Python: evit_mobile.verify(FILE, source=module)",
         )
-    size = None if description.input_shapes else resolution
-    return module_source(request.module, size, _inputs(description))
+    return module_source(request.module, resolution, _inputs(description))
 
 
 def _onnx_source(file: Path, description: ModelDescription, request: Request) -> Source:

@@ -14,6 +14,7 @@ from converters.passes.base import Declined, Pass, PassReport, PassResult
 from converters.passes.checks import NoSoftmax
 from converters.passes.exact_clamp import ExactClamp
 from converters.passes.fold_constants import FoldConstants
+from converters.passes.group_norm import GroupNorm
 from converters.passes.hard_sigmoid import HardSigmoid
 from converters.passes.layer_norm import LayerNorm
 from converters.passes.linear_attention import ATTENTION_FORMS, LinearAttention
@@ -47,6 +48,7 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         FoldConstants(),  # first: the others read constants and static shapes
         LongEinsum(),
         OutputPadding(),
+        GroupNorm(),
         LinearLayer(),  # before all that reads linear layers, which know them as Gemm alone
         LayerNorm(),  # before the attention, which splits the projections that take up scale and shift
         LinearAttention(attention_form),
