@@ -38,7 +38,7 @@ def test_a_model_that_gets_too_little_memory_does_not_fit(layer: Path) -> None:
 
 
 def test_a_round_that_takes_too_long_is_timed_out(layer: Path) -> None:
-    device = open_device("host", DeviceOptions(memory_limit_bytes=GIGABYTE, run_timeout_s=0.05))
+    device = open_device("host", DeviceOptions(memory_limit_bytes=GIGABYTE, run_timeout_s=0.001))
     with device.prepare([layer], SETTINGS), pytest.raises(LimitError) as caught:
         device.run(layer, SETTINGS)
     assert caught.value.limit == "timed out"
