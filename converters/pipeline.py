@@ -21,11 +21,12 @@ from converters.quantize.precisions import InPrecision, check_precision, in_prec
 from converters.report import Conversion, ConversionReport
 from converters.source.load import Source, load_source
 from converters.stopwatch import Stopwatch
+from evit_mobile.errors import RequestError
 from evit_mobile.files import whole_file
 from evit_mobile.models import trained_of
 from evit_mobile.models.labels import labels_for
 from evit_mobile.models.registry import check_name
-from evit_mobile.specs import Precision, Resolution, Target
+from evit_mobile.specs import OutputLayout, Precision, Resolution, Target
 from evit_mobile.text import visible
 from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.graph import graph_of
@@ -88,6 +89,9 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
     with Lowering(simplify=not options.rewrite) as lowering:
         with watch.stage("build"):
             source = model if isinstance(model, Source) else _loaded(model, options)
+        if source.channels_last and options.output_layout is OutputLayout.NCHW:
+            hint = "leave out --output-layout nchw"
+            raise RequestError(f"{source.name} gives its maps in NHWC, in PyTorch as in the file", hint=hint)
         with watch.stage("export"):
             from converters.source.export import export_source
 
@@ -144,6 +148,8 @@ class _Maker:
             graph, passes = rewritten(self._stock, self._options, left_out)
         with self._watch.stage("lower"):
             lowered = Tflite(self._lower(graph), self._source.name)
+            if self._source.channels_last:
+                return Attempt(graph, passes, with_output_layout(lowered, self._stock, OutputLayout.NCHW))
             return Attempt(graph, passes, with_output_layout(lowered, self._stock, self._options.output_layout))
 
     def _lower(self, graph: onnx.ModelProto) -> bytes:

@@ -22,10 +22,11 @@ CACHE_VARIABLE = "EVIT_MOBILE_CACHE"
 LONGEST_NAME, TEMPORARY_LENGTH = 255, 10
 
 
-def cache_folder(name: str) -> Path:
+def cache_folder(name: str, *, lasting: bool = False) -> Path:
     """The cache's folder for ``name``, made if absent: below $EVIT_MOBILE_CACHE, else the user's cache folder.
 
-    Where that cannot be written, a temporary one takes its place until this process ends, and stderr says so once.
+    Where that cannot be written, a temporary one takes its place until this process ends, and stderr says so once. With ``lasting``,
+    for what is of no use in a temporary folder, that is an OSError.
     """
     import platformdirs
 
@@ -36,7 +37,7 @@ def cache_folder(name: str) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if lasting or error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
         folder = _temporary_cache(root, error.strerror or str(error)) / name
         folder.mkdir(exist_ok=True)

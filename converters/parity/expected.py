@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from converters.parity.determinism import run_repeatable
 from converters.parity.differences import CRITERIA, Criterion, Difference, compare, without_ties
+from converters.parity.layout import in_source_terms
 from converters.parity.reference import open_onnx_inputs
 from converters.parity.rounding import Run, allowed, largest_values, own_rounding, run_in_double
 from converters.source.load import Source
@@ -46,7 +47,8 @@ class Expected:
     """
 
     def __init__(self, source: Source, stock: onnx.ModelProto, layout: OutputLayout = OutputLayout.NHWC) -> None:
-        self.source, self.stock, self.layout = source, stock, layout
+        self.source, self.stock = source, stock
+        self.layout = in_source_terms(layout, channels_last=source.channels_last)
         self._largest: dict[str, float] = {}
         pool = ThreadPoolExecutor(1, "expected")
         self._cases = pool.submit(self._compute)

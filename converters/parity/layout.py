@@ -21,6 +21,11 @@ def to_file(value: Array, shape: tuple[int, ...]) -> Array:
     return value
 
 
+def in_source_terms(layout: OutputLayout | None, *, channels_last: bool) -> OutputLayout | None:
+    """``layout`` of a file as if its source were NCHW: a source that is NHWC itself keeps its own order."""
+    return OutputLayout.NCHW if channels_last else layout
+
+
 def from_file(value: Array, shape: tuple[int, ...], layout: OutputLayout | None) -> Array:
     """An output in the graph's order.
 

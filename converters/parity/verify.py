@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from converters.parity.comparison import Comparison, IllConditioned, ParityRow, compared
 from converters.parity.differences import CRITERIA, Criterion
 from converters.parity.layers import LayerReport, find_parting_layer
+from converters.parity.layout import in_source_terms
 from converters.parity.reference import Reference, Request, build_reference
 from converters.parity.stimuli import Stimulus, verification_stimuli
 from evit_mobile.errors import CrashingFileError, EvitMobileError, RequestError, first_line
@@ -115,7 +116,8 @@ def verify_model(
     reference = build_reference(path, description, request)
     stimuli = verification_stimuli(reference.resolution, reference.channels, reference.preprocessing, image=image)
     _check_input(path, stimuli[0])
-    comparison = compared(reference, stimuli, description.output_layout if description else None)
+    layout = description.output_layout if description else None
+    comparison = compared(reference, stimuli, in_source_terms(layout, channels_last=reference.source.channels_last))
     rows = list(comparison.onnx_rows(CRITERIA[Precision.FP32]))
     states = []
     for runtime in runtimes:

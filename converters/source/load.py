@@ -59,6 +59,11 @@ class Source:
     from_module: bool = False
 
     @property
+    def channels_last(self) -> bool:
+        """Whether outputs of rank 4 are NHWC in PyTorch already: those of our detectors and segmenters are."""
+        return self.task in ("detection", "segmentation")
+
+    @property
     def inputs(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the inputs by name: those that were asked for, or the image; empty for an ONNX file that says its own."""
         if self.shapes or self.resolution is None:

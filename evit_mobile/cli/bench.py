@@ -164,7 +164,8 @@ def _bench_models(device_text: str, models: _Models, options: BenchOptions, as_j
         raise RequestError("--resume does not say which file to continue", hint="name the result file by --out")
     started = datetime.now(UTC)
     folder = Path("results")
-    check_output(out or (folder / "new.json" if folder.is_dir() else folder), force=options.force or options.resume)
+    place = out or (folder / "new.json" if folder.is_dir() else folder)
+    check_output(place, force=options.force or options.resume, inputs=models.files)
     usual = default_settings(device_text)
     settings = [
         usual.evolve(threads=count, cores=mask, runs=options.runs or usual.runs, rounds=options.rounds or usual.rounds)

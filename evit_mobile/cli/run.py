@@ -27,9 +27,7 @@ CITYSCAPES_CLASSES = 19
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Write the photograph with the boxes or the mask on it to this PNG."
 )
-@click.option(
-    "--threshold", type=FiniteRange(0, 1), default=0.3, help="Detectors: the lowest score.  [default: 0.3]"
-)
+@click.option("--threshold", type=FiniteRange(0, 1), default=0.3, help="Detectors: the lowest score.  [default: 0.3]")
 @click.option(
     "--labels",
     type=click.Path(path_type=Path),

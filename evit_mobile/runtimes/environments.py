@@ -50,7 +50,7 @@ class Environment:
 
     @property
     def path(self) -> Path:
-        return cache_folder("runtimes") / f"{self.name}-{self.version}"
+        return cache_folder("runtimes", lasting=True) / f"{self.name}-{self.version}"
 
     @property
     def interpreter(self) -> Path:

@@ -64,7 +64,7 @@ def test_a_mirror(served: Callable[[Path], str], folder: Path, monkeypatch: pyte
 
 def test_a_sign_in_page_is_not_kept(address: str, folder: Path) -> None:
     (folder / "benchmark_model").write_text("<html>sign in to this network</html>")
-    with pytest.raises(RequestError, match="no program for Android"):
+    with pytest.raises(RequestError, match="not a program for Android"):
         binaries.find(address, None, ABIS)
     (folder / "benchmark_model").write_bytes(ARM64)
     assert binaries.find(address, None, ABIS).sha256 == SHA256
@@ -83,7 +83,7 @@ def test_a_second_abi_of_the_device(folder: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"\x7fELF"])
 def test_no_program(folder: Path, content: bytes) -> None:
     (folder / "benchmark_model").write_bytes(content)
-    with pytest.raises(RequestError, match="no program for Android"):
+    with pytest.raises(RequestError, match="not a program for Android"):
         binaries.find(str(folder / "benchmark_model"), None, ABIS)
 
 

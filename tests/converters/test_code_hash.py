@@ -67,8 +67,8 @@ def test_code_that_registers_a_model_elsewhere_counts(tmp_path: Path, monkeypatc
         "def build(resolution, variants):\n    raise NotImplementedError\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_MODELS", dict(registry._MODELS))  # the new model is gone after the test
     importlib.import_module("elsewhere.nets")
-    monkeypatch.setitem(registry._MODELS, "from-elsewhere", registry._MODELS["from-elsewhere"])
     name = ModelName.parse("from-elsewhere")
     assert set(imported_modules(["elsewhere.nets"])) >= {"elsewhere", "elsewhere.nets", "elsewhere.layers"}
     assert not {"json", "numpy"} & imported_modules(["elsewhere.nets"]).keys()
@@ -76,7 +76,6 @@ def test_code_that_registers_a_model_elsewhere_counts(tmp_path: Path, monkeypatc
     (package / "layers.py").write_text("SCALE = 2\n")
     assert before and model_code_hash(name) not in (None, before)
     assert path is not None and cache_path("from-elsewhere", ConvertOptions()) != path
-    del registry._MODELS["from-elsewhere"]
 
 
 def test_models_of_ours_and_files_have_no_code_of_their_own() -> None:

@@ -40,7 +40,7 @@ def test_beginning_gives_the_tensor_that_the_whole_model_has_there(small_tflite:
 def test_no_model_is_refused(a76: Qemu, tmp_path: Path) -> None:
     model = tmp_path / "model.tflite"
     model.write_bytes(b"no model")
-    with pytest.raises(RequestError, match="is no .tflite"):
+    with pytest.raises(RequestError, match="is not a .tflite"):
         profile(a76, model)
     absent = CliRunner().invoke(command, ["profile", str(tmp_path / "absent.tflite")])
     assert isinstance(absent.exception, RequestError)

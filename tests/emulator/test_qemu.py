@@ -89,7 +89,11 @@ def test_no_model_is_refused(release: str, root: EmulatorRoot, small_tflite: Pat
     with pytest.raises(RequestError, match="model.tflite cannot be read: No such file"):
         qemu.signature(model)
     cut = small_tflite.read_bytes()[:20_000]
-    for content, message in ((b"", "is no .tflite"), (b"no model", "is no .tflite"), (cut, "is damaged or cut short")):
+    for content, message in (
+        (b"", "is not a .tflite"),
+        (b"no model", "is not a .tflite"),
+        (cut, "is damaged or truncated"),
+    ):
         model.write_bytes(content)
         with pytest.raises(RequestError, match=f"model.tflite {message}"):
             qemu.signature(model)

@@ -189,7 +189,7 @@ def test_an_unknown_variant_names_the_known() -> None:
         find_model("base-r192+argmax")
     with pytest.raises(RequestError, match="its variants: none"):
         find_model("attention-softmax+softmax")
-    with pytest.raises(RequestError, match="--softmax is for the models that evit-mobile lists"):
+    with pytest.raises(RequestError, match="--softmax is for the models that evit-mobile models lists"):
         with_variants("net.onnx", ["softmax"])
     assert with_variants("net.onnx", []) == "net.onnx"
     assert with_variants("det-r416", ["raw-heads"]) == "det-r416+raw-heads"

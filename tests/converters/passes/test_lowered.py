@@ -109,6 +109,6 @@ def test_every_form_in_litert(form: str, layers: list[Attention], tmp_path: Path
     assert (parts.count, parts.undelegated) == (1, ())
     for number, value in enumerate(expected):
         # The bound of ``verify``: where a query is nearly silent, float32 sums in another order part by more than roundings.
-        assert relative_error(value.ravel(), from_file(results[f"y{number}"], value.shape).ravel()) <= 1e-4, layers[
-            number
-        ]
+        assert relative_error(value.ravel(), from_file(results[f"y{number}"], value.shape, None).ravel()) <= 1e-4, (
+            layers[number]
+        )
