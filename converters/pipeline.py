@@ -14,6 +14,7 @@ from converters.code_hash import code_hash
 from converters.options import ConvertOptions, versions
 from converters.output_layout import with_output_layout
 from converters.parity.expected import Expected
+from converters.parity.layout import in_source_terms
 from converters.passes.base import PassReport
 from converters.quantize.attention_ranges import AttentionRange, attention_ranges
 from converters.quantize.attention_ranges import warnings as range_warnings
@@ -148,9 +149,8 @@ class _Maker:
             graph, passes = rewritten(self._stock, self._options, left_out)
         with self._watch.stage("lower"):
             lowered = Tflite(self._lower(graph), self._source.name)
-            if self._source.channels_last:
-                return Attempt(graph, passes, with_output_layout(lowered, self._stock, OutputLayout.NCHW))
-            return Attempt(graph, passes, with_output_layout(lowered, self._stock, self._options.output_layout))
+            layout = in_source_terms(self._options.output_layout, channels_last=self._source.channels_last)
+            return Attempt(graph, passes, with_output_layout(lowered, self._stock, layout))
 
     def _lower(self, graph: onnx.ModelProto) -> bytes:
         from converters.lowering.lower import Lowering

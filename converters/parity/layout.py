@@ -21,7 +21,7 @@ def to_file(value: Array, shape: tuple[int, ...]) -> Array:
     return value
 
 
-def in_source_terms(layout: OutputLayout | None, *, channels_last: bool) -> OutputLayout | None:
+def in_source_terms[T: OutputLayout | None](layout: T, *, channels_last: bool) -> T | OutputLayout:
     """``layout`` of a file as if its source were NCHW: a source that is NHWC itself keeps its own order."""
     return OutputLayout.NCHW if channels_last else layout
 
