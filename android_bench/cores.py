@@ -9,8 +9,9 @@ from evit_mobile.errors import RequestError
 
 #: Instruction sets that decide which kernels XNNPACK picks, as Linux spells them in /proc/cpuinfo on x86-64 and Arm64.
 INSTRUCTION_SETS = (
-    "sse4_1", "avx", "f16c", "fma", "avx2", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "avx512_fp16", "avx_vnni",
-    "amx_int8", "amx_tile", "neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve", "sve2", "sme", "sme2",
+    "sse4_1", "avx", "f16c", "fma", "avx2", "avx512f", "avx512bw", "avx512_vnni", "avx512_bf16", "avx512_fp16",
+    "avx_vnni", "amx_int8", "amx_tile", "neon", "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve",
+    "sve2", "sme", "sme2",
 )  # fmt: skip
 
 

@@ -41,7 +41,8 @@ class Device(Protocol):
         """The state right now: clocks, temperatures, load."""
 
     def prepare(self, models: Sequence[Path], settings: RunSettings) -> AbstractContextManager[None]:
-        """Hold the device as ``settings`` want it, with ``models`` ready to run; leaving puts everything back as it was.
+        """Hold the device as ``settings`` want it, with ``models`` ready to run; leaving puts everything back as it
+        was.
 
         Raises:
             RequestError: the device cannot do what ``settings`` ask for, or a file is no model that it can load.
@@ -51,11 +52,12 @@ class Device(Protocol):
     def run(self, model: Path, settings: RunSettings) -> Round:
         """One round: load, first inference, warm-up, then at least ``runs / rounds`` measured inferences.
 
-        Only valid inside ``prepare``. The conditions before it are the caller's to add, unless the device had to wait for them itself.
+        Only valid inside ``prepare``. The conditions before it are the caller's to add, unless the device had to wait
+        for them itself.
 
         Raises:
-            DeviceError: the run did not end as it should; an ``UnusableDeviceError`` where no other would, a ``LimitError`` where the
-                device or its options set a limit that the model met.
+            DeviceError: the run did not end as it should; an ``UnusableDeviceError`` where no other would, a
+                ``LimitError`` where the device or its options set a limit that the model met.
         """
 
 
@@ -89,15 +91,18 @@ class DeviceOptions:
 
     Attributes:
         runtime: what runs the models on the host.
-        benchmark_binary: path or address of the ``benchmark_model`` for a phone or a qemu device; None takes the device's own.
+        benchmark_binary: path or address of the ``benchmark_model`` for a phone or a qemu device; None takes the
+            device's own.
         benchmark_sha256: what its hash must be; None takes any.
-        max_temperature_celsius: a phone is left to cool to this before each round; None lets only its own throttling count.
+        max_temperature_celsius: a phone is left to cool to this before each round; None lets only its own throttling
+            count.
         cool_timeout_s: how long a phone may take to become fit to be measured.
         run_timeout_s: how long one process may take.
-        memory_limit_bytes: on the host, each round runs in a process of its own whose model may use no more than that, and no longer
-            than ``run_timeout_s``; None runs them in this process.
+        memory_limit_bytes: on the host, each round runs in a process of its own whose model may use no more than that,
+            and no longer than ``run_timeout_s``; None runs them in this process.
         reconnect_s: how long a phone that went away is waited for.
-        fixed_performance, stay_awake, governor: set on a phone for the time of measuring; None and False leave things as they are.
+        fixed_performance, stay_awake, governor: set on a phone for the time of measuring; None and False leave things
+            as they are.
         clean: leave nothing on a phone afterwards.
         say: told what is waited for, for people to read.
     """
@@ -119,7 +124,9 @@ class DeviceOptions:
 
 @dataclass(frozen=True)
 class DeviceKind:
-    """How ``--device`` names it, the module whose ``open_device(address, options)`` makes one, and how it runs unless told."""
+    """How ``--device`` names it, the module whose ``open_device(address, options)`` makes one, and how it runs unless
+    told.
+    """
 
     form: str
     module: str
@@ -128,14 +135,17 @@ class DeviceKind:
 
 class _DeviceModule(Protocol):
     def open_device(self, address: str, options: DeviceOptions) -> Device:
-        """The device at ``address``, the text after the colon of ``--device KIND:ADDRESS`` (empty where there is none)."""
+        """The device at ``address``, the text after the colon of ``--device KIND:ADDRESS`` (empty where there is
+        none).
+        """
 
 
 #: By the prefix of ``--device``. Modules are imported when a device of their kind is asked for.
 KINDS = {
     "host": DeviceKind("host", "android_bench.host"),
     "adb": DeviceKind("adb[:SERIAL[@host:port]]", "android_bench.phone.device"),
-    # Counts repeat to the last instruction or nearly: a second round is there to show it, and there is no clock to fill.
+    # Counts repeat to the last instruction or nearly: a second round is there to show it, and there is no clock to
+    # fill.
     "estimate": DeviceKind(
         "estimate:NAME", "android_bench.estimate.device", RunSettings(runs=1, rounds=1, warmup_runs=1, min_time_s=0)
     ),

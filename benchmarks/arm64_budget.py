@@ -1,8 +1,9 @@
 """The budget: what an inference may cost on an Arm64 processor, held by CI without a phone.
 
-``python -m benchmarks.arm64_budget`` converts each model that ``arm64_budget.json`` names, counts its instructions on the emulated
-processor, estimates its cycles on a phone's core, and fails (exit code 1) where one needs over ``tolerance`` more than its budget.
-``--update`` writes what was counted as the new budget: after a change that was meant, and to be explained in its commit.
+``python -m benchmarks.arm64_budget`` converts each model that ``arm64_budget.json`` names, counts its instructions on
+the emulated processor, estimates its cycles on a phone's core, and fails (exit code 1) where one needs over
+``tolerance`` more than its budget. ``--update`` writes what was counted as the new budget: after a change that was
+meant, and to be explained in its commit.
 """
 
 from __future__ import annotations
@@ -63,8 +64,9 @@ def noise() -> Iterator[NDArray[np.float32]]:
 
 
 def load_budget(path: Path = BUDGET) -> dict[str, Any]:
-    """``devices`` by what they give, ``runtime``, ``tolerance``, and ``models``: each a name that convert takes, with its options and what
-    an inference may take on each device."""
+    """``devices`` by what they give, ``runtime``, ``tolerance``, and ``models``: each a name that convert takes, with
+    its options and what an inference may take on each device.
+    """
     budget: dict[str, Any] = json.loads(path.read_text())
     return budget
 

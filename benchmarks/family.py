@@ -1,8 +1,9 @@
 """Every model of the family at its own resolution: converted, verified and inspected through the command line.
 
-``python -m benchmarks.family [MODEL…]`` runs the models that are named, or all that are not yet in ``results/family.json``, one at a
-time, each conversion with an empty cache; then writes ``results/family.md`` anew. Time and memory are of the whole ``convert`` command:
-seconds on the wall, and the largest resident memory of its processes together, sampled every 50 ms.
+``python -m benchmarks.family [MODEL…]`` runs the models that are named, or all that are not yet in
+``results/family.json``, one at a time, each conversion with an empty cache; then writes ``results/family.md`` anew.
+Time and memory are of the whole ``convert`` command: seconds on the wall, and the largest resident memory of its
+processes together, sampled every 50 ms.
 """
 
 from __future__ import annotations
@@ -23,16 +24,17 @@ from evit_mobile.files import whole_file
 RESULTS = Path(__file__).parent / "results" / "family.json"
 COMMAND = (sys.executable, "-m", "evit_mobile.cli.main")
 PAPER = (
-    "base-r192", "base-r224", "base-r224-w1.2", "det-r416", "det-r512", "det-r608", "seg-r1408", "seg-r1536", "seg-r2048",
-    "attention-linear", "attention-linear+matched", "attention-softmax",
+    "base-r192", "base-r224", "base-r224-w1.2", "det-r416", "det-r512", "det-r608", "seg-r1408", "seg-r1536",
+    "seg-r2048", "attention-linear", "attention-linear+matched", "attention-softmax",
 )  # fmt: skip
 TWINS = (
     "base-r192+softmax", "base-r224+softmax", "base-r224-w1.2+softmax", "base-r192+vanilla", "base-r224+vanilla",
-    "base-r192+softmax+vanilla", "base-r224+softmax+vanilla", "det-r416+softmax", "det-r512+softmax", "det-r608+softmax",
+    "base-r192+softmax+vanilla", "base-r224+softmax+vanilla", "det-r416+softmax", "det-r512+softmax",
+    "det-r608+softmax",
 )  # fmt: skip
 OPTIONS = (
-    "det-r416+raw-heads", "det-r512+raw-heads", "det-r608+raw-heads", "seg-r1408+upsample", "seg-r1408+argmax", "seg-r1408+upsample+argmax",
-    "seg-r2048+upsample", "seg-r2048+argmax", "seg-r2048+upsample+argmax",
+    "det-r416+raw-heads", "det-r512+raw-heads", "det-r608+raw-heads", "seg-r1408+upsample", "seg-r1408+argmax",
+    "seg-r1408+upsample+argmax", "seg-r2048+upsample", "seg-r2048+argmax", "seg-r2048+upsample+argmax",
 )  # fmt: skip
 ZOO = tuple(
     f"timm:{name}"
@@ -101,7 +103,9 @@ def _worst(rows: list[dict[str, Any]]) -> float | None:
 
 
 def _watched(*arguments: str, folder: str) -> tuple[int, str, float, float]:
-    """Exit code, stdout (or, where there is none, stderr), seconds, and the processes' largest memory together in MB."""
+    """Exit code, stdout (or, where there is none, stderr), seconds, and the processes' largest memory together
+    in MB.
+    """
     cache = {"EVIT_MOBILE_CACHE": f"{folder}/cache"}
     start, largest = time.monotonic(), 0
     with open(f"{folder}/stdout", "w+") as out, open(f"{folder}/stderr", "w+") as errors:
@@ -130,9 +134,12 @@ def render(rows: dict[str, Any]) -> str:
     lines = [
         "# Every model at its own resolution",
         "",
-        "Made by `python -m benchmarks.family`: `convert` with an empty cache (seconds on the wall; memory of all its processes), `verify`",
-        "(worst error over seven inputs, every output on its own, XNNPACK on and off, one and two threads; bound 1e-4), `inspect`.",
-        f"fp32, seeded weights; {_versions(rows)}. Two cores of an AMD EPYC, shared with other work: times are upper bounds.",
+        "Made by `python -m benchmarks.family`: `convert` with an empty cache (seconds on the wall; memory of all its "
+        "processes), `verify`",
+        "(worst error over seven inputs, every output on its own, XNNPACK on and off, one and two threads; bound "
+        "1e-4), `inspect`.",
+        f"fp32, seeded weights; {_versions(rows)}. Two cores of an AMD EPYC, shared with other work: times are upper "
+        "bounds.",
         "",
         "| model | input | MACs M | ops | partitions | outside | worst error | convert s | peak MB |",
         "| --- | --- | ---: | ---: | ---: | --- | --- | ---: | ---: |",
@@ -149,9 +156,11 @@ def render(rows: dict[str, Any]) -> str:
         )
         verdict = "" if row["passed"] else f" **fails** on {'; '.join(row['failed'])}"
         for item in row.get("not_judged", ()):
-            verdict += f"; not judged on {item['input']}, where PyTorch's float32 is {item['relative_error']:.1e} from its float64"
+            rounding = f"PyTorch's float32 is {item['relative_error']:.1e} from its float64"
+            verdict += f"; not judged on {item['input']}, where {rounding}"
         lines.append(
-            f"| {model} | {row['resolution']} | {row['macs_m']:.1f} | {row['ops']} | {row['partitions']} | {outside} | {error}{verdict} "
+            f"| {model} | {row['resolution']} | {row['macs_m']:.1f} | {row['ops']} | {row['partitions']} | {outside} "
+            f"| {error}{verdict} "
             f"| {row['convert_s']} | {row['peak_memory_mb']:.0f} |"
         )
     missing = [model for model in MODELS if model not in rows]

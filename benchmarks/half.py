@@ -1,6 +1,8 @@
-"""fp16 where it is computed: ``python -m benchmarks.half`` counts base-r224's instructions on emulated processors, and compares outputs.
+"""fp16 where it is computed: ``python -m benchmarks.half`` counts base-r224's instructions on emulated processors, and
+compares outputs.
 
-A Cortex-A72 has no half-precision arithmetic and runs the fp16 file in float32; a Cortex-A76 (Armv8.2) computes it in half precision.
+A Cortex-A72 has no half-precision arithmetic and runs the fp16 file in float32; a Cortex-A76 (Armv8.2) computes it in
+half precision.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ def counts(models: dict[str, Path]) -> list[Count]:
 
 
 def differences(models: dict[str, Path], resolution: Resolution) -> dict[str, Difference]:
-    """Outputs of the fp16 file in half precision beside the fp32 file's on this machine, by input; noise times 100 among them."""
+    """Outputs of the fp16 file in half precision beside the fp32 file's on this machine, by input; noise times 100
+    among them.
+    """
     stimuli = verification_stimuli(resolution, 3, Preprocessing())
     stimuli.append(Stimulus("noise_x100", stimuli[0].image * 100))
     emulated = EmulatedRuntime(open_qemu(PROCESSORS[-1]))

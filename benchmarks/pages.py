@@ -1,7 +1,8 @@
 """What the documentation is built from beside its text: a hook of MkDocs (``mkdocs.yml``).
 
-A line ``<!-- table: NAME -->`` in a page becomes the Markdown that ``TABLES`` makes from recorded results or from the package itself, so
-that no figure of a table is typed. Charts, the result file's JSON schema and the recorded JSON files are generated into the site.
+A line ``<!-- table: NAME -->`` in a page becomes the Markdown that ``TABLES`` makes from recorded results or from the
+package itself, so that no figure of a table is typed. Charts, the result file's JSON schema and the recorded JSON files
+are generated into the site.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Draws how the delegate divides base-r224, as stock onnx2tf and as evit-mobile convert it: ``docs/assets/partitions.svg``.
+"""Draws how the delegate divides base-r224, as stock onnx2tf and as evit-mobile convert it:
+``docs/assets/partitions.svg``.
 
     python -m benchmarks.partition_picture
 
-Each op of a file is a stripe in the order of execution, coloured by its partition; an op outside the delegate is a taller red one.
+Each op of a file is a stripe in the order of execution, coloured by its partition; an op outside the delegate is a
+taller red one.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ BLUES, RED = ("#2f6fb3", "#8fb8e0"), "#c8102e"
 
 @dataclass(frozen=True)
 class Strip:
-    """A converted file: ``partitions`` holds each op's partition in the order of execution, None outside the delegate."""
+    """A converted file: ``partitions`` holds each op's partition in the order of execution, None outside the
+    delegate.
+    """
 
     title: str
     partitions: tuple[int | None, ...]
@@ -62,7 +66,8 @@ def draw(strips: list[Strip]) -> str:
             f'<text x="{MARGIN}" y="{top}" font-size="17" font-weight="600" fill="#1b1f24">{strip.title}</text>'
         )
         lines.append(
-            f'<text x="{WIDTH - MARGIN}" y="{top}" font-size="16" fill="#1b1f24" text-anchor="end">{strip.summary}</text>'
+            f'<text x="{WIDTH - MARGIN}" y="{top}" font-size="16" fill="#1b1f24" '
+            f'text-anchor="end">{strip.summary}</text>'
         )
         lines += _bar(strip, top + 18)
         top += 100

@@ -1,4 +1,5 @@
-"""Photographs for calibration and comparison: crops of the three that matplotlib and scikit-learn install with their samples.
+"""Photographs for calibration and comparison: crops of the three that matplotlib and scikit-learn install with their
+samples.
 
 Crops for calibration come from the left half of each photograph, those that models are compared on from the right.
 """
@@ -21,7 +22,9 @@ SIZES, LIGHT = (0.35, 1.0), (0.7, 1.3)
 def crops(
     side: int, count: int, *, held_out: bool, preprocessing: Preprocessing = Preprocessing()
 ) -> Iterator[NDArray[np.float32]]:
-    """``count`` model inputs [1, side, side, 3]: random squares, mirrored or not, lighter or darker; always the same ones."""
+    """``count`` model inputs [1, side, side, 3]: random squares, mirrored or not, lighter or darker; always the same
+    ones.
+    """
     from PIL import Image
     from sklearn.datasets import load_sample_images
 

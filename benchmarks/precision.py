@@ -1,7 +1,9 @@
-"""base-r224 in every precision: size, latency, instructions, delegation, and what is left of its outputs. ``make bench-precision``.
+"""base-r224 in every precision: size, latency, instructions, delegation, and what is left of its outputs. ``make
+bench-precision``.
 
-The files run in turn in one process, in an order drawn anew each round; a ratio is the median of paired ratios with its 95 % interval.
-No trained weights of base-r224 exist: beside its own seeded outputs on photographs stands the accuracy of the small trained model.
+The files run in turn in one process, in an order drawn anew each round; a ratio is the median of paired ratios with its
+95 % interval. No trained weights of base-r224 exist: beside its own seeded outputs on photographs stands the accuracy
+of the small trained model.
 """
 
 from __future__ import annotations
@@ -36,8 +38,9 @@ PROCESSORS = ("cortex-a72", "cortex-a76")
 
 @dataclass(frozen=True)
 class Row:
-    """One precision. ``ratio`` is its latency over fp32's with its interval, ``instructions`` by processor, ``trained`` the accuracy and
-    the agreement with fp32 of the small trained model, where they are recorded."""
+    """One precision. ``ratio`` is its latency over fp32's with its interval, ``instructions`` by processor, ``trained``
+    the accuracy and the agreement with fp32 of the small trained model, where they are recorded.
+    """
 
     precision: str
     megabytes: float
@@ -75,7 +78,9 @@ def count_instructions(models: dict[str, Path]) -> dict[str, dict[str, int]]:
 
 
 def trained_figures() -> dict[str, tuple[float, float]]:
-    """(accuracy, agreement with fp32) of ``digits-pair`` on the host by precision, as ``benchmarks.accuracy.report`` recorded them."""
+    """(accuracy, agreement with fp32) of ``digits-pair`` on the host by precision, as ``benchmarks.accuracy.report``
+    recorded them.
+    """
     path = RESULTS / "accuracy.json"
     if not path.exists():
         return {}
@@ -121,12 +126,16 @@ def render(rows: list[Row], note: str) -> str:
     """Markdown."""
     lines = [
         f"{MODEL}, LiteRT, one thread, all files in turn in one process, on {note}. Ratio: to fp32,",
-        "with its 95 % interval. Instructions: per inference on emulated processors; the A76 computes fp16 in half precision, the A72 and",
-        "this machine in float32. No trained weights of this model exist: the SQNR of its logits and the share of top-1 classes that agree",
-        f"with fp32 are those of seeded weights, on {PHOTOS} crops of photographs. The accuracy, and its agreement with fp32, are those",
+        "with its 95 % interval. Instructions: per inference on emulated processors; the A76 computes fp16 in half "
+        "precision, the A72 and",
+        "this machine in float32. No trained weights of this model exist: the SQNR of its logits and the share of "
+        "top-1 classes that agree",
+        f"with fp32 are those of seeded weights, on {PHOTOS} crops of photographs. The accuracy, and its agreement "
+        "with fp32, are those",
         "of a small EfficientViT with the same blocks, trained on handwritten digits ([how](accuracy.md)).",
         "",
-        "| precision | MB | ms | ratio | A72, M instr. | A76, M instr. | SQNR, dB | same class | accuracy, agreement | partitions |",
+        "| precision | MB | ms | ratio | A72, M instr. | A76, M instr. | SQNR, dB | same class | accuracy, agreement "
+        "| partitions |",
         "| --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | --- | --- |",
     ]
     for row in rows:

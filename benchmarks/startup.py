@@ -1,8 +1,9 @@
 """How long whole commands take, process start included: ``make bench-startup``.
 
-A conversion of base-r224 in fp32 with an empty cache is measured beside the same command of an earlier commit and beside a litert-torch
-script that converts the same module, in turn, so that whatever else the machine does meets all three. The shorter commands follow.
-Time is the wall clock's; the processor time of each process and its children stands beside it.
+A conversion of base-r224 in fp32 with an empty cache is measured beside the same command of an earlier commit and
+beside a litert-torch script that converts the same module, in turn, so that whatever else the machine does meets all
+three. The shorter commands follow. Time is the wall clock's; the processor time of each process and its children stands
+beside it.
 """
 
 from __future__ import annotations

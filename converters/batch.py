@@ -1,7 +1,7 @@
 """Many conversions at once: in parallel processes here, or on a Dask cluster.
 
-Each is a task of its own for joblib: what the model needs is counted first, and one that cannot fit is not converted. The
-.tflite travels back as bytes, so that a cluster needs no common disk, and is put into this machine's cache.
+Each is a task of its own for joblib: what the model needs is counted first, and one that cannot fit is not converted.
+The .tflite travels back as bytes, so that a cluster needs no common disk, and is put into this machine's cache.
 """
 
 from __future__ import annotations
@@ -65,12 +65,14 @@ def convert_all(
     """Convert every task and yield each as it comes, in no order.
 
     Args:
-        memory_limit_bytes: what a model may need where it will run. On this machine a conversion also has to fit into free memory.
+        memory_limit_bytes: what a model may need where it will run. On this machine a conversion also has to fit into
+            free memory.
         workers: processes; None takes as many as cores and memory allow.
         dask: address of a Dask scheduler whose workers have evit-mobile installed, e.g. ``tcp://127.0.0.1:8786``.
 
     Raises:
-        RequestError: ``dask`` is not installed here. MachineError: the scheduler cannot be reached, or a worker process died.
+        RequestError: ``dask`` is not installed here. MachineError: the scheduler cannot be reached, or a worker process
+            died.
     """
     import joblib
     import psutil
@@ -104,7 +106,8 @@ def _backend(dask: str | None) -> Iterator[None]:
             with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
                 yield
         finally:
-            # Idle workers would stay for minutes, with all their memory, beside what is measured next and even after a kill -9.
+            # Idle workers would stay for minutes, with all their memory, beside what is measured next and even after a
+            # kill -9.
             joblib.externals.loky.get_reusable_executor().shutdown(wait=True)
         return
     try:

@@ -1,4 +1,6 @@
-"""A cache in front of the conversion: <key>.tflite beside <key>.json, its report. The key covers everything that decides the bytes."""
+"""A cache in front of the conversion: <key>.tflite beside <key>.json, its report. The key covers everything that
+decides the bytes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from evit_mobile.weights import sha256_of
 def through_cache(model: str, options: ConvertOptions, convert: Callable[[], Conversion]) -> Conversion:
     """The conversion that was made of the same before, else what ``convert`` gives, kept for the next time."""
     conversion = None
-    # Nothing can be found in an empty cache, and the key takes a hash that is quicker to make while the conversion waits.
+    # Nothing can be found in an empty cache, and the key takes a hash that is quicker to make while the conversion
+    # waits.
     if any(cache_folder("models").glob("*.json")) and (path := cache_path(model, options)) is not None:
         conversion = read(path)
     if conversion is not None:
@@ -32,7 +35,9 @@ def through_cache(model: str, options: ConvertOptions, convert: Callable[[], Con
 
 
 def kept(model: str, options: ConvertOptions, conversion: Conversion) -> Path:
-    """The path of ``conversion`` in this machine's cache, written if it is not there yet. Not to be changed by the caller."""
+    """The path of ``conversion`` in this machine's cache, written if it is not there yet. Not to be changed by the
+    caller.
+    """
     path = cache_path(model, options) or cache_folder("models") / f"{conversion.report.sha256[:32]}.tflite"
     if read(path) is None:
         write(path, conversion)
@@ -42,7 +47,8 @@ def kept(model: str, options: ConvertOptions, conversion: Conversion) -> Path:
 def cache_path(model: str, options: ConvertOptions) -> Path | None:
     """Where the conversion is kept; None where its code or data may change without a trace.
 
-    That is so for a factory, a generator of calibration data, and a model that was registered by code whose files cannot be found.
+    That is so for a factory, a generator of calibration data, and a model that was registered by code whose files
+    cannot be found.
     """
     name = ModelName.parse(model)
     code = model_code_hash(name)

@@ -1,4 +1,5 @@
-"""What ``convert`` made is checked before anybody gets it: it loads, it runs, and it computes what the exported graph computes.
+"""What ``convert`` made is checked before anybody gets it: it loads, it runs, and it computes what the exported graph
+computes.
 
 Where it does not, the passes that changed the graph are left out until it does; what then still differs is refused.
 """
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.generic]
 _FP32 = CRITERIA[Precision.FP32]
-#: Values of an input up to which TFLite's own kernels run too: those of 1024x2048 images take 20 s. Beyond it they are only prepared.
+#: Values of an input up to which TFLite's own kernels run too: those of 1024x2048 images take 20 s. Beyond it they are
+#: only prepared.
 _SMALL_INPUT = 2**20
 _NO_CHECK = "--no-check writes it all the same"
 
@@ -46,7 +48,8 @@ Make = Callable[[frozenset[str]], Attempt]
 
 
 def right_attempt(make: Make, expected: Expected) -> tuple[Attempt, list[str]]:
-    """The first attempt that computes what is expected: with every pass, or without those to blame; and warnings of those left out.
+    """The first attempt that computes what is expected: with every pass, or without those to blame; and warnings of
+    those left out.
 
     Raises:
         ClaimError: none does; the message names the op or the tensor that parts first.
@@ -117,7 +120,9 @@ class _Search:
         return _fault(attempt.lowered, self._expected, self._expected.cases(), _FP32)
 
     def culprits(self) -> frozenset[str] | None:
-        """Passes without which the file is right: one where possible, else the first that turns it wrong and all after it."""
+        """Passes without which the file is right: one where possible, else the first that turns it wrong and all after
+        it.
+        """
         first = self.attempts.get(frozenset())
         fired = [report.name for report in first.passes if report.fired] if first else []
         if not fired:

@@ -1,4 +1,6 @@
-"""A hash of the code and data that can change a conversion's bytes, so that an edited pass is never served from the cache."""
+"""A hash of the code and data that can change a conversion's bytes, so that an edited pass is never served from the
+cache.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ DATA = ("evit_mobile/models/labels/*.txt", "evit_mobile/tflite/op_versions.json"
 
 @functools.cache
 def code_hash() -> str:
-    """SHA-256 over every module of ours that a conversion imports, at its top or inside a function, and over ``DATA``."""
+    """SHA-256 over every module of ours that a conversion imports, at its top or inside a function, and over
+    ``DATA``.
+    """
     data = (path for pattern in DATA for path in ROOT.glob(pattern))
     return _hash_of([*conversion_modules().values(), *data])
 
@@ -32,8 +36,8 @@ def model_code_hash(name: ModelName) -> str | None:
     """What ``code_hash`` does not cover of a model: code outside our packages that registered it.
 
     Returns:
-        SHA-256 of that code and what it imports, libraries left out; empty for a model of ours or of no code; None where its code
-        cannot be found, and for a factory, which may do anything.
+        SHA-256 of that code and what it imports, libraries left out; empty for a model of ours or of no code; None
+        where its code cannot be found, and for a factory, which may do anything.
     """
     if name.kind == "factory":
         return None
@@ -56,7 +60,9 @@ def conversion_modules() -> dict[str, Path]:
 
 
 def imported_modules(entries: Iterable[str]) -> dict[str, Path]:
-    """Name -> file of ``entries`` and of what they import, directly or not; the standard library and installed packages left out."""
+    """Name -> file of ``entries`` and of what they import, directly or not; the standard library and installed packages
+    left out.
+    """
     files: dict[str, Path] = {}
     waiting = list(entries)
     while waiting:
@@ -110,7 +116,9 @@ def _file_of(module: str) -> Path | None:
 
 @functools.cache
 def _root_of(package: str) -> Path | None:
-    """The folder that holds a top-level package or module; None where it is installed, of the standard library, or without a file."""
+    """The folder that holds a top-level package or module; None where it is installed, of the standard library, or
+    without a file.
+    """
     if package in PACKAGES:
         return ROOT
     if not package or package in sys.stdlib_module_names:

@@ -1,8 +1,9 @@
-"""One layout for the outputs of every .tflite: rank 4 as it was asked for, NHWC by default, every other rank in the graph's own order.
+"""One layout for the outputs of every .tflite: rank 4 as it was asked for, NHWC by default, every other rank in the
+graph's own order.
 
-The lowering gives an output in the order in which its last op happens to have it: a convolution's channels last, a matrix product's
-first. Given a lowered model, this puts a TRANSPOSE at the end where the order is another; where the last op is the opposite TRANSPOSE,
-that one is dropped instead.
+The lowering gives an output in the order in which its last op happens to have it: a convolution's channels last, a
+matrix product's first. Given a lowered model, this puts a TRANSPOSE at the end where the order is another; where the
+last op is the opposite TRANSPOSE, that one is dropped instead.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def with_output_layout(model: Tflite, stock: onnx.ModelProto, layout: OutputLayo
 
 
 def _channels_last(model: Tflite, stock: onnx.ModelProto, position: int, shape: tuple[int, ...]) -> bool | None:
-    """Whether an output of ``shape`` [N, C, …] has its channels last in the file; None where that makes no difference."""
+    """Whether an output of ``shape`` [N, C, …] has its channels last in the file; None where that makes no
+    difference.
+    """
     tensor = model.graph.tensors[model.graph.outputs[position]]
     if len(shape) < 3 or len(tensor.shape) != len(shape):
         return None

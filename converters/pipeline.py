@@ -165,7 +165,9 @@ class _Maker:
 
 
 def _load_what_comes_next() -> None:
-    """Imports of the last stages, and the hash that the cache asks for: the lowering's own process leaves a core to them."""
+    """Imports of the last stages, and the hash that the cache asks for: the lowering's own process leaves a core to
+    them.
+    """
     from ai_edge_litert import schema_py_generated  # noqa: F401
 
     from converters.tflite import metadata  # noqa: F401
@@ -180,7 +182,9 @@ def _loaded(model: str, options: ConvertOptions) -> Source:
 def rewritten(
     stock: onnx.ModelProto, options: ConvertOptions, left_out: frozenset[str] = frozenset()
 ) -> tuple[onnx.ModelProto, list[PassReport]]:
-    """``stock`` after the passes but those whose names are ``left_out``, and their reports; ``stock`` itself without a rewrite."""
+    """``stock`` after the passes but those whose names are ``left_out``, and their reports; ``stock`` itself without a
+    rewrite.
+    """
     if not options.rewrite:
         return stock, []
     import onnx_ir as ir

@@ -1,6 +1,7 @@
 """evit-mobile: EfficientViT from PyTorch to one XNNPACK partition, with the proof and the latency curve.
 
-The public names are those of ``evit_mobile.api``; they are imported when they are first used, so that importing this package is cheap.
+The public names are those of ``evit_mobile.api``; they are imported when they are first used, so that importing this
+package is cheap.
 
 Example:
     >>> import evit_mobile as em

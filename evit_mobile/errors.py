@@ -1,7 +1,7 @@
 """What can go wrong, and the exit code that each kind ends in.
 
-Every error carries one line that says what was wrong and what was expected, and, where there is something to do, a hint that says
-what. ``evit_mobile.cli`` is the only place that turns them into exit codes.
+Every error carries one line that says what was wrong and what was expected, and, where there is something to do, a hint
+that says what. ``evit_mobile.cli`` is the only place that turns them into exit codes.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class MachineError(EvitMobileError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, or its type's name where it has none: other people's errors run over many lines."""
+    """The first line of an error's text, or its type's name where it has none: other people's errors run over many
+    lines.
+    """
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__

@@ -25,8 +25,8 @@ LONGEST_NAME, TEMPORARY_LENGTH = 255, 10
 def cache_folder(name: str, *, lasting: bool = False) -> Path:
     """The cache's folder for ``name``, made if absent: below $EVIT_MOBILE_CACHE, else the user's cache folder.
 
-    Where that cannot be written, a temporary one takes its place until this process ends, and stderr says so once. With ``lasting``,
-    for what is of no use in a temporary folder, that is an OSError.
+    Where that cannot be written, a temporary one takes its place until this process ends, and stderr says so once. With
+    ``lasting``, for what is of no use in a temporary folder, that is an OSError.
     """
     import platformdirs
 
@@ -66,7 +66,8 @@ def check_output(path: Path, *, force: bool = False, inputs: Iterable[Path | str
         inputs: files that are read, which are never replaced; None and names of no file are left out.
 
     Raises:
-        RequestError: the folder is absent or not writable, ``path`` is one of the inputs or no file, or it exists without ``force``.
+        RequestError: the folder is absent or not writable, ``path`` is one of the inputs or no file, or it exists
+            without ``force``.
     """
     folder = path.parent
     if not folder.is_dir():
@@ -131,7 +132,9 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path`` to write to; it takes the name ``path`` when the body ends without an exception."""
+    """Yield a temporary path beside ``path`` to write to; it takes the name ``path`` when the body ends without an
+    exception.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-#: Begins the name of every folder of ``temporary_folder``, and of no other: what is swept has to be held by a lock while it is in use.
+#: Begins the name of every folder of ``temporary_folder``, and of no other: what is swept has to be held by a lock
+#: while it is in use.
 PREFIX = "evit-mobile-held-"
 #: A folder younger than this may not be locked yet, seconds.
 _SETTLED_S = 60.0

@@ -96,8 +96,8 @@ class ModelName:
 
     Attributes:
         text: the name as it was given.
-        kind: ``registered`` (one of ours, perhaps with variants: ``base-r224+softmax``), ``zoo`` (``timm:NAME``), ``onnx``
-            (a path that ends in .onnx) or ``factory`` (``package.module:function``).
+        kind: ``registered`` (one of ours, perhaps with variants: ``base-r224+softmax``), ``zoo`` (``timm:NAME``),
+            ``onnx`` (a path that ends in .onnx) or ``factory`` (``package.module:function``).
     """
 
     text: str
@@ -147,11 +147,13 @@ class Target:
 class Preprocessing:
     """From an RGB image to a model's input: fit to its size, scale to [0, 1], subtract ``mean``, divide by ``std``.
 
-    ``fit`` says what becomes of an image of other proportions. ``crop``: it is scaled until it covers the input over ``crop_fraction``,
-    and its centre is taken. ``pad``: it is scaled until all of it lies in the input, at the top left, and the rest is grey, as in YOLOX.
+    ``fit`` says what becomes of an image of other proportions. ``crop``: it is scaled until it covers the input over
+    ``crop_fraction``, and its centre is taken. ``pad``: it is scaled until all of it lies in the input, at the top
+    left, and the rest is grey, as in YOLOX.
 
     Raises:
-        ValueError: ``mean`` or ``std`` is not finite or far from any image's, ``std`` or ``crop_fraction`` is not positive.
+        ValueError: ``mean`` or ``std`` is not finite or far from any image's, ``std`` or ``crop_fraction`` is not
+            positive.
     """
 
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)

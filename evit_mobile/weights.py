@@ -1,4 +1,6 @@
-"""Checkpoints: read without running code from them, and fitted to a module with a clear word on every key that does not fit."""
+"""Checkpoints: read without running code from them, and fitted to a module with a clear word on every key that does not
+fit.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     """Tensors by key from a .safetensors, .pt or .pth file.
 
     Raises:
-        RequestError: the file is absent, of another kind, damaged, holds no tensors, or is a pickle that would run code.
+        RequestError: the file is absent, of another kind, damaged, holds no tensors, or is a pickle that would run
+            code.
     """
     if not path.is_file():
         raise RequestError(f"weights {path} do not exist" if not path.exists() else f"weights {path} are not a file")
@@ -65,8 +68,8 @@ def _read_pickle(path: Path) -> Any:
             hint="save the model's state_dict() alone, or use .safetensors",
         ) from error
     except (
-        RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, NotImplementedError, OverflowError,
-        AssertionError, MemoryError, RecursionError, OSError,
+        RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError, NotImplementedError,
+        OverflowError, AssertionError, MemoryError, RecursionError, OSError,
     ) as error:  # fmt: skip
         raise RequestError(f"weights {path} are not a whole PyTorch checkpoint: {first_line(error)}") from error
 
@@ -139,11 +142,12 @@ def _dtypes() -> set[torch.dtype]:
 
 
 def load_weights(module: nn.Module, path: Path, rename: Rename | None = None) -> None:
-    """Load the checkpoint ``path`` into ``module``; every key must fit. ``rename`` turns another project's names into the module's.
+    """Load the checkpoint ``path`` into ``module``; every key must fit. ``rename`` turns another project's names into
+    the module's.
 
     Raises:
-        RequestError: missing, unexpected or mis-shaped keys (counted, the first of each kind named), not finite values, or anything
-            that ``read_checkpoint`` raises.
+        RequestError: missing, unexpected or mis-shaped keys (counted, the first of each kind named), not finite values,
+            or anything that ``read_checkpoint`` raises.
     """
     import torch
 

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 
 def install(packages: Sequence[str]) -> None:
-    """As root, install packages of the distribution, as far as that can be done; nothing as anyone else. One process at a time."""
+    """As root, install packages of the distribution, as far as that can be done; nothing as anyone else. One process at
+    a time.
+    """
     if packages and os.geteuid() == 0 and shutil.which("apt-get"):
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         for arguments in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *packages]):

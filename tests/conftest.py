@@ -29,7 +29,9 @@ SMALL_MODEL, SMALL_RESOLUTION = "base-r192", 96
 
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A conversion cache of this run alone, shared by its parallel workers: nothing of the user's is read or changed."""
+    """A conversion cache of this run alone, shared by its parallel workers: nothing of the user's is read or
+    changed.
+    """
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "evit-mobile-cache"
     folder.mkdir(exist_ok=True)
@@ -49,7 +51,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def converted(cache: Path) -> Callable[..., Path]:
-    """``converted(model, **options)`` is the path of that conversion; each is made once, whichever worker asks first."""
+    """``converted(model, **options)`` is the path of that conversion; each is made once, whichever worker asks
+    first.
+    """
     from converters.options import ConvertOptions
     from converters.pipeline import convert_cached
 
@@ -63,7 +67,9 @@ def converted(cache: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def installed(cache: Path) -> Callable[[str], Runtime]:
-    """``installed(name)`` is that runtime, installed; where it cannot be, the test is skipped, and fails under CI=true."""
+    """``installed(name)`` is that runtime, installed; where it cannot be, the test is skipped, and fails under
+    CI=true.
+    """
 
     @functools.cache
     def install(name: str) -> Runtime:

@@ -23,7 +23,8 @@ PUBLISHED = {"arm64-v8a": "android_arm64"}
 #: Environment variable that names another place with the publisher's files, for machines that cannot reach it.
 MIRROR_VARIABLE = "EVIT_MOBILE_BINARIES"
 
-#: ELF's machine and class (1: 32 bit, 2: 64 bit) by ABI, https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
+#: ELF's machine and class (1: 32 bit, 2: 64 bit) by ABI,
+#: https://refspecs.linuxfoundation.org/elf/gabi4+/ch4.eheader.html
 _ELF = {"arm64-v8a": (183, 2), "armeabi-v7a": (40, 1), "x86_64": (62, 2), "x86": (3, 1), "riscv64": (243, 2)}
 
 
@@ -40,7 +41,8 @@ def find(given: str | None, sha256: str | None, abis: Sequence[str]) -> Program:
     """The program to push.
 
     Args:
-        given: a path, or an http(s) address to fetch it from; None takes the one that is published for the device's own ABI.
+        given: a path, or an http(s) address to fetch it from; None takes the one that is published for the device's own
+            ABI.
         sha256: what its hash must be; None takes any.
         abis: those that the device executes, e.g. ``arm64-v8a``, its own first.
 
@@ -93,7 +95,8 @@ def _fetch(address: str, sha256: str | None) -> Path:
     except OSError as error:
         raise MachineError(
             f"benchmark_model cannot be fetched from {address}: {first_line(error)}",
-            hint=f"fetch it by other means and give it by --benchmark-binary PATH, or name a mirror by {MIRROR_VARIABLE}",
+            hint="fetch it by other means and give it by --benchmark-binary PATH, or name a mirror by "
+            f"{MIRROR_VARIABLE}",
         ) from error
 
 
@@ -110,6 +113,7 @@ def _check_abi(path: Path, address: str, abis: Sequence[str]) -> None:
     if abis[0] in _ELF and machine not in executed:
         names = {value: name for name, value in _ELF.items()}
         raise BenchmarkError(
-            f"{address} is built for {names.get(machine, f'machine {machine[0]}')}, the device executes {', '.join(abis)}",
+            f"{address} is built for {names.get(machine, f'machine {machine[0]}')}, the device executes "
+            f"{', '.join(abis)}",
             hint=f"give one that is built for {abis[0]}",
         )

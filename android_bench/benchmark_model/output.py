@@ -1,11 +1,13 @@
 """TFLite's ``benchmark_model``: its flags, and what it prints.
 
-Two programs go by this name and are read alike. The classic one ends in a line ``Inference timings in us: …``; LiteRT's newer one,
-over its CompiledModel API, ends in a block that begins ``BENCHMARK RESULTS`` and holds ``Inference (avg): 9.98 ms (101 runs)``. Both
-print one ``count=… avg=…`` line for the warm-up and one for the measured runs, in microseconds.
+Two programs go by this name and are read alike. The classic one ends in a line ``Inference timings in us: …``; LiteRT's
+newer one, over its CompiledModel API, ends in a block that begins ``BENCHMARK RESULTS`` and holds ``Inference (avg):
+9.98 ms (101 runs)``. Both print one ``count=… avg=…`` line for the warm-up and one for the measured runs, in
+microseconds.
 
-The exit code is no proof: it is 0 in spite of flags that were not understood, of a full or closed stdout, and of no runs at all. A
-run counts when the exit code is 0, the final line is there, and so is the number of runs that was asked for.
+The exit code is no proof: it is 0 in spite of flags that were not understood, of a full or closed stdout, and of no
+runs at all. A run counts when the exit code is 0, the final line is there, and so is the number of runs that was asked
+for.
 """
 
 from __future__ import annotations
@@ -34,10 +36,12 @@ _FOOTPRINT = re.compile(
 _COMPILED_FOOTPRINT = re.compile(r"^Overall footprint: +([-\d.eE+]+) MB$")
 _UNCONSUMED = re.compile(r"^Unconsumed cmdline flags: (.*)$")
 _COMPLAINT = re.compile(
-    r"^(?:ERROR|FATAL): (.+)$|^(.*(?:can(?:no|')t execute|not executable|Exec format error|inaccessible or not found|Permission denied).*)$"
+    r"^(?:ERROR|FATAL): (.+)$|^(.*(?:can(?:no|')t execute"
+    r"|not executable|Exec format error|inaccessible or not found|Permission denied).*)$"
 )
 
-#: Flags that only some builds know, and those that switch the profiler on: the classic program knows the one, the newer the other.
+#: Flags that only some builds know, and those that switch the profiler on: the classic program knows the one, the newer
+#: the other.
 _SOME_BUILDS = {"op_profiling_output_mode", "op_profiling_output_file", "profiling_output_csv_file", "result_file_path"}
 _PROFILERS = {"enable_op_profiling", "use_profiler"}
 
@@ -80,10 +84,12 @@ class Request:
     result_file: str | None = None
 
     def flags(self) -> list[str]:
-        """The flags; all but those of the profile and of the result file are understood by every build of either program.
+        """The flags; all but those of the profile and of the result file are understood by every build of either
+        program.
 
-        XNNPACK is not named: it is on by default, and to name it drops the default delegate and applies another. The newer program
-        takes flags that a program does not know for an oversight and goes on, so both generations' names of the profile are given.
+        XNNPACK is not named: it is on by default, and to name it drops the default delegate and applies another. The
+        newer program takes flags that a program does not know for an oversight and goes on, so both generations' names
+        of the profile are given.
         """
         flags = [
             f"--graph={self.graph}",
@@ -190,7 +196,8 @@ def _count_lines(lines: list[str]) -> tuple[PrintedLatency | None, PrintedLatenc
 
 
 def _latency(match: re.Match[str]) -> PrintedLatency | None:
-    """One ``count=`` line. ``count=1 curr=N`` and ``count=N curr=X(all same)`` print neither average nor extremes: all equal X.
+    """One ``count=`` line. ``count=1 curr=N`` and ``count=N curr=X(all same)`` print neither average nor extremes: all
+    equal X.
 
     Raises:
         BenchmarkError: the runs took no time that the tool's clock can tell.

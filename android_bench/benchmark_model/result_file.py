@@ -34,7 +34,8 @@ _MESSAGES = {
 
 
 def parse(content: bytes) -> dict[str, dict[str, float]]:
-    """What the file says, by the tool's own names; the units stand in them. Fields that are not known here are left out.
+    """What the file says, by the tool's own names; the units stand in them. Fields that are not known here are left
+    out.
 
     Raises:
         BenchmarkError: it is no such file.

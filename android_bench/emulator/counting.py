@@ -34,14 +34,17 @@ class Counter(Protocol):
 class BenchmarkBinary:
     """Counts by a ``benchmark_model`` for arm64 Linux, which does not say where an inference begins.
 
-    A process that ran one inference more executed one inference's instructions more: a count is the difference of two processes.
+    A process that ran one inference more executed one inference's instructions more: a count is the difference of two
+    processes.
     """
 
     def __init__(self, qemu: Qemu, program: Path) -> None:
         self._qemu, self._program = qemu, program.absolute()
 
     def check(self, model: Path) -> None:
-        """Raise RequestError where ``model`` is no whole .tflite; whether the program can load it is seen when it runs."""
+        """Raise RequestError where ``model`` is no whole .tflite; whether the program can load it is seen when
+        it runs.
+        """
         read_whole(model)
 
     def count(self, model: Path, inferences: int) -> tuple[int, ...]:
@@ -89,6 +92,7 @@ def settled(counter: Counter, model: Path, inferences: int = 2) -> tuple[int, ..
             return counts
         wanted *= 2
     raise DeviceError(
-        f"the instructions of {model.name} do not settle: {counts[-2]} and {counts[-1]} in the last two of {len(counts)} inferences",
+        f"the instructions of {model.name} do not settle: {counts[-2]} and {counts[-1]} in the last two of "
+        f"{len(counts)} inferences",
         hint="does the model do the same work every time?",
     )

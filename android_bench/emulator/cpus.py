@@ -1,11 +1,12 @@
 """The processors that can be emulated, and what a program sees of each in /proc/cpuinfo and /sys.
 
-XNNPACK picks its fp32 kernels by the part number in /proc/cpuinfo, through the cpuinfo library. QEMU 7 shows the host's file there,
-in which no Arm64 program can find itself, so every processor would run the same generic kernels. Each processor therefore gets a
-folder whose ``proc`` and ``sys`` hold what its kernel would show; given as ``-L``, QEMU opens a file there rather than the host's.
+XNNPACK picks its fp32 kernels by the part number in /proc/cpuinfo, through the cpuinfo library. QEMU 7 shows the host's
+file there, in which no Arm64 program can find itself, so every processor would run the same generic kernels. Each
+processor therefore gets a folder whose ``proc`` and ``sys`` hold what its kernel would show; given as ``-L``, QEMU
+opens a file there rather than the host's.
 
-Part numbers and revisions are those of the MIDR_EL1 register that QEMU gives the processor, features those of its auxiliary vector
-(AT_HWCAP): what the program reads there and here agrees.
+Part numbers and revisions are those of the MIDR_EL1 register that QEMU gives the processor, features those of its
+auxiliary vector (AT_HWCAP): what the program reads there and here agrees.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ CORES = 4
 
 _ARMV8_0 = ("fp", "asimd", "aes", "pmull", "sha1", "sha2", "crc32", "cpuid")
 _ARMV8_2 = (
-    "fp", "asimd", "aes", "pmull", "sha1", "sha2", "crc32", "atomics", "fphp", "asimdhp", "cpuid", "asimdrdm", "lrcpc", "dcpop",
-    "asimddp",
+    "fp", "asimd", "aes", "pmull", "sha1", "sha2", "crc32", "atomics", "fphp", "asimdhp", "cpuid", "asimdrdm", "lrcpc",
+    "dcpop", "asimddp",
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Cpu:
-    """A processor that QEMU emulates: its name there, its title, the fields of its MIDR_EL1, its features as Linux spells them.
+    """A processor that QEMU emulates: its name there, its title, the fields of its MIDR_EL1, its features as Linux
+    spells them.
 
     ``without`` are extensions of QEMU's that are switched off.
     """
@@ -71,9 +73,10 @@ CPUS = {
         Cpu("cortex-a72", "Cortex-A72", 0x41, 0xD08, 0, 3, _ARMV8_0),
         Cpu("cortex-a76", "Cortex-A76", 0x41, 0xD0B, 4, 1, _ARMV8_2),
         Cpu("neoverse-n1", "Neoverse-N1", 0x41, 0xD0C, 4, 1, _ARMV8_2),
-        # QEMU's own: every extension that it emulates. Its MIDR_EL1 names no maker, so nothing is tuned to it. SME is off: under QEMU 7.2
-        # the kernels for it in LiteRT 2.1.2 and 2.3.0 give hybrid convolutions (float activations, int8 weights) an error 2.7 times their
-        # values, and 0.04 times without SME; no Snapdragon up to the 8 Gen 3 has it.
+        # QEMU's own: every extension that it emulates. Its MIDR_EL1 names no maker, so nothing is tuned to it. SME is
+        # off: under QEMU 7.2 the kernels for it in LiteRT 2.1.2 and 2.3.0 give hybrid convolutions (float activations,
+        # int8 weights) an error 2.7 times their values, and 0.04 times without SME; no Snapdragon up to the 8 Gen 3 has
+        # it.
         Cpu("max", "QEMU max", 0x00, 0x051, 0, 0, (*_ARMV8_2, "sve", "sve2", "i8mm", "bf16"), without=("sme",)),
     )
 }
@@ -100,7 +103,9 @@ def make_prefix(cpu: Cpu, root: Path) -> Path:
 
 
 def _sys_files() -> dict[str, str]:
-    """One cluster. The clock is there because the host's would show through in its absence; nothing is measured in time."""
+    """One cluster. The clock is there because the host's would show through in its absence; nothing is measured in
+    time.
+    """
     everyone = f"0-{CORES - 1}\n"
     base = "sys/devices/system/cpu"
     files = {f"{base}/{name}": everyone for name in ("possible", "present", "online")}

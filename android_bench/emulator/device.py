@@ -29,7 +29,8 @@ RELEASES = dict(zip(("litert", "litert-latest"), LITERT_RELEASES))
 class EmulatedDevice:
     """The device ``qemu:CPU``.
 
-    Rounds do not depend on when or beside what they run, so ``prepare`` starts them all, one a host core, and ``run`` collects.
+    Rounds do not depend on when or beside what they run, so ``prepare`` starts them all, one a host core, and ``run``
+    collects.
     """
 
     def __init__(self, qemu: Qemu, program: Program | None = None) -> None:
@@ -83,7 +84,8 @@ class EmulatedDevice:
         """Check the models and start every round."""
         if settings.threads != 1:
             raise RequestError(
-                f"a qemu device runs one thread, {settings.threads} were asked for: several wait for each other in loops, "
+                f"a qemu device runs one thread, {settings.threads} were asked for: several wait for each other in "
+                "loops, "
                 "and so their counts do not repeat",
                 hint="--threads 1",
             )
@@ -105,7 +107,9 @@ class EmulatedDevice:
             self._counted.clear()
 
     def run(self, model: Path, settings: RunSettings) -> Round:
-        """One process's counts. Where the last two of all rounds so far disagree, one process counts until two agree."""
+        """One process's counts. Where the last two of all rounds so far disagree, one process counts until two
+        agree.
+        """
         if not self._rounds.get(model):
             raise DeviceError(f"{model.name} was not prepared for another round")
         counts = self._rounds[model].pop(0).result()
@@ -120,7 +124,8 @@ def open_device(address: str, options: DeviceOptions) -> Device:
     """The device ``qemu:CPU``, where the emulator is set up or can be.
 
     Raises:
-        RequestError: no such processor, a runtime that has no arm64 library here, or a benchmark binary that is not there.
+        RequestError: no such processor, a runtime that has no arm64 library here, or a benchmark binary that is not
+            there.
         BenchmarkError: the benchmark binary is not for arm64.
         MachineError: the emulator cannot be set up.
     """

@@ -24,7 +24,8 @@ def ensure(folder: Path, key: str, make: Callable[[Path], None]) -> bool:
     """Let ``folder`` hold what ``make`` puts into an empty folder; True when it had to be made.
 
     Args:
-        key: everything that the content depends on; another key makes it anew, and so does a file that is gone or was changed.
+        key: everything that the content depends on; another key makes it anew, and so does a file that is gone or was
+            changed.
 
     Raises:
         MachineError: from ``make``; nothing half-made is left.
@@ -48,7 +49,9 @@ def ensure(folder: Path, key: str, make: Callable[[Path], None]) -> bool:
 
 
 def is_whole(folder: Path, key: str) -> bool:
-    """Whether ``folder`` was made from ``key`` and no file that it was made with changed since; files added later do not count."""
+    """Whether ``folder`` was made from ``key`` and no file that it was made with changed since; files added later do
+    not count.
+    """
     try:
         marker = json.loads((folder / _MARKER).read_text())
         return bool(marker["key"] == _digest(key)) and all(
@@ -94,7 +97,9 @@ def command(arguments: Sequence[str | Path], what: str, hint: str) -> str:
 
 
 def _reason(printed: str) -> str:
-    """What a failed program gave as the reason: its first line that calls itself an error, with the innermost cause; else the last."""
+    """What a failed program gave as the reason: its first line that calls itself an error, with the innermost cause;
+    else the last.
+    """
     lines = [line.strip() for line in printed.splitlines() if line.strip()]
     errors = [line for line in lines if line.lower().startswith(("e:", "error"))]
     causes = [line.partition(":")[2].strip() for line in lines if line.lower().startswith(("cause:", "caused by:"))]

@@ -1,8 +1,9 @@
-"""Where the instructions of an inference go: a model cut at the places where one tensor alone crosses, each beginning counted.
+"""Where the instructions of an inference go: a model cut at the places where one tensor alone crosses, each beginning
+counted.
 
-A layer's instructions are those of the model up to its end less those of the model up to its start. In a network of residual blocks
-one tensor alone crosses between blocks, so layers are blocks. What XNNPACK would have fused across a cut shifts by as much from one
-layer to its neighbour; the sum over all layers is the whole model's count.
+A layer's instructions are those of the model up to its end less those of the model up to its start. In a network of
+residual blocks one tensor alone crosses between blocks, so layers are blocks. What XNNPACK would have fused across a
+cut shifts by as much from one layer to its neighbour; the sum over all layers is the whole model's count.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ def beginning(content: bytes, cut: Cut) -> bytes:
 
 
 def profile(qemu: Qemu, path: Path) -> list[Layer]:
-    """The layers of the model at ``path``, in order; each beginning is one process, as many at once as the host has cores.
+    """The layers of the model at ``path``, in order; each beginning is one process, as many at once as the host has
+    cores.
 
     Raises:
         RequestError: the file is no whole .tflite.
@@ -79,7 +81,9 @@ def profile(qemu: Qemu, path: Path) -> list[Layer]:
 
 
 def find_cuts(model: Any) -> list[Cut]:
-    """All places in an unpacked .tflite where a single tensor crosses, in order; the last is the model's end if it has one output."""
+    """All places in an unpacked .tflite where a single tensor crosses, in order; the last is the model's end if it has
+    one output.
+    """
     graph = model.subgraphs[0]
     last_use = dict.fromkeys(map(int, graph.outputs), len(graph.operators))
     for index, op in reversed(list(enumerate(graph.operators))):
@@ -95,7 +99,9 @@ def find_cuts(model: Any) -> list[Cut]:
 
 
 def _is_pad(model: Any, op: Any) -> bool:
-    """XNNPACK lets the convolution behind a PAD do its work: cut off, it would cost what it does not cost in the model."""
+    """XNNPACK lets the convolution behind a PAD do its work: cut off, it would cost what it does not cost in the
+    model.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     code = model.operatorCodes[op.opcodeIndex]
@@ -103,7 +109,9 @@ def _is_pad(model: Any, op: Any) -> bool:
 
 
 def _name(model: Any, first: int, last: int) -> str:
-    """The path that the tensors made by these ops share, without the last where there are others: it is named for its reader."""
+    """The path that the tensors made by these ops share, without the last where there are others: it is named for its
+    reader.
+    """
     graph = model.subgraphs[0]
     names = [graph.tensors[op.outputs[0]].name.decode(errors="replace") for op in graph.operators[first : last + 1]]
     return _shared_path(names[:-1] or names)

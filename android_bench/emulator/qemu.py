@@ -127,7 +127,8 @@ class Qemu:
         return counts
 
     def blocks(self, model: Path) -> str:
-        """What one inference after a first one executed, block by block: the counter's lines ``block`` and ``map``, see ``icount.c``.
+        """What one inference after a first one executed, block by block: the counter's lines ``block`` and ``map``, see
+        ``icount.c``.
 
         Raises:
             DeviceError: the run did not end as it should.
@@ -205,7 +206,8 @@ class Qemu:
         with self._lock:
             if self._stopped:
                 raise DeviceError("the emulator was stopped")
-            # The host's LD_PRELOAD, QEMU_LOG and the like would reach the emulated program, so it gets an environment of its own.
+            # The host's LD_PRELOAD, QEMU_LOG and the like would reach the emulated program, so it gets an environment
+            # of its own.
             process = subprocess.Popen(
                 command,
                 env={"LANG": "C"},

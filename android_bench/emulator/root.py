@@ -1,7 +1,8 @@
-"""What the emulated device needs on this machine, and making it: an arm64 root, LiteRT for arm64, a runner, an instruction counter.
+"""What the emulated device needs on this machine, and making it: an arm64 root, LiteRT for arm64, a runner, an
+instruction counter.
 
-Everything is made below the cache folder, from distribution packages and a wheel whose hash is pinned. No privilege is needed: the
-packages of the arm64 root are unpacked, never installed, and QEMU sees them through its ``-L`` prefix.
+Everything is made below the cache folder, from distribution packages and a wheel whose hash is pinned. No privilege is
+needed: the packages of the arm64 root are unpacked, never installed, and QEMU sees them through its ``-L`` prefix.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from evit_mobile.files import cache_folder
 from evit_mobile.runtimes.pythons import find_uv
 from evit_mobile.weights import sha256_of
 
-#: Releases of ai-edge-litert whose arm64 library is fetched: the one that the converter is tested with, and the newest known.
+#: Releases of ai-edge-litert whose arm64 library is fetched: the one that the converter is tested with, and the newest
+#: known.
 LITERT_RELEASES = ("2.1.2", "2.3.0")
 
-#: Packages of the arm64 root: the libraries that LiteRT links to, and Android's shell and tools for whatever needs a shell there.
+#: Packages of the arm64 root: the libraries that LiteRT links to, and Android's shell and tools for whatever needs a
+#: shell there.
 ROOT_PACKAGES = ("libc6", "libstdc++6", "libgcc-s1", "mksh", "toybox")
 
 _SOURCES = Path(__file__).parent
@@ -104,7 +107,8 @@ def prepare(progress: Callable[[str], None] = lambda text: None) -> EmulatorRoot
     """Make whatever is not there yet, check the rest by hash, and say where it all is. ``progress`` is told each step.
 
     Raises:
-        MachineError: a program is missing, a download or a build failed, or the result does not run; nothing half-made is left.
+        MachineError: a program is missing, a download or a build failed, or the result does not run; nothing half-made
+            is left.
     """
     lacking = missing()
     if lacking:
@@ -154,7 +158,9 @@ def _takes_plugins(qemu: str) -> bool:
 
 
 def _codename() -> str:
-    """The distribution whose packages fill the root: the one that runs here, so that its mirrors and keys are at hand."""
+    """The distribution whose packages fill the root: the one that runs here, so that its mirrors and keys are at
+    hand.
+    """
     try:
         codename = platform.freedesktop_os_release()["VERSION_CODENAME"]
     except (OSError, KeyError) as error:
@@ -163,7 +169,8 @@ def _codename() -> str:
 
 
 def _make_root(place: Path, codename: str) -> None:
-    # "chrootless" with "extract" unpacks packages and runs none of their scripts, so it needs neither root nor a user namespace.
+    # "chrootless" with "extract" unpacks packages and runs none of their scripts, so it needs neither root nor a user
+    # namespace.
     how = ["--arch=arm64", "--variant=extract", "--mode=chrootless", "--format=directory"]
     target = place / "unpacked"
     parts.command(

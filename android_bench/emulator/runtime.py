@@ -1,4 +1,6 @@
-"""The emulated processor as a runtime: what ``verify`` compares with PyTorch, with the kernels that a phone would run."""
+"""The emulated processor as a runtime: what ``verify`` compares with PyTorch, with the kernels that a phone
+would run.
+"""
 
 from __future__ import annotations
 

@@ -19,7 +19,9 @@ LEAST = 3
 
 @dataclass(frozen=True)
 class Observation:
-    """One network: its work on the emulated core, what the phone measured on one thread, and its time by op if it has a profiler."""
+    """One network: its work on the emulated core, what the phone measured on one thread, and its time by op if it has a
+    profiler.
+    """
 
     name: str
     works: Sequence[Work]
@@ -29,7 +31,9 @@ class Observation:
 
 @dataclass(frozen=True)
 class Fit:
-    """The fitted device, and by network its error and its error when it is left out (0.1 is an estimate 10 % too long)."""
+    """The fitted device, and by network its error and its error when it is left out (0.1 is an estimate 10 % too
+    long).
+    """
 
     device: DeviceModel
     errors: dict[str, float]

@@ -79,8 +79,8 @@ def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def assembler(text: str) -> str:
-    """A disassembled instruction as an assembler takes it without labels: addresses become 0, on which no timing depends,
-    and calls become jumps, because llvm-mca takes a call for the whole function and gives it 100 cycles.
+    """A disassembled instruction as an assembler takes it without labels: addresses become 0, on which no timing
+    depends, and calls become jumps, because llvm-mca takes a call for the whole function and gives it 100 cycles.
 
     Example:
         >>> assembler("b.hi\\t0x4b4b04 <f+0x40>")

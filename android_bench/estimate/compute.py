@@ -10,9 +10,11 @@ from android_bench.estimate.schedule import Region, Scheduler
 from android_bench.estimate.tools import Llvm
 from android_bench.estimate.trace import Segment, Trace
 
-#: The contexts that are scheduled execute this share of all instructions; the others get the same cycles per instruction as these.
+#: The contexts that are scheduled execute this share of all instructions; the others get the same cycles per
+#: instruction as these.
 COVERAGE = 0.995
-#: Instructions before a block that are scheduled with it: more than a core's reorder buffer holds (128 on a Cortex-A76).
+#: Instructions before a block that are scheduled with it: more than a core's reorder buffer holds (128 on a
+#: Cortex-A76).
 WINDOW = 256
 
 

@@ -144,7 +144,8 @@ def open_device(address: str, options: DeviceOptions) -> Device:
     """The device ``estimate:NAME``, or ``estimate:FILE.yaml`` for a device file.
 
     Raises:
-        RequestError: no such device, a runtime that has no arm64 library here, or a benchmark binary, which cannot be traced.
+        RequestError: no such device, a runtime that has no arm64 library here, or a benchmark binary, which cannot be
+            traced.
         MachineError: the emulator or LLVM's tools are missing.
     """
     if options.benchmark_binary is not None:

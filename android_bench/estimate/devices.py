@@ -31,7 +31,9 @@ class Constant(_Entry):
 
 
 class Cache(_Entry):
-    """One level. ``cycles_per_line`` is how long the core takes to stream one 64-byte line from it into the first level."""
+    """One level. ``cycles_per_line`` is how long the core takes to stream one 64-byte line from it into the first
+    level.
+    """
 
     name: Text
     bytes: Annotated[int, Field(gt=0)]
@@ -55,14 +57,16 @@ class DeviceModel(_Entry):
         title: the chip and the core, as tables and result files name it.
         processor: the emulated processor whose kernels XNNPACK picks.
         schedule: LLVM's scheduling model, as ``llvm-mca -mcpu`` takes it.
-        clocks_ghz: of the cores that threads run on, in the order in which threads fill them; the first one alone is what is estimated.
+        clocks_ghz: of the cores that threads run on, in the order in which threads fill them; the first one alone is
+            what is estimated.
         caches: from the first level to the last.
         mispredict_cycles: from a wrong prediction until instructions arrive again.
-        overlap_power: how computing and waiting for memory overlap within an op: cycles = (compute^p + wait^p)^(1/p). 1 is no overlap,
-            a large value perfect overlap.
+        overlap_power: how computing and waiting for memory overlap within an op: cycles = (compute^p + wait^p)^(1/p). 1
+            is no overlap, a large value perfect overlap.
         parallel_efficiency: from two threads on, the share of the cores' summed clocks that an op's work gets.
         thread_us: what starting and joining the threads of an op takes, from two threads on.
-        error: the largest leave-one-out error over published latencies of this core, as a share: the interval of each estimate.
+        error: the largest leave-one-out error over published latencies of this core, as a share: the interval of each
+            estimate.
     """
 
     title: Text

@@ -23,7 +23,8 @@ _WORKS = TypeAdapter(list[Work])
 
 
 def kept_works(qemu: Qemu, llvm: Llvm, model: Path, device: DeviceModel) -> list[Work]:
-    """The ops of one inference of ``model`` with their work; traced where that was not done before with the same programs.
+    """The ops of one inference of ``model`` with their work; traced where that was not done before with the same
+    programs.
 
     Raises:
         DeviceError: the run did not end as it should.

@@ -1,7 +1,8 @@
 """Cycles of code by LLVM's scheduling models (llvm-mca).
 
-A block's cost is what it adds to the time at which the code before it retires: the cycles of (history + block) less those of (history).
-So the sum over an inference is the time at which its last instruction retires, with all that overlaps between blocks.
+A block's cost is what it adds to the time at which the code before it retires: the cycles of (history + block) less
+those of (history). So the sum over an inference is the time at which its last instruction retires, with all that
+overlaps between blocks.
 """
 
 from __future__ import annotations

@@ -6,11 +6,12 @@ For each op, with the constants of the device's file:
     wait    = lines from L2 and L3 x cycles_per_line + (lines read) / read bandwidth + (lines written) / write bandwidth
     cycles  = (compute^p + wait^p)^(1/p),  p = overlap_power
 
-Ops that compute much for each line hide their memory, ops that only move data hide their computing, and what is in between pays some of
-both. Lines that a store touched first are written but not read: the cores here stop reading lines once a stream of stores is seen.
+Ops that compute much for each line hide their memory, ops that only move data hide their computing, and what is in
+between pays some of both. Lines that a store touched first are written but not read: the cores here stop reading lines
+once a stream of stores is seen.
 
-On n cores an op's computing and its lines from caches are shared in proportion to the cores' clocks, with a loss; memory grows with the
-cores up to what all of them get together. What runs between ops runs on one core.
+On n cores an op's computing and its lines from caches are shared in proportion to the cores' clocks, with a loss;
+memory grows with the cores up to what all of them get together. What runs between ops runs on one core.
 """
 
 from __future__ import annotations
@@ -97,7 +98,9 @@ def _combined(compute: float, wait: float, device: DeviceModel) -> float:
 
 
 def _wait_cycles(segment: Segment, device: DeviceModel, share: float, threads: int) -> float:
-    """Cycles of the first core's clock until the lines have come, were nothing else to do; each core has ``share`` of them."""
+    """Cycles of the first core's clock until the lines have come, were nothing else to do; each core has ``share`` of
+    them.
+    """
     caches = sum(
         level.lines * cache.cycles_per_line for level, cache in zip(segment.levels, device.caches[1:], strict=False)
     )

@@ -10,8 +10,8 @@ from pathlib import Path
 from android_bench.emulator import parts
 from evit_mobile.errors import MachineError
 
-#: The package that ``emulator setup`` installs, and the releases that are taken where it is there already, the best first: estimates of
-#: one release repeat, those of another may differ by a few per cent.
+#: The package that ``emulator setup`` installs, and the releases that are taken where it is there already, the best
+#: first: estimates of one release repeat, those of another may differ by a few per cent.
 PACKAGE = "llvm-19"
 RELEASES = (19, 20, 21, 18, 17)
 

@@ -41,7 +41,8 @@ class Segment:
 
     Attributes:
         runs: how often each context ran, by its number in ``Trace.contexts``.
-        levels: lines from the second level, the third, …, and memory last, without those that were stored to before they were read.
+        levels: lines from the second level, the third, …, and memory last, without those that were stored to before
+            they were read.
         written: lines written back to memory.
         stored: lines that were in no cache when a store touched them.
         mispredicted: branches that a long global history did not predict.

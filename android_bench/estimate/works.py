@@ -40,7 +40,9 @@ def trace(qemu: Qemu, model: Path, device: DeviceModel) -> tuple[Trace, tuple[Op
 
 
 def works_of(traced: Trace, ops: Sequence[OpTime], llvm: Llvm, device: DeviceModel) -> list[Work]:
-    """One entry per segment of the trace, in the order in which they ran; of what was executed only the computing is kept."""
+    """One entry per segment of the trace, in the order in which they ran; of what was executed only the computing is
+    kept.
+    """
     computing = Computing(traced, llvm, device.schedule)
     names = segment_names(ops)
     if len(names) != len(traced.segments):
@@ -55,8 +57,8 @@ def works_of(traced: Trace, ops: Sequence[OpTime], llvm: Llvm, device: DeviceMod
 def segment_names(ops: Sequence[OpTime]) -> list[tuple[str, bool]]:
     """Name and whether it is a delegated op, of each segment that the clock's readings divide an inference into.
 
-    A partition reads the clock when it starts and after each op; the runner reads it before and after the inference. Ops that the
-    runtime runs itself lie in the segment before the next partition starts.
+    A partition reads the clock when it starts and after each op; the runner reads it before and after the inference.
+    Ops that the runtime runs itself lie in the segment before the next partition starts.
     """
     return [(INVOCATION, False), *_inner(ops), (INVOCATION, False)]
 

@@ -72,7 +72,9 @@ class Host:
 
     @contextlib.contextmanager
     def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[None]:
-        """Set the affinity of this thread, and so of those that the runtime starts; load each model once to see that it can be."""
+        """Set the affinity of this thread, and so of those that the runtime starts; load each model once to see that it
+        can be.
+        """
         with affinity(parse_cores(settings.cores)):
             for model in models:
                 with self.runtime.open(model, threads=settings.threads):
@@ -80,7 +82,8 @@ class Host:
             yield
 
     def run(self, model: Path, settings: RunSettings) -> Round:
-        # Loaded anew in each round, as a process on a phone would: where the memory lands is part of what varies between rounds.
+        # Loaded anew in each round, as a process on a phone would: where the memory lands is part of what varies
+        # between rounds.
         with self.runtime.open(model, threads=settings.threads) as session:
             first_us, warmup_us, latency_us = _measure(model, session, settings)
             peak = session.peak_memory_bytes()
@@ -96,7 +99,8 @@ class Host:
 
 
 def parse_cores(text: str) -> set[int] | None:
-    """The core numbers of a hexadecimal mask as taskset takes it, e.g. ``3`` or ``0xf0``; None for ``all``: as they are.
+    """The core numbers of a hexadecimal mask as taskset takes it, e.g. ``3`` or ``0xf0``; None for ``all``: as they
+    are.
 
     Raises:
         RequestError: the text is neither, or the mask has a core that this process may not use.
@@ -174,7 +178,9 @@ def _os_build() -> str:
 
 
 def _native_sha256(package: str, environment: Path) -> str | None:
-    """SHA-256 of a package's native libraries one after the other, in order of their paths; None where it has none there."""
+    """SHA-256 of a package's native libraries one after the other, in order of their paths; None where it has none
+    there.
+    """
     sites = [str(path) for path in environment.glob("lib/python*/site-packages")]
     found = next(iter(importlib.metadata.distributions(name=package, path=sites)), None)
     libraries = sorted((file for file in (found.files if found else None) or [] if ".so" in file.suffixes), key=str)

@@ -1,7 +1,8 @@
-"""The host's CPU with each round in a process of its own that has caps: what is too large or too slow ends there and not here.
+"""The host's CPU with each round in a process of its own that has caps: what is too large or too slow ends there and
+not here.
 
-As on a phone, a round is one process. They are forked from a server that has the runtime loaded already, so that a round costs no
-start of Python.
+As on a phone, a round is one process. They are forked from a server that has the runtime loaded already, so that a
+round costs no start of Python.
 """
 
 from __future__ import annotations

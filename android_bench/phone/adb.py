@@ -1,11 +1,12 @@
 """The adb command, by explicit verbs.
 
-The binary itself is driven, not its protocol: it brings the user's own server, keys and USB drivers, exit codes and a stderr of its
-own. Every call names its device and has a timeout. ``ANDROID_ADB_SERVER_ADDRESS`` and ``ANDROID_ADB_SERVER_PORT`` are honoured, by adb
-itself; ``Server(host, port)`` overrides them.
+The binary itself is driven, not its protocol: it brings the user's own server, keys and USB drivers, exit codes and a
+stderr of its own. Every call names its device and has a timeout. ``ANDROID_ADB_SERVER_ADDRESS`` and
+``ANDROID_ADB_SERVER_PORT`` are honoured, by adb itself; ``Server(host, port)`` overrides them.
 
-An exit code of 0 is no proof: adb 29 ends with 0 when the device vanishes in the middle of a shell command. So ``Adb.shell`` makes
-the device end its output with a word that cannot be there by chance, and the exit code behind it is the command's own.
+An exit code of 0 is no proof: adb 29 ends with 0 when the device vanishes in the middle of a shell command. So
+``Adb.shell`` makes the device end its output with a word that cannot be there by chance, and the exit code behind it is
+the command's own.
 """
 
 from __future__ import annotations
@@ -32,16 +33,19 @@ POLL_S = 0.2
 #: Seconds in which a server that was just started finds what is attached.
 DISCOVERY_S = 3.0
 
-#: What a serial may hold: USB serials, ``host:port``, ``emulator-5554``, IPv6 in brackets, mDNS names, of which a second one of a
-#: device is ``adb-SERIAL-xxxxxx (2)._adb-tls-connect._tcp``.
+#: What a serial may hold: USB serials, ``host:port``, ``emulator-5554``, IPv6 in brackets, mDNS names, of which a
+#: second one of a device is ``adb-SERIAL-xxxxxx (2)._adb-tls-connect._tcp``.
 _SERIAL = re.compile(r"[A-Za-z0-9_\[][A-Za-z0-9_.:%\[\]-]*(?: \(\d+\)[A-Za-z0-9_.-]*)?")
 _NETWORK = re.compile(r"(?:\[[0-9A-Fa-f:%.\w]+\]|[A-Za-z0-9.-]+):\d{1,5}")
 
 #: Words of adb (29 to 36) for what may be over when it is tried again.
 _TRANSIENT = re.compile(
-    r"device offline|device '[^']*' not found|no devices/emulators found|device still (?:connecting|authorizing)|error: closed|"
-    r"protocol fault|connection reset|broken pipe|cannot connect to daemon|failed to (?:get feature set|read|write|check server version)|"
-    r"couldn't read|unexpected EOF|\bEOF\b|connect(?:ion)? (?:error|refused|failed)|failed to read copy response|failed to start sync",
+    r"device offline|device '[^']*' not found|no devices/emulators found|"
+    r"device still (?:connecting|authorizing)|error: closed|"
+    r"protocol fault|connection reset|broken pipe|cannot connect to daemon|"
+    r"failed to (?:get feature set|read|write|check server version)|"
+    r"couldn't read|unexpected EOF|\bEOF\b|connect(?:ion)? (?:error|refused|failed)|"
+    r"failed to read copy response|failed to start sync",
     re.IGNORECASE,
 )
 #: States of ``adb devices`` other than ``device``, and what to do about each.
@@ -50,7 +54,8 @@ TODO = {
     "authorizing": "wait a moment, or unlock the phone and allow USB debugging",
     "connecting": "wait a moment, then try again",
     "offline": "plug the cable in again, or restart USB debugging on the phone",
-    "no permissions": "let your user reach the USB device: on Debian and Ubuntu install android-sdk-platform-tools-common and log in anew",
+    "no permissions": "let your user reach the USB device: on Debian and Ubuntu install "
+    "android-sdk-platform-tools-common and log in anew",
     "recovery": "boot the phone into Android",
     "sideload": "boot the phone into Android",
     "bootloader": "boot the phone into Android",
@@ -108,7 +113,9 @@ class Attached:
 
 @dataclass(frozen=True)
 class Output:
-    """What a command on the device printed, and its own exit code. A device older than Android 7 merges stderr into stdout."""
+    """What a command on the device printed, and its own exit code. A device older than Android 7 merges stderr into
+    stdout.
+    """
 
     stdout: str
     stderr: str
@@ -221,7 +228,9 @@ class Server:
         return next((device for device in self.devices() if device.serial == serial), Attached(serial, "absent"))
 
     def connect(self, serial: str) -> None:
-        """Connect to a device on the network; a dead connection to it is given up first. Whether it worked is for ``state`` to say."""
+        """Connect to a device on the network; a dead connection to it is given up first. Whether it worked is for
+        ``state`` to say.
+        """
         if self.state(serial).state != "absent":
             self.run(["disconnect", serial], timeout_s=QUICK_S)
         self.run(["connect", serial], timeout_s=QUICK_S)
@@ -292,7 +301,8 @@ class Adb:
         return Output(body, done.stderr, int(code))
 
     def hold(self, script: str) -> subprocess.Popen[bytes]:
-        """Start a script on the device whose stdin ends when we let go: by closing it, by our own death, or when the cable is pulled.
+        """Start a script on the device whose stdin ends when we let go: by closing it, by our own death, or when the
+        cable is pulled.
 
         The caller closes stdin and waits for the process. What the script prints is lost.
 
@@ -334,7 +344,9 @@ def _environment() -> dict[str, str]:
 
 
 def _plain(output: bytes) -> str:
-    """Lines that end as Unix has it: a shell of before Android 7 is a terminal, whose lines end in CR LF, or in CR CR LF."""
+    """Lines that end as Unix has it: a shell of before Android 7 is a terminal, whose lines end in CR LF, or in CR CR
+    LF.
+    """
     return re.sub(r"\r+\n", "\n", output.decode(errors="replace"))
 
 
@@ -361,7 +373,10 @@ def error_of(done: subprocess.CompletedProcess[str], serial: str | None, otherwi
     elif "No space left" in "\n".join(lines):
         transient, said, hint = False, "no space left on the device", "free some, then try again"
     elif "doesn't match this client" in "\n".join(lines):
-        hint = "two versions of adb take the server from each other: use one of them, or give each its own ANDROID_ADB_SERVER_PORT"
+        hint = (
+            "two versions of adb take the server from each other: "
+            "use one of them, or give each its own ANDROID_ADB_SERVER_PORT"
+        )
     kind = TransientAdbError if transient else AdbError
     message = f"device {serial}: {said}" if serial and serial not in said else said
     return kind(

@@ -1,8 +1,8 @@
 """What is set on an Android device for the time of measuring, and put back.
 
-It is put back when we leave; when we are killed or the cable is pulled; and, where the device itself went down, by whoever measures on
-it next. The commands that put it back are written down on the device before anything is changed, in a journal. A shell on the device
-guards it: its stdin ends when we do, and then it carries the journal out.
+It is put back when we leave; when we are killed or the cable is pulled; and, where the device itself went down, by
+whoever measures on it next. The commands that put it back are written down on the device before anything is changed, in
+a journal. A shell on the device guards it: its stdin ends when we do, and then it carries the journal out.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class Adjustments:
 
     def restore(self) -> None:
         """Put back whatever is written down, even if the process that wrote it has died."""
-        # One that is being carried out is left to end; one that was cut short in that, as by an empty battery, is begun anew.
+        # One that is being carried out is left to end; one that was cut short in that, as by an empty battery, is begun
+        # anew.
         self._adb.shell(
             f"{_CARRY_OUT}; cd {self._folder} 2>/dev/null || exit 0; left=25; "
             "while [ $left -gt 0 ] && ls restore-*.now >/dev/null 2>&1; do sleep 0.2; left=$((left-1)); done; "
@@ -102,7 +103,9 @@ class Adjustments:
             self.apply(wishes)
 
     def release(self) -> None:
-        """Let the guard go: it puts back what is still written down. It does not matter whether the device can be reached."""
+        """Let the guard go: it puts back what is still written down. It does not matter whether the device can be
+        reached.
+        """
         if self._guard is None:
             return
         guard, self._guard, self._wishes = self._guard, None, Wishes()

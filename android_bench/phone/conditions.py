@@ -22,7 +22,8 @@ THROTTLED = 1
 FREE_CLOCK = 0.85
 
 _SAMPLE = """grep -sH '' /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq \
-/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_max_freq /sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp
+/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_max_freq \
+/sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp
 echo '#load'
 cat /proc/loadavg
 dumpsys battery
@@ -30,7 +31,8 @@ dumpsys thermalservice
 true"""
 _CLOCK = re.compile(r"^/sys/devices/system/cpu/cpu(\d+)/cpufreq/scaling_(cur|max)_freq:(\d+)$", re.MULTILINE)
 _ZONE = re.compile(r"^/sys/class/thermal/thermal_zone(\d+)/(type|temp):(.*)$", re.MULTILINE)
-#: "Temperature{mValue=34.1, mType=0, mName=CPU0, mStatus=0}" below "Current temperatures from HAL", where Android shows its sensors.
+#: "Temperature{mValue=34.1, mType=0, mName=CPU0, mStatus=0}" below "Current temperatures from HAL", where Android shows
+#: its sensors.
 _HAL = re.compile(r"Temperature\{mValue=([-\d.]+), mType=(\d+), mName=([^,}]+), mStatus=\d+\}")
 
 
@@ -75,7 +77,9 @@ def _temperatures(files: str, services: str) -> dict[str, float]:
 
 
 def hottest(conditions: Conditions) -> float | None:
-    """The highest temperature of the processor's sensors (those with cpu in their name), of all where it has none, in degrees Celsius."""
+    """The highest temperature of the processor's sensors (those with cpu in their name), of all where it has none, in
+    degrees Celsius.
+    """
     values = conditions.temperatures_celsius
     processor = [value for name, value in values.items() if "cpu" in name.lower()]
     return max(processor or values.values(), default=None)
@@ -132,7 +136,8 @@ def await_fit(look: Callable[[], Conditions], limits: Limits, say: Callable[[str
         if left <= 0:
             raise UnusableDeviceError(
                 f"device {serial} did not become fit to be measured within {limits.timeout_s:g} s: {obstacle}",
-                hint="let it cool, take it out of its case, switch power saving off; or raise --max-temp or --cool-timeout",
+                hint="let it cool, take it out of its case, switch power saving off; or raise --max-temp or "
+                "--cool-timeout",
             )
         say(f"waiting for {serial}: {obstacle}, {left:.0f} s left")
         time.sleep(min(POLL_S, left))
@@ -150,7 +155,8 @@ def check_clocks_under_load(adb: Adb, cores: Sequence[Processor], mask: int | No
     if not known:
         return
     files = " ".join(f"/sys/devices/system/cpu/cpu{core.index}/cpufreq/scaling_cur_freq" for core in known)
-    # The loop is the shell's own: long enough for a governor to notice (10 ms and more), and on the cores that are to be measured.
+    # The loop is the shell's own: long enough for a governor to notice (10 ms and more), and on the cores that are to
+    # be measured.
     busy = f"i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; grep -sH '' {files}"
     command = f"sh -c {shlex.quote(busy)}"
     text = adb.shell(f"taskset {mask:x} {command}" if mask is not None else command).stdout
@@ -159,7 +165,8 @@ def check_clocks_under_load(adb: Adb, cores: Sequence[Processor], mask: int | No
     if len(slow) == len(known):
         core = slow[-1]
         raise UnusableDeviceError(
-            f"device {adb.serial} holds its clocks at their minimum under load: core {core.index} at {(core.min_clock_khz or 0) / 1e3:.0f} "
+            f"device {adb.serial} holds its clocks at their minimum under load: core {core.index} at "
+            f"{(core.min_clock_khz or 0) / 1e3:.0f} "
             f"MHz of {(core.max_clock_khz or 0) / 1e3:.0f} MHz",
             hint="charge it, switch power saving off, and let it cool",
         )

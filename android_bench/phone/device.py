@@ -1,8 +1,8 @@
 """An Android device behind adb, measured by TFLite's ``benchmark_model``.
 
-``adb:SERIAL`` is a device of the local adb server, ``adb:SERIAL@host:port`` one of another's, and ``adb`` alone the only one there is.
-The program and the models lie on the device in one folder, under names made of their hashes, so what is there and whole is not
-pushed again. A round is one process.
+``adb:SERIAL`` is a device of the local adb server, ``adb:SERIAL@host:port`` one of another's, and ``adb`` alone the
+only one there is. The program and the models lie on the device in one folder, under names made of their hashes, so what
+is there and whole is not pushed again. A round is one process.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ from evit_mobile.results.record import Component, Conditions, DeviceInfo, OpTime
 
 #: Where on the device a build that can writes its result file.
 _RESULT_FILE = f"{FOLDER}/result.pb"
-#: For the device's shell, in our folder: end what an interrupted run left running. Its number may be another program's by now.
+#: For the device's shell, in our folder: end what an interrupted run left running. Its number may be another program's
+#: by now.
 _STOP = f"[ -e running ] && read pid <running && grep -qs {FOLDER} /proc/$pid/cmdline && kill -9 $pid; rm -f running"
 #: Between what the program printed and that file's bytes, in hexadecimal.
 _RESULT_LINE = "#result"
@@ -88,7 +89,9 @@ class Phone:
 
     @contextlib.contextmanager
     def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[None]:
-        """Take the device for us alone, bring program and models there, set what was asked for, and wait until it is cool."""
+        """Take the device for us alone, bring program and models there, set what was asked for, and wait until it is
+        cool.
+        """
         self._mask = android.parse_cores(settings.cores, self._facts.processors)
         cores = [core for core in self._facts.processors if self._mask is None or self._mask >> core.index & 1]
         if settings.threads > len(cores):
@@ -165,7 +168,8 @@ class Phone:
         command = f"sh -c {shlex.quote(f'echo $$ >running; grep Cpus_allowed: /proc/$$/status; exec {program}')}"
         if self._mask is not None:
             command = f"taskset {self._mask:x} {command}"
-        # Where the cable was pulled and is in again, the run that was cut off goes on: two at once would measure each other.
+        # Where the cable was pulled and is in again, the run that was cut off goes on: two at once would measure each
+        # other.
         script = f"cd {FOLDER} || exit; {_STOP}; {command}"
         if (file := request.result_file) is not None:
             show = f"[ -e {file} ] && od -A n -v -t x1 {file}; rm -f {file}"
@@ -197,7 +201,8 @@ class Phone:
         try:
             yield
         except BaseException:
-            # The first error is the one to tell. Where the device does not answer, its guard puts back what is written down there.
+            # The first error is the one to tell. Where the device does not answer, its guard puts back what is written
+            # down there.
             with contextlib.suppress(DeviceError):
                 self._leave()
             raise

@@ -31,7 +31,9 @@ _CPU_FILE = re.compile(
 
 @dataclass(frozen=True)
 class Processor:
-    """One core: its highest and lowest clock, and the kernel's measure of its speed (1024 is the fastest core's); None if unknown."""
+    """One core: its highest and lowest clock, and the kernel's measure of its speed (1024 is the fastest core's); None
+    if unknown.
+    """
 
     index: int
     max_clock_khz: int | None
@@ -98,7 +100,8 @@ class Facts:
                 Core(index=processor.index, max_clock_khz=processor.max_clock_khz) for processor in self.processors
             ),
             memory_bytes=self.memory_bytes,
-            os_build=f"{self.model}, Android {self.get('ro.build.version.release')}, {self.get('ro.build.fingerprint')}",
+            os_build=f"{self.model}, Android {self.get('ro.build.version.release')}, "
+            f"{self.get('ro.build.fingerprint')}",
             emulated=self.is_emulated,
         )
 
@@ -139,8 +142,8 @@ def read_facts(adb: Adb) -> Facts:
 def clusters(processors: Sequence[Processor]) -> tuple[Cluster, ...]:
     """Fastest first. Cores belong together that have the same capacity and highest clock.
 
-    One kind of core is ``big``; of two the slower is ``little``; of three and more the fastest is ``prime`` and the slowest
-    ``little``.
+    One kind of core is ``big``; of two the slower is ``little``; of three and more the fastest is ``prime`` and the
+    slowest ``little``.
     """
     groups: dict[tuple[int, int], list[int]] = {}
     for processor in processors:
@@ -155,7 +158,8 @@ def clusters(processors: Sequence[Processor]) -> tuple[Cluster, ...]:
 
 
 def parse_cores(text: str, processors: Sequence[Processor]) -> int | None:
-    """The mask that ``--cores`` names: a cluster, or a hexadecimal mask as taskset's; None for ``all``: as the device likes.
+    """The mask that ``--cores`` names: a cluster, or a hexadecimal mask as taskset's; None for ``all``: as the device
+    likes.
 
     Raises:
         RequestError: the device has no such cluster or core.

@@ -1,4 +1,5 @@
-"""What is ours on an Android device: the benchmark program and the models, in one folder, under names made of their hashes.
+"""What is ours on an Android device: the benchmark program and the models, in one folder, under names made of their
+hashes.
 
 So what is there and whole is not pushed again, and a file of the same name and another content cannot be taken for it.
 """

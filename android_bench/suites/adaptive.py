@@ -1,4 +1,6 @@
-"""Measuring a suite on one device: random order, interleaved rounds, a reference all along, and an end by precision or by time."""
+"""Measuring a suite on one device: random order, interleaved rounds, a reference all along, and an end by precision or
+by time.
+"""
 
 from __future__ import annotations
 
@@ -45,11 +47,13 @@ def measure_suite(
 ) -> Iterator[State]:
     """Measure in passes: the reference, then each point that needs more rounds in an order that ``plan.seed`` gives.
 
-    Yields before the first round and after each. Every pass gives each point one round, so that rounds of the same number were
-    measured near each other and can be paired. A point that fails or meets a limit is left out from there on.
+    Yields before the first round and after each. Every pass gives each point one round, so that rounds of the same
+    number were measured near each other and can be paired. A point that fails or meets a limit is left out from there
+    on.
 
     Args:
-        before: points of an earlier run under the same settings, told apart by name; the passes go on where they stopped.
+        before: points of an earlier run under the same settings, told apart by name; the passes go on where they
+            stopped.
         budget_s: how long to measure; a round that has begun is ended.
         stop: ends all after the round that is being measured.
 

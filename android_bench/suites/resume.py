@@ -24,7 +24,8 @@ def sweep(
     """Measure under one setting after the other; yield all points so far after each round.
 
     Args:
-        done: what is there already, see ``resume``: complete points are not measured again, others only for the rounds they lack.
+        done: what is there already, see ``resume``: complete points are not measured again, others only for the rounds
+            they lack.
         profile: give each point its time by op, too.
 
     Raises:
@@ -43,7 +44,8 @@ def sweep(
 
 
 def begin(device: Device, created: datetime, command: Sequence[str], before: Path | None) -> ResultSet:
-    """What to add points to: the result file ``before`` where there is one, else nothing but what is known of the device.
+    """What to add points to: the result file ``before`` where there is one, else nothing but what is known of the
+    device.
 
     Raises:
         RequestError: see ``resume``.

@@ -34,16 +34,19 @@ def measure(
     *,
     profile: bool = False,
 ) -> Iterator[tuple[Point, ...]]:
-    """Measure in the order A B, B A, A B, …, so that a drift of the machine hits all alike; yield all points after each round.
+    """Measure in the order A B, B A, A B, …, so that a drift of the machine hits all alike; yield all points after each
+    round.
 
     A candidate whose run fails keeps its rounds, gets its error, and is left out from there on; the others go on.
 
     Args:
-        done: points of an earlier run under the same settings, told apart by name: only the rounds that they lack are measured.
+        done: points of an earlier run under the same settings, told apart by name: only the rounds that they lack are
+            measured.
         profile: give each point its time by op, too, by a run after the rounds.
 
     Raises:
-        RequestError: a point of ``done`` is of another model than the candidate of its name, or the device has no profiler.
+        RequestError: a point of ``done`` is of another model than the candidate of its name, or the device has no
+            profiler.
         EvitMobileError: from ``Device.prepare``, before anything is measured.
         UnusableDeviceError: later on; what was yielded stands.
     """

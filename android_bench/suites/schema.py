@@ -1,4 +1,5 @@
-"""Suites: which models at which input sizes make a figure. Each is a YAML file, ours in this folder, a user's own anywhere.
+"""Suites: which models at which input sizes make a figure. Each is a YAML file, ours in this folder, a user's own
+anywhere.
 
 ::
 
@@ -11,8 +12,8 @@
         models:
           - {model: attention-linear, resolutions: [14, 20, 704x1408]}
           - {model: "timm:efficientnet_b0", resolutions: [224], top1: 77.1, source: "arXiv 1905.11946, Table 2"}
-    reference: {model: attention-linear, resolution: 32}   # measured all along; tells whether the machine stayed the same
-    counts_only: false             # true: MACs are counted, nothing is measured
+    reference: {model: attention-linear, resolution: 32}   # measured all along; tells whether the machine stayed the
+    same counts_only: false             # true: MACs are counted, nothing is measured
     measure: {rounds: 8, budget_s: 300}                    # see Measure; may be left out
 """
 
@@ -31,7 +32,8 @@ from evit_mobile.results.record import Accuracy, Along, Place
 from evit_mobile.specs import Resolution
 
 FOLDER = Path(__file__).parent
-#: Bytes of a suite file, far above any of ours. YAML's aliases could make much of little, so their number is bounded too.
+#: Bytes of a suite file, far above any of ours. YAML's aliases could make much of little, so their number is bounded
+#: too.
 LARGEST_FILE, MOST_ALIASES = 2**20, 100
 #: Counts of what is measured: a suite that asks for more has no end.
 Rounds = Annotated[int, Field(ge=1, le=10_000)]
@@ -89,9 +91,10 @@ class Reference(Entry):
 class Measure(Entry):
     """How a suite is measured.
 
-    A point is done with ``rounds`` rounds once its 95 % interval is no wider than ``interval_percent`` of its median, else with
-    ``most_rounds``; each round has ``runs`` inferences, or as many as fill ``min_time_s``, after ``warmup_runs``. All ends when
-    ``budget_s`` has been spent on measuring, and a round that takes longer than ``run_timeout_s`` is stopped.
+    A point is done with ``rounds`` rounds once its 95 % interval is no wider than ``interval_percent`` of its median,
+    else with ``most_rounds``; each round has ``runs`` inferences, or as many as fill ``min_time_s``, after
+    ``warmup_runs``. All ends when ``budget_s`` has been spent on measuring, and a round that takes longer than
+    ``run_timeout_s`` is stopped.
     """
 
     rounds: Rounds = 8

@@ -1,9 +1,10 @@
-"""Canvases of handwritten digits with a question that needs the whole canvas, and a classifier small enough to learn it in minutes.
+"""Canvases of handwritten digits with a question that needs the whole canvas, and a classifier small enough to learn it
+in minutes.
 
-On each canvas stand four digits of scikit-learn's collection, two of them of one value, in different hands and colours, the other two of
-two other values. The class is the value that stands there twice: no part of a canvas tells it, places that are far apart have to be
-related. The network is the paper's with the same blocks and head, only narrower and shallower. Importing this file registers it as
-``digits-pair``.
+On each canvas stand four digits of scikit-learn's collection, two of them of one value, in different hands and colours,
+the other two of two other values. The class is the value that stands there twice: no part of a canvas tells it, places
+that are far apart have to be related. The network is the paper's with the same blocks and head, only narrower and
+shallower. Importing this file registers it as ``digits-pair``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ DIGITS_ON_A_CANVAS = 4
 #: Of the 1,797 digits these many, chosen at random, are seen only in the test.
 HELD_OUT = 500
 TEST_CANVASES = 2000
-#: Seeds from here on are of canvases that are neither trained nor tested on: for calibration, drawn with training digits.
+#: Seeds from here on are of canvases that are neither trained nor tested on: for calibration, drawn with training
+#: digits.
 CALIBRATION_SEEDS = 5_000_000
 
 
@@ -53,7 +55,9 @@ def digits_of(split: Split) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 
 def draw(seed: int, split: Split, digits: int = DIGITS_ON_A_CANVAS) -> Canvas:
-    """One canvas, the same for the same seed: ``digits`` digits of the split, all values equally likely. One is its own answer."""
+    """One canvas, the same for the same seed: ``digits`` digits of the split, all values equally likely. One is its own
+    answer.
+    """
     rng = np.random.default_rng([seed, split == "test"])
     images, values = digits_of(split)
     canvas = (rng.uniform(10, 50, 3) + rng.normal(0, 8, (SIDE, SIDE, 3))).astype(np.float32)

@@ -31,7 +31,9 @@ def box_overlap(model: Path, count: int) -> float:
 
 
 def mask_overlap(model: Path, count: int) -> float:
-    """Over the pixels of ``count`` drawings: of every class (the ground is one) with the pixels that were given it, averaged."""
+    """Over the pixels of ``count`` drawings: of every class (the ground is one) with the pixels that were given it,
+    averaged.
+    """
     classes = len(CLASSES) + 1
     common, union = np.zeros(classes), np.zeros(classes)
     with RUNTIMES["litert"].open(model) as session:

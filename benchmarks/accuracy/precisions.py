@@ -1,7 +1,8 @@
 """What each precision keeps of trained models; ``benchmarks.accuracy.report`` writes it down.
 
-The classifier answers its whole test split in every precision; detector and segmenter are judged by overlap. Host figures are of
-XNNPACK's kernels for this machine, where fp16 files are computed in float32; fp16 arithmetic is judged on an emulated Cortex-A76.
+The classifier answers its whole test split in every precision; detector and segmenter are judged by overlap. Host
+figures are of XNNPACK's kernels for this machine, where fp16 files are computed in float32; fp16 arithmetic is judged
+on an emulated Cortex-A76.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ DRAWINGS, LAYER_CANVASES = 200, 4
 
 @dataclass(frozen=True)
 class Row:
-    """One precision on the test split. ``accuracy`` and ``agreement`` (with fp32's answers) are shares; None where it cannot run."""
+    """One precision on the test split. ``accuracy`` and ``agreement`` (with fp32's answers) are shares; None where it
+    cannot run.
+    """
 
     precision: str
     ran_on: str
@@ -202,7 +205,9 @@ class Proof:
 
 
 def prove(weights: Path, python: Path | None, emulated: int) -> Proof:
-    """Convert and measure everything. ``emulated`` canvases are also run on the emulated processor; without ``python`` no stock model."""
+    """Convert and measure everything. ``emulated`` canvases are also run on the emulated processor; without ``python``
+    no stock model.
+    """
     from benchmarks.accuracy.train_digits import accuracy, without_attention
     from evit_mobile.models.registry import find_model
     from evit_mobile.weights import load_weights

@@ -20,15 +20,20 @@ def render(proof: Proof) -> str:
     assert fp32.accuracy is not None
     lines = [
         f"# What each precision keeps\n\n{proof.note}.\n",
-        "`digits-pair` (benchmarks/accuracy/digits.py): an EfficientViT of 0.2 M parameters, trained to name the value that",
-        f"appears twice among four handwritten digits on a canvas. {fp32.canvases:,} test canvases hold digits that training never saw.",
+        "`digits-pair` (benchmarks/accuracy/digits.py): an EfficientViT of 0.2 M parameters, trained to name the "
+        "value that",
+        f"appears twice among four handwritten digits on a canvas. {fp32.canvases:,} test canvases hold digits that "
+        "training never saw.",
         f"With the output of every attention layer set to zero it classifies {proof.without_attention:.2%} correctly, "
         f"{100 * (fp32.accuracy - proof.without_attention):.1f} points less.\n",
-        "| precision | ran on | canvases | accuracy | agrees with fp32 | SQNR of logits (dB) | kB | partitions | ops outside | extremes |",
+        "| precision | ran on | canvases | accuracy | agrees with fp32 | SQNR of logits (dB) | kB | partitions | ops "
+        "outside | extremes |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
         *map(_row, proof.rows),
-        "\nExtremes: zeros, all 0, all 255, one hot pixel, noise times 100; finite: no NaN or infinity in any output. *stock int8* is",
-        "ai-edge-quantizer's static int8 recipe on the stock graph (onnx2tf's own full-integer quantiser refuses the network's square",
+        "\nExtremes: zeros, all 0, all 255, one hot pixel, noise times 100; finite: no NaN or infinity in any output. "
+        "*stock int8* is",
+        "ai-edge-quantizer's static int8 recipe on the stock graph (onnx2tf's own full-integer quantiser refuses the "
+        "network's square",
         "roots). The host computes fp16 files in float32; the emulated Cortex-A76 computes them in half precision.\n",
         "## Detection and segmentation\n",
         f"Mean intersection over union on {DRAWINGS} held-out drawings.\n",
@@ -37,7 +42,8 @@ def render(proof: Proof) -> str:
         f"In dB against fp32, by TFLite's own kernels on {LAYER_CANVASES} canvases: "
         "the median layer of each block and, after the slash, the worst.",
         "Of a layer before hard-swish int8 leaves out what hard-swish makes zero; such values count as errors here. "
-        "Layers that a precision computes in another form have no counterpart and are left out; all layers are in the JSON file.\n",
+        "Layers that a precision computes in another form have no counterpart and are left out; all layers are in the "
+        "JSON file.\n",
         *_blocks(proof.layers),
     ]
     return "\n".join(lines) + "\n"

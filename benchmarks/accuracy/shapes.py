@@ -1,7 +1,7 @@
 """Drawings of discs, squares and triangles, and a segmenter that is small enough to learn them in minutes.
 
-The detector of the same drawings, ``shapes-det``, comes with the package (``evit_mobile.models.shapes``). Importing this file registers
-the segmenter as ``shapes-seg``.
+The detector of the same drawings, ``shapes-det``, comes with the package (``evit_mobile.models.shapes``). Importing
+this file registers the segmenter as ``shapes-seg``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ SEGMENTER_WIDTH = 32
 
 @dataclass(frozen=True)
 class Drawing:
-    """``boxes`` [K, 4]: x0, y0, x1, y1 in pixels; ``classes`` [K]; ``mask`` [SIDE, SIDE]: 0 is background, else class + 1."""
+    """``boxes`` [K, 4]: x0, y0, x1, y1 in pixels; ``classes`` [K]; ``mask`` [SIDE, SIDE]: 0 is background, else class +
+    1.
+    """
 
     image: Image.Image
     boxes: NDArray[np.float32]

@@ -1,8 +1,9 @@
-"""Full int8 as a stock quantiser makes it, for comparison: ai-edge-quantizer's static int8 recipe for every op of the stock graph.
+"""Full int8 as a stock quantiser makes it, for comparison: ai-edge-quantizer's static int8 recipe for every op of the
+stock graph.
 
-Run under the interpreter of ``benchmarks/peers`` (litert-torch brings ai-edge-quantizer), which has none of this project:
-``python stock_int8.py FLOAT.tflite IMAGES.npy OUT.tflite``. onnx2tf 2.6.7 has a full-integer quantiser too, which refuses every
-EfficientViT: "Unsupported op for strict full integer quantization: op_type=SQRT".
+Run under the interpreter of ``benchmarks/peers`` (litert-torch brings ai-edge-quantizer), which has none of this
+project: ``python stock_int8.py FLOAT.tflite IMAGES.npy OUT.tflite``. onnx2tf 2.6.7 has a full-integer quantiser too,
+which refuses every EfficientViT: "Unsupported op for strict full integer quantization: op_type=SQRT".
 """
 
 from __future__ import annotations

@@ -39,7 +39,9 @@ def accuracy(module: nn.Module, count: int = digits.TEST_CANVASES, size: int = 1
 
 @torch.no_grad()
 def without_attention(module: nn.Module) -> nn.Module:
-    """``module`` itself, with every attention layer's output projection zero: what it adds to its residual is nothing."""
+    """``module`` itself, with every attention layer's output projection zero: what it adds to its residual is
+    nothing.
+    """
     for layer in module.modules():
         if isinstance(layer, ReluLinearAttention):
             nn.init.zeros_(layer.proj.weight)
@@ -51,8 +53,8 @@ def without_attention(module: nn.Module) -> nn.Module:
 def train(out: Path, steps: int, batch_size: int, rate: float, seed: int) -> nn.Module:
     """AdamW with a one-cycle learning rate; prints the loss now and then, and writes ``out``.
 
-    First each canvas holds one digit, which is the answer: with four from the start nothing is learnt for long. The cycle begins anew with
-    four.
+    First each canvas holds one digit, which is the answer: with four from the start nothing is learnt for long. The
+    cycle begins anew with four.
     """
     torch.manual_seed(seed)
     module: nn.Module = digits.classifier(Resolution(digits.SIDE, digits.SIDE), frozenset())

@@ -1,7 +1,8 @@
-"""Train ``shapes-det`` and ``shapes-seg`` on drawings: ``python -m benchmarks.accuracy.train_shapes {det,seg} --out FILE.safetensors``.
+"""Train ``shapes-det`` and ``shapes-seg`` on drawings: ``python -m benchmarks.accuracy.train_shapes {det,seg} --out
+FILE.safetensors``.
 
-Takes minutes on one CPU core. The checkpoints in ``tests/data`` were made with ``--steps 700`` (det) and ``--steps 500`` (seg):
-on 24 held-out drawings boxes overlap by 0.93 on average and classes' masks by 0.94.
+Takes minutes on one CPU core. The checkpoints in ``tests/data`` were made with ``--steps 700`` (det) and ``--steps
+500`` (seg): on 24 held-out drawings boxes overlap by 0.93 on average and classes' masks by 0.94.
 Drawings 0 to 999,999 are for training; tests use others.
 """
 
@@ -36,7 +37,9 @@ def segmentation_loss(module: nn.Module, images: Tensor, drawings: list[shapes.D
 
 
 def detection_loss(module: nn.Module, images: Tensor, drawings: list[shapes.Drawing]) -> Tensor:
-    """As YOLOX: binary cross-entropy of objectness and class, IoU loss of boxes; a simple assignment by size and place."""
+    """As YOLOX: binary cross-entropy of objectness and class, IoU loss of boxes; a simple assignment by size and
+    place.
+    """
     module.head.decode = False  # type: ignore[union-attr]
     maps = module(images)
     levels = [(maps[at], maps[at + 1], maps[at + 2], maps[at + 3]) for at in range(0, len(maps), 4)]
@@ -53,7 +56,8 @@ def detection_loss(module: nn.Module, images: Tensor, drawings: list[shapes.Draw
 
 
 def _assign(drawing: shapes.Drawing) -> tuple[Tensor, Tensor, Tensor]:
-    """For every place: its box [M, 4], its class [M], and whether it has one [M]: the 3x3 cells round a box's centre, on one level.
+    """For every place: its box [M, 4], its class [M], and whether it has one [M]: the 3x3 cells round a box's centre,
+    on one level.
 
     Boxes under 40 pixels go to stride 8, under 52 to 16, others to 32 (there, one cell).
     """

@@ -1,11 +1,14 @@
-"""One attention layer in each canonical form, against the exporter's graph and against its two projections alone (the floor).
+"""One attention layer in each canonical form, against the exporter's graph and against its two projections alone (the
+floor).
 
-    python -m benchmarks.attention.compare_forms [--runtime litert --runtime litert-latest] [--rounds 25] [--out benchmarks/results]
+    python -m benchmarks.attention.compare_forms [--runtime litert --runtime litert-latest] [--rounds 25] [--out
+    benchmarks/results]
 
-The layer is equation (4) with its q, k, v projection and its output projection, without normalisation and residual; the floor is a graph
-with the same two convolutions and nothing else. Every form has the same seeded weights. All models of one size are loaded at once and
-timed in turn, forwards and backwards (A B C C B A …), one thread; a figure is the median over rounds, a ratio the median of the rounds'
-ratios with a 95 % bootstrap interval. Writes ``attention_forms.json`` and ``attention_forms.md``.
+The layer is equation (4) with its q, k, v projection and its output projection, without normalisation and residual; the
+floor is a graph with the same two convolutions and nothing else. Every form has the same seeded weights. All models of
+one size are loaded at once and timed in turn, forwards and backwards (A B C C B A …), one thread; a figure is the
+median over rounds, a ratio the median of the rounds' ratios with a 95 % bootstrap interval. Writes
+``attention_forms.json`` and ``attention_forms.md``.
 """
 
 from __future__ import annotations
@@ -141,7 +144,8 @@ def _lowered(module: object, shapes: list[tuple[int, ...]], path: Path, form: st
     from evit_mobile.specs import Target
 
     buffer = io.BytesIO()
-    torch.onnx.export(module, tuple(map(torch.zeros, shapes)), buffer, dynamo=False, opset_version=17)  # type: ignore[arg-type]
+    example = tuple(map(torch.zeros, shapes))
+    torch.onnx.export(module, example, buffer, dynamo=False, opset_version=17)  # type: ignore[arg-type]
     model = onnx.load_model_from_string(buffer.getvalue())
     with Lowering(simplify=form is None) as lowering:
         if form is not None:

@@ -1,9 +1,10 @@
 """The forms of ``compare_forms`` by instructions an inference on emulated Arm64 processors.
 
-    python -m benchmarks.attention.count_forms [--processor cortex-a76 --processor cortex-a53] [--out benchmarks/results]
+    python -m benchmarks.attention.count_forms [--processor cortex-a76 --processor cortex-a53] [--out
+    benchmarks/results]
 
-The same layers, counted as ``android_bench.emulator`` counts: no latency, but the kernels that a phone would run. A ratio is to the two
-projections alone. Writes ``attention_forms_arm64.json`` and ``attention_forms_arm64.md``.
+The same layers, counted as ``android_bench.emulator`` counts: no latency, but the kernels that a phone would run. A
+ratio is to the two projections alone. Writes ``attention_forms_arm64.json`` and ``attention_forms_arm64.md``.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ def as_markdown(counts: list[Count], note: str) -> str:
     """A table a processor: forms down, sizes across."""
     lines = ["# Forms of one linear attention layer on Arm64", ""]
     lines += [
-        "Million instructions per inference on processors emulated by QEMU: not a latency. In brackets the ratio to the two projections"
+        "Million instructions per inference on processors emulated by QEMU: not a latency. In brackets the ratio to "
+        "the two projections"
     ]
     lines += [f"alone. {note}.", ""]
     for processor in dict.fromkeys(count.processor for count in counts):

@@ -1,4 +1,6 @@
-"""Estimates of the paper's networks and its rivals: ``python -m benchmarks.estimate.paper`` writes benchmarks/results/estimate_paper.md."""
+"""Estimates of the paper's networks and its rivals: ``python -m benchmarks.estimate.paper`` writes
+benchmarks/results/estimate_paper.md.
+"""
 
 from __future__ import annotations
 
@@ -81,10 +83,13 @@ def table(rows: Sequence[Estimated]) -> str:
     lines = [
         "# Estimates of the paper's networks on a Snapdragon 855",
         "",
-        "Made by `python -m benchmarks.estimate.paper`. **Estimated, not measured**; the interval is the error that such estimates have",
-        "against published latencies (estimate.md). LiteRT 2.1.2 with XNNPACK; weights are seeded, on which the work does not depend.",
+        "Made by `python -m benchmarks.estimate.paper`. **Estimated, not measured**; the interval is the error that "
+        "such estimates have",
+        "against published latencies (estimate.md). LiteRT 2.1.2 with XNNPACK; weights are seeded, on which the work "
+        "does not depend.",
         "",
-        "| network | input | precision | published top-1 | device | threads | estimated, ms | interval | M instr. | M cycles | waiting |",
+        "| network | input | precision | published top-1 | device | threads | estimated, ms | interval | M instr. | M "
+        "cycles | waiting |",
         "| --- | --- | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:

@@ -1,8 +1,10 @@
-"""Estimates against published latencies: ``python -m benchmarks.estimate.validate`` writes benchmarks/results/estimate.md.
+"""Estimates against published latencies: ``python -m benchmarks.estimate.validate`` writes
+benchmarks/results/estimate.md.
 
-For one thread one constant of a core is fitted, how far waiting and computing overlap: to the networks that ``published.yaml`` marks so.
-What is left is checked in two ways. Every other published latency was not used, so its error is what a user may expect. And each latency
-is left out in turn, the constant fitted to all others of that core and one thread, and the error on the one left out taken.
+For one thread one constant of a core is fitted, how far waiting and computing overlap: to the networks that
+``published.yaml`` marks so. What is left is checked in two ways. Every other published latency was not used, so its
+error is what a user may expect. And each latency is left out in turn, the constant fitted to all others of that core
+and one thread, and the error on the one left out taken.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ FACTORS = (0.7, 1.4)
 
 @dataclass(frozen=True)
 class Published:
-    """One published latency; ``clock_ghz`` where the core's clock was another, ``fit`` the constants that were fitted to it."""
+    """One published latency; ``clock_ghz`` where the core's clock was another, ``fit`` the constants that were fitted
+    to it.
+    """
 
     network: str
     model: str
@@ -47,7 +51,9 @@ class Published:
 
 @dataclass(frozen=True)
 class Checked:
-    """A published latency beside the estimate; ``left_out`` is its error with the overlap fitted to all others of its core."""
+    """A published latency beside the estimate; ``left_out`` is its error with the overlap fitted to all others of its
+    core.
+    """
 
     published: Published
     estimated_ms: float
@@ -69,7 +75,9 @@ def estimate_ms(row: Published, changes: dict[str, float] | None = None) -> floa
 
 
 def changed(device: DeviceModel, changes: dict[str, float]) -> DeviceModel:
-    """The device with other values: of a constant by its name, of ``L2`` and ``L3`` (cycles per line), ``read``, ``write``, ``clock``."""
+    """The device with other values: of a constant by its name, of ``L2`` and ``L3`` (cycles per line), ``read``,
+    ``write``, ``clock``.
+    """
     update: dict[str, object] = {}
     memory, caches = device.memory, device.caches
     for name, value in changes.items():
@@ -87,12 +95,16 @@ def changed(device: DeviceModel, changes: dict[str, float]) -> DeviceModel:
 
 
 def fitted(rows: Sequence[Published]) -> float:
-    """The overlap power with the smallest mean error over ``rows``; other runtimes' outliers weigh no more than in proportion."""
+    """The overlap power with the smallest mean error over ``rows``; other runtimes' outliers weigh no more than in
+    proportion.
+    """
     return min(map(float, POWERS), key=lambda power: sum(abs(_log_error(row, power)) for row in rows))
 
 
 def crossed(rows: Sequence[Published]) -> list[float]:
-    """The error on each of the latencies that the overlap was fitted to, with the overlap fitted to the rest of them alone."""
+    """The error on each of the latencies that the overlap was fitted to, with the overlap fitted to the rest of them
+    alone.
+    """
     own = [row for row in rows if row.fit == "overlap_power"]
     others = [[other for other in own if other is not row] for row in own]
     return [estimate_ms(row, {"overlap_power": fitted(rest)}) / row.ms - 1 for row, rest in zip(own, others)]
@@ -116,7 +128,9 @@ def check(rows: Sequence[Published]) -> list[Checked]:
 
 
 def sensitivities(rows: Sequence[Published]) -> dict[str, tuple[float, ...]]:
-    """By constant: the largest change of any one-thread estimate of the first device when it is ``FACTORS`` times as large."""
+    """By constant: the largest change of any one-thread estimate of the first device when it is ``FACTORS`` times as
+    large.
+    """
     device = find_device(rows[0].device)
     values = {
         "L2": device.caches[1].cycles_per_line,
@@ -141,8 +155,10 @@ def table(checked: Sequence[Checked], own: Sequence[float], changes: dict[str, t
     lines = [
         "# Estimated latencies against published ones",
         "",
-        "Made by `python -m benchmarks.estimate.validate`. Nothing here was measured by this project: the published figures are others',",
-        "with other releases and other runtimes; the estimates are of LiteRT 2.1.2 with XNNPACK. *Left out*: the error with the overlap",
+        "Made by `python -m benchmarks.estimate.validate`. Nothing here was measured by this project: the published "
+        "figures are others',",
+        "with other releases and other runtimes; the estimates are of LiteRT 2.1.2 with XNNPACK. *Left out*: the "
+        "error with the overlap",
         "fitted to all other one-thread rows of the core.",
         "",
         "| network | precision | core | threads | published, ms | by | estimated, ms | error | left out | used for |",
@@ -163,7 +179,8 @@ def table(checked: Sequence[Checked], own: Sequence[float], changes: dict[str, t
     lines += [
         "",
         *_summary(checked),
-        f"* The latencies that the overlap was fitted to, each by the other alone: {', '.join(f'{error:+.1%}' for error in own)}.",
+        "* The latencies that the overlap was fitted to, each by the other alone: "
+        f"{', '.join(f'{error:+.1%}' for error in own)}.",
         "",
         "How much the largest change of a one-thread estimate is when a constant is another:",
         "",
@@ -180,7 +197,8 @@ def _summary(checked: Sequence[Checked]) -> list[str]:
         errors = [abs(entry.error) for entry in alone]
         left = [abs(entry.left_out) for entry in alone if entry.left_out is not None]
         lines.append(
-            f"* {device}, one thread: largest error {max(errors):.1%}, mean {sum(errors) / len(errors):.1%} over {len(alone)} latencies; "
+            f"* {device}, one thread: largest error {max(errors):.1%}, mean {sum(errors) / len(errors):.1%} over "
+            f"{len(alone)} latencies; "
             f"left out, largest {max(left):.1%}, mean {sum(left) / len(left):.1%}."
         )
     return lines

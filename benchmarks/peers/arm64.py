@@ -1,7 +1,8 @@
 """Ours, stock onnx2tf and litert-torch by instructions an inference on emulated Arm64 processors.
 
-``python -m benchmarks.peers.arm64``: the same weights through three converters, run by the same LiteRT, counted alike; see
-``android_bench.emulator``. Counts are no latency, but they repeat to 0.1 %, and they are of the kernels that a phone would run.
+``python -m benchmarks.peers.arm64``: the same weights through three converters, run by the same LiteRT, counted alike;
+see ``android_bench.emulator``. Counts are no latency, but they repeat to 0.1 %, and they are of the kernels that a
+phone would run.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ PLACES = ("cortex-a76:litert", "cortex-a76:litert-latest", "cortex-a53:litert")
 
 @dataclass
 class Count:
-    """One converter's model of a row on one processor and runtime; ``ratio`` is ours / this one: below 1 ours needs fewer."""
+    """One converter's model of a row on one processor and runtime; ``ratio`` is ours / this one: below 1 ours needs
+    fewer.
+    """
 
     row: str
     processor: str

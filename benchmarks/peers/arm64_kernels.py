@@ -1,11 +1,13 @@
-"""What an fp32 inference on an emulated Arm64 processor executes, by kind of kernel, for ours and the other converters' models.
+"""What an fp32 inference on an emulated Arm64 processor executes, by kind of kernel, for ours and the other converters'
+models.
 
     python -m benchmarks.peers.arm64_kernels [--folder build/peers] [--out benchmarks/results/arm64_kernels.md]
 
-Takes the models that ``benchmarks.peers.arm64`` made. The library has no symbols, so the blocks that ran are put together by function
-(its unwind table) and a function is told by the instructions of its hottest loop: products by one lane of a register (``fmla v.4s, v.4s,
-v.s[0]``) are a matrix product's, products of whole registers beside loads a depthwise convolution's, and those between a minimum and a
-maximum hard-swish's. What is left over is all that a rewrite of the graph could save: the three kinds are asked for by the network.
+Takes the models that ``benchmarks.peers.arm64`` made. The library has no symbols, so the blocks that ran are put
+together by function (its unwind table) and a function is told by the instructions of its hottest loop: products by one
+lane of a register (``fmla v.4s, v.4s, v.s[0]``) are a matrix product's, products of whole registers beside loads a
+depthwise convolution's, and those between a minimum and a maximum hard-swish's. What is left over is all that a rewrite
+of the graph could save: the three kinds are asked for by the network.
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ def _disassembled(library: Path, start: int, end: int) -> list[tuple[int, str]]:
 
 @functools.cache
 def functions(library: Path) -> list[int]:
-    """Where functions start: by the unwind table, and between its entries, where assembly is, by the landing pads of calls."""
+    """Where functions start: by the unwind table, and between its entries, where assembly is, by the landing pads of
+    calls.
+    """
     command = ["aarch64-linux-gnu-readelf", "--debug-dump=frames", str(library)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = re.findall(r"FDE cie=\S+ pc=([0-9a-f]+)\.\.([0-9a-f]+)", printed)
@@ -107,7 +111,8 @@ def by_kind(blocks: str, library: Path) -> dict[str, int]:
 def table(rows: list[Kernels]) -> str:
     """Markdown."""
     lines = [
-        "Million instructions per fp32 inference on a processor emulated by QEMU, by kind of kernel; LiteRT 2.1.2. Made by",
+        "Million instructions per fp32 inference on a processor emulated by QEMU, by kind of kernel; LiteRT 2.1.2. "
+        "Made by",
         "`python -m benchmarks.peers.arm64_kernels`.",
         "",
         f"| network | processor | converter | {' | '.join(KINDS)} | whole |",
@@ -116,7 +121,8 @@ def table(rows: list[Kernels]) -> str:
     for row in rows:
         cells = [f"{row.instructions[kind] / 1e6:.2f}" for kind in KINDS]
         lines.append(
-            f"| {row.row} | {row.processor} | {row.converter} | {' | '.join(cells)} | {sum(row.instructions.values()) / 1e6:.2f} |"
+            f"| {row.row} | {row.processor} | {row.converter} | {' | '.join(cells)} | "
+            f"{sum(row.instructions.values()) / 1e6:.2f} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -2,9 +2,9 @@
 
 ``--python`` names the interpreter of an environment with ``requirements.txt``, which litert-torch needs for itself.
 
-For each row and runtime the three models are loaded together and run in turn, in an order that is drawn anew each round; a ratio is the
-median over rounds of paired ratios, with its 95 % interval (``evit_mobile.results.stats``). The fastest other converter of a row is the
-peer that we are held to. Latencies are this machine's: trust the ratios.
+For each row and runtime the three models are loaded together and run in turn, in an order that is drawn anew each
+round; a ratio is the median over rounds of paired ratios, with its 95 % interval (``evit_mobile.results.stats``). The
+fastest other converter of a row is the peer that we are held to. Latencies are this machine's: trust the ratios.
 """
 
 from __future__ import annotations
@@ -85,8 +85,9 @@ def make(row: Row, converter: str, folder: Path, python: Path) -> tuple[Path, fl
 def measure(models: dict[str, Path], runtime_name: str, rounds: int) -> dict[str, list[list[float]]]:
     """Rounds of latencies in microseconds by converter, one thread, all models open at once and run in turn.
 
-    Every round loads the models anew: where the weights and the arena come to lie in memory moves a model's latency by several per cent
-    for as long as it stays loaded, so rounds of one load would agree with each other and not with the next.
+    Every round loads the models anew: where the weights and the arena come to lie in memory moves a model's latency by
+    several per cent for as long as it stays loaded, so rounds of one load would agree with each other and not with the
+    next.
     """
     samples: dict[str, list[list[float]]] = {name: [] for name in models}
     draw = random.Random(0)
@@ -161,15 +162,18 @@ def geometric_means(results: list[Result]) -> dict[str, float]:
 def table(results: list[Result], machine: str) -> str:
     """Markdown: every converter."""
     lines = [
-        f"Measured on {machine}; one thread, fp32. Ratio: ours / this converter, 95 % interval over rounds; below 1 ours is faster.",
+        f"Measured on {machine}; one thread, fp32. Ratio: ours / this converter, 95 % interval over rounds; below 1 "
+        "ours is faster.",
         "",
-        "| network | runtime | converter | MB | conversion s | ops | partitions | undelegated | median ms | ours / this |",
+        "| network | runtime | converter | MB | conversion s | ops | partitions | undelegated | median ms | ours / "
+        "this |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for item in results:
         ratio = "" if item.converter == "ours" else item.cells
         lines.append(
-            f"| {item.row} | {item.runtime} | {item.converter} | {item.megabytes} | {item.seconds} | {item.ops} | {item.partitions} "
+            f"| {item.row} | {item.runtime} | {item.converter} | {item.megabytes} | {item.seconds} | {item.ops} | "
+            f"{item.partitions} "
             f"| {item.undelegated} | {item.median_ms:.2f} | {ratio} |"
         )
     means = ", ".join(f"{mean:.3f} on {name}" for name, mean in geometric_means(results).items())

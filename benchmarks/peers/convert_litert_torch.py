@@ -1,7 +1,8 @@
-"""One row through litert-torch, in litert-torch's own environment: ``convert_litert_torch.py MODEL RESOLUTION OUT.tflite``.
+"""One row through litert-torch, in litert-torch's own environment: ``convert_litert_torch.py MODEL RESOLUTION
+OUT.tflite``.
 
-The module, its weights and its seed are those that our own converter gets; input is made NHWC by litert-torch's helper, as ours is.
-Prints the seconds that the conversion took, without imports, as its last line.
+The module, its weights and its seed are those that our own converter gets; input is made NHWC by litert-torch's helper,
+as ours is. Prints the seconds that the conversion took, without imports, as its last line.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What each choice of the int8 quantiser brings: SQNR of base-r224's logits. ``python -m benchmarks.quantize.ablation``
 
-For each of five seeds of weights, calibrated (``benchmarks.quantize.calibrated``) and as a conversion settles them on noise: every way of
-choosing ranges, with and without bias correction, the product less one of its choices, and two that the product has not: ranges by
-percentiles, and cross-layer equalisation before it (``benchmarks.quantize.equalisation``). 32 photographs to calibrate, 32 others to test
-(``benchmarks.photos``).
+For each of five seeds of weights, calibrated (``benchmarks.quantize.calibrated``) and as a conversion settles them on
+noise: every way of choosing ranges, with and without bias correction, the product less one of its choices, and two that
+the product has not: ranges by percentiles, and cross-layer equalisation before it
+(``benchmarks.quantize.equalisation``). 32 photographs to calibrate, 32 others to test (``benchmarks.photos``).
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ def _from_observed(content: bytes) -> dict[str, bytes]:
             name = f"{choice}{', bias correction' if corrected else ''}"
             made[name] = quantise_int8(Tflite(content), images, range_choice=choice, bias_correction=corrected).content
     with mock.patch.object(parameters, "FLAT_BELOW", {}):
-        made[f"{PRODUCT}, ranges of what hard-swish and ReLU cut off too"] = quantise_int8(Tflite(content), images).content
+        made[f"{PRODUCT}, ranges of what hard-swish and ReLU cut off too"] = quantise_int8(
+            Tflite(content), images
+        ).content
     for share in PERCENTILES:
         with mock.patch.object(ranges, "_least_error", functools.partial(percentile, share=share)):
             made[f"percentile {share}, bias correction"] = quantise_int8(Tflite(content), images).content

@@ -1,7 +1,8 @@
 """Run under ai-edge-quantizer's own interpreter: ``python ai_edge.py full|selective IN.tflite OUT.tflite INPUTS.npz``.
 
-``full``: its static recipe for every op that it knows. ``selective``: the same for the ops that our plan has in int8, by type and by the
-names of the scopes that stay float; what a recipe can say of single ops is a regular expression over output names.
+``full``: its static recipe for every op that it knows. ``selective``: the same for the ops that our plan has in int8,
+by type and by the names of the scopes that stay float; what a recipe can say of single ops is a regular expression over
+output names.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""Seeded weights that are calibrated: their batch normalisations have the statistics of photographs, as training leaves them.
+"""Seeded weights that are calibrated: their batch normalisations have the statistics of photographs, as training leaves
+them.
 
-The seeded weights of a conversion are settled on noise, and off on purpose, so that a conversion which folds a statistic wrongly is
-seen. A photograph then drives some channels many standard deviations away from where the normalisation put them, which no trained
-network's data do, and which int8 with one scale for all channels of a map pays for.
+The seeded weights of a conversion are settled on noise, and off on purpose, so that a conversion which folds a
+statistic wrongly is seen. A photograph then drives some channels many standard deviations away from where the
+normalisation put them, which no trained network's data do, and which int8 with one scale for all channels of a map pays
+for.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ PHOTOS = 16
 
 
 def calibrated_weights(model: str, side: int, seed: int, out: Path) -> Path:
-    """Write ``out`` (.safetensors), the weights of ``model`` seeded by ``seed`` and calibrated at ``side`` x ``side`` pixels."""
+    """Write ``out`` (.safetensors), the weights of ``model`` seeded by ``seed`` and calibrated at ``side`` x ``side``
+    pixels.
+    """
     import torch
     from safetensors.torch import save_model
     from torch.nn.modules.batchnorm import _BatchNorm

@@ -1,8 +1,9 @@
-"""int8 side by side: ours, float, stock full int8, other ways of executing a plan. ``python -m benchmarks.quantize.compare``
+"""int8 side by side: ours, float, stock full int8, other ways of executing a plan. ``python -m
+benchmarks.quantize.compare``
 
-For each resolution all models are open at once in one process, one thread, and run in turn (``benchmarks.peers.compare.measure``); a
-ratio is the median over rounds of paired ratios with its 95 % interval. SQNR is of the logits against the float model over photographs
-that calibration did not see (``benchmarks.photos``).
+For each resolution all models are open at once in one process, one thread, and run in turn
+(``benchmarks.peers.compare.measure``); a ratio is the median over rounds of paired ratios with its 95 % interval. SQNR
+is of the logits against the float model over photographs that calibration did not see (``benchmarks.photos``).
 """
 
 from __future__ import annotations

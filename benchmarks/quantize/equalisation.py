@@ -1,8 +1,10 @@
-"""Cross-layer equalisation of a float .tflite (Nagel et al. 2019, section 4.1), for the ablation: what would it bring to int8?
+"""Cross-layer equalisation of a float .tflite (Nagel et al. 2019, section 4.1), for the ablation: what would it bring
+to int8?
 
-With weights quantised a channel it can only help activations, whose channels share one scale. A map's channels can be scaled where all
-that writes it is linear and all that reads it has weights: between two layers without an activation, and along a residual stream, where
-ADD joins maps that must be scaled alike. Hard-swish and LayerNorm are no such writers or readers.
+With weights quantised a channel it can only help activations, whose channels share one scale. A map's channels can be
+scaled where all that writes it is linear and all that reads it has weights: between two layers without an activation,
+and along a residual stream, where ADD joins maps that must be scaled alike. Hard-swish and LayerNorm are no such
+writers or readers.
 """
 
 from __future__ import annotations

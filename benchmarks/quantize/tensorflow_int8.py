@@ -1,5 +1,6 @@
-"""TensorFlow's own int8, by an interpreter with tensorflow 2.21, onnx2tf 2.6.7 and tf-keras, which has none of this project:
-``python tensorflow_int8.py MODEL.onnx INPUTS.npz OUT.tflite``. onnx2tf makes the SavedModel, ``TFLiteConverter`` quantises it.
+"""TensorFlow's own int8, by an interpreter with tensorflow 2.21, onnx2tf 2.6.7 and tf-keras, which has none of this
+project: ``python tensorflow_int8.py MODEL.onnx INPUTS.npz OUT.tflite``. onnx2tf makes the SavedModel,
+``TFLiteConverter`` quantises it.
 """
 
 from __future__ import annotations

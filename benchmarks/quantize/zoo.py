@@ -1,7 +1,8 @@
 """What int8 brings to timm's models, and what it keeps of them: ``python -m benchmarks.quantize.zoo``.
 
-Seeded weights, calibrated (``benchmarks.quantize.calibrated``); 32 photographs to calibrate, 32 others to test (``benchmarks.photos``).
-fp32 and int8 run in turn in one process, one thread; the ratio is the median of paired ratios with its 95 % interval.
+Seeded weights, calibrated (``benchmarks.quantize.calibrated``); 32 photographs to calibrate, 32 others to test
+(``benchmarks.photos``). fp32 and int8 run in turn in one process, one thread; the ratio is the median of paired ratios
+with its 95 % interval.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.statistics.coverage --out benchmarks/results/statistics.md`` (about 5 minutes on one core).
 
-A simulated bench is what the harness draws: rounds in turn, each with a level of its own (what the machine did in that round), and
-within a round runs that follow one another (autoregressive, coefficient 0.5). Levels come from distributions that benches have shown:
-symmetric, with rare slow rounds, skewed, and of two modes (two clocks).
+A simulated bench is what the harness draws: rounds in turn, each with a level of its own (what the machine did in that
+round), and within a round runs that follow one another (autoregressive, coefficient 0.5). Levels come from
+distributions that benches have shown: symmetric, with rare slow rounds, skewed, and of two modes (two clocks).
 """
 
 from __future__ import annotations
@@ -137,26 +137,31 @@ def main() -> None:
     arguments = parser.parse_args()
     text = f"""# How often the statistics are right
 
-{EXPERIMENTS:,} simulated benches a row, of {RUNS} runs a round that follow one another; made by `python -m benchmarks.statistics.coverage`.
+{EXPERIMENTS:,} simulated benches a row, of {RUNS} runs a round that follow one another; made by
+`python -m benchmarks.statistics.coverage`.
 One standard error of a share of 95 % is 0.5 points, as it is of 5 %.
 
 ## 95 % intervals of a median
 
-The interval is Hettmansperger and Sheather's; the bootstrap is the percentile one of the median over rounds, expanded for small samples,
-which is not used: with few rounds it covers too often, most of all with seven, and it is wider throughout.
+The interval is Hettmansperger and Sheather's; the bootstrap is the percentile one of the median over rounds, expanded
+for small samples, which is not used: with few rounds it covers too often, most of all with seven, and it is
+wider throughout.
 
 {chr(10).join(medians_table())}
 
 ## Paired ratios and growth exponents
 
-The machine's speed changes from round to round by 10 % (one standard deviation), for all that is measured in that round.
+The machine's speed changes from round to round by 10 % (one standard deviation), for all that is measured in
+that round.
 
 {chr(10).join(pairs_table())}
 
 ## Changes between two files
 
-Two-sided Mann-Whitney at 5 % over the medians of rounds, as `evit-mobile compare` does for one model. With few rounds the test has few
-possible p-values, and keeps below 5 %. What no simulation of rounds knows is how much a machine changes from one bench to the next.
+Two-sided Mann-Whitney at 5 % over the medians of rounds, as `evit-mobile compare` does for one model. With few rounds
+the test has few possible p-values, and keeps below 5 %. What no simulation of rounds knows is how much a machine
+changes
+from one bench to the next.
 
 {chr(10).join(changes_table())}
 """

@@ -1,8 +1,8 @@
 """Every architecture family of timm through ours, stock onnx2tf and litert-torch. ``make bench-zoo`` runs it.
 
-Each conversion and each judgement is a process with a time limit, so a crash or a hang costs one cell. What was measured is written after
-every family, and a run goes on where the last one stopped. Latencies are medians of paired rounds, one thread, all files of a family
-loaded together: trust the ratios.
+Each conversion and each judgement is a process with a time limit, so a crash or a hang costs one cell. What was
+measured is written after every family, and a run goes on where the last one stopped. Latencies are medians of paired
+rounds, one thread, all files of a family loaded together: trust the ratios.
 """
 
 from __future__ import annotations
@@ -124,8 +124,10 @@ def _run(command: list[str]) -> str | Failure:
 def table(rows: list[Family], machine: str) -> str:
     """Markdown: the counts, then every family."""
     lines = [
-        f"Measured on {machine}; fp32, one thread, seeded weights. A file is right where it agrees with PyTorch in float64",
-        "on noise and on a photograph, with and without XNNPACK ([how](../zoo/row.py)). Ratio: ours / this converter, with its",
+        f"Measured on {machine}; fp32, one thread, seeded weights. A file is right where it agrees with PyTorch in "
+        "float64",
+        "on noise and on a photograph, with and without XNNPACK ([how](../zoo/row.py)). Ratio: ours / this converter, "
+        "with its",
         "95 % interval; below 1 ours is faster.",
         "",
         "| of these families | " + " | ".join(CONVERTERS) + " |",

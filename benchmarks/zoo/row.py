@@ -1,7 +1,8 @@
-"""One converter's file of one model, made and judged in a process of its own: what crashes or hangs there costs one cell.
+"""One converter's file of one model, made and judged in a process of its own: what crashes or hangs there costs one
+cell.
 
-``python -m benchmarks.zoo.row make CONVERTER MODEL OUT`` writes the file; ``python -m benchmarks.zoo.row judge MODEL FILE`` prints one
-JSON object: ``Judged``. ``… side MODEL`` prints the model's own resolution.
+``python -m benchmarks.zoo.row make CONVERTER MODEL OUT`` writes the file; ``python -m benchmarks.zoo.row judge MODEL
+FILE`` prints one JSON object: ``Judged``. ``… side MODEL`` prints the model's own resolution.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from converters.tflite.inspection import inspect_model
 from evit_mobile.runtimes import RUNTIMES
 
 Array = NDArray[Any]
-#: A file agrees with PyTorch where no output differs by more than this part of its largest magnitude: verify's bound for fp32.
+#: A file agrees with PyTorch where no output differs by more than this part of its largest magnitude: verify's bound
+#: for fp32.
 BOUND = 1e-4
 
 
@@ -50,7 +52,9 @@ class Judged:
 
 
 def make(converter: str, model: str, out: Path) -> None:
-    """Convert by evit-mobile (``ours``) or by stock onnx2tf (``onnx2tf``); litert-torch has an environment of its own."""
+    """Convert by evit-mobile (``ours``) or by stock onnx2tf (``onnx2tf``); litert-torch has an environment of
+    its own.
+    """
     ours = converter == "ours"
     convert(model, out, ConvertOptions(rewrite=ours, check=ours))
 

@@ -1,8 +1,8 @@
 """Inputs and outputs keep their number, order and names across the lowering, whatever the names are.
 
-onnx2tf rewrites names (``a:0``), and gives one tensor where two outputs are the same value or an output is an input. So the graph goes
-in with plain names and each value once, and the names and the copies are put back into the .tflite: a second output of the same value
-is a RESHAPE to the same shape, which a delegate takes.
+onnx2tf rewrites names (``a:0``), and gives one tensor where two outputs are the same value or an output is an input. So
+the graph goes in with plain names and each value once, and the names and the copies are put back into the .tflite: a
+second output of the same value is a RESHAPE to the same shape, which a delegate takes.
 """
 
 from __future__ import annotations

@@ -27,7 +27,8 @@ class Lowering:
     """A process that loads onnx2tf as soon as the context is entered, and lowers one model.
 
     Args:
-        simplify: let onnx2tf run its own graph simplifier first, as its command line does; our passes make that unnecessary.
+        simplify: let onnx2tf run its own graph simplifier first, as its command line does; our passes make that
+            unnecessary.
     """
 
     def __init__(self, *, simplify: bool = False) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 from evit_mobile.errors import RequestError
 from evit_mobile.tflite.flatbuffer import unpack
 
-#: Exit code of the worker where onnx2tf says that it has no lowering for an operator; the reason is the last line printed.
+#: Exit code of the worker where onnx2tf says that it has no lowering for an operator; the reason is the last line
+#: printed.
 UNSUPPORTED = 3
 #: onnx2tf's own form of a reason.
 _REASON = re.compile(r"op=(?P<type>\w+) node=(?P<node>\S+) .*message=(?P<text>.*)")

@@ -1,9 +1,9 @@
 """Run as a program by ``converters.lowering.lower``: ``python -m converters.lowering.worker STARTER IN.onnx OUT_FOLDER
 [--simplify]``. It ends with the process STARTER, its starter.
 
-In a process of its own, because onnx2tf prints, writes into the working directory, exits on errors and keeps hundreds of megabytes.
-It loads onnx2tf, which takes seconds, and then waits for a line on standard input that says that the ONNX file is there; so it loads
-while the model is still being exported. Without that line there is nothing to do.
+In a process of its own, because onnx2tf prints, writes into the working directory, exits on errors and keeps hundreds
+of megabytes. It loads onnx2tf, which takes seconds, and then waits for a line on standard input that says that the ONNX
+file is there; so it loads while the model is still being exported. Without that line there is nothing to do.
 """
 
 from __future__ import annotations

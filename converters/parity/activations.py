@@ -26,7 +26,8 @@ Array = NDArray[Any]
 class Activation:
     """A value of the reference. ``layer`` is the module, or of an ONNX source the node, that computes it.
 
-    ``is_layer``: it is that layer's own output and is reported as such; else a step inside, which only helps to find matches.
+    ``is_layer``: it is that layer's own output and is reported as such; else a step inside, which only helps to find
+    matches.
     """
 
     name: str
@@ -73,7 +74,9 @@ class Trace:
         return None
 
     def layer_in(self, name: str) -> str | None:
-        """The innermost module whose scope ``name`` carries: ``/stages.2/stages.2.1/qkv/Conv`` -> ``stages.2.1.qkv``."""
+        """The innermost module whose scope ``name`` carries: ``/stages.2/stages.2.1/qkv/Conv`` ->
+        ``stages.2.1.qkv``.
+        """
         parts: list[str] = []
         for part in name.strip("/").split("/"):
             # A container's child is written with its container's name: "stages.2" is followed by "stages.2.1".
@@ -90,7 +93,8 @@ class Trace:
 def reference_trace(reference: Reference, image: Array) -> Trace:
     """Run the reference on a [1, H, W, C] image and keep what it computes on the way.
 
-    Values of modules come from PyTorch. Those of ONNX nodes, computed by ONNX Runtime, are added: they hold steps inside modules.
+    Values of modules come from PyTorch. Those of ONNX nodes, computed by ONNX Runtime, are added: they hold steps
+    inside modules.
     """
     planar = np.ascontiguousarray(image.transpose(0, 3, 1, 2))
     module = reference.source.module
@@ -147,7 +151,8 @@ def _node_values(stock: onnx.ModelProto, image: Array) -> Iterator[tuple[onnx.No
 
 
 def tflite_values(content: bytes, graph: Graph, image: Array) -> dict[int, Array]:
-    """Value of every tensor that depends on the input, by index, in float32 (dequantised), computed by TFLite's own kernels.
+    """Value of every tensor that depends on the input, by index, in float32 (dequantised), computed by TFLite's own
+    kernels.
 
     Raises:
         RequestError: LiteRT cannot load or run the model.

@@ -1,4 +1,6 @@
-"""Outputs beside those of the reference, on every stimulus: the rows of a report, and what float32's own rounding says of them."""
+"""Outputs beside those of the reference, on every stimulus: the rows of a report, and what float32's own rounding says
+of them.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,8 @@ Setting = tuple[str, bool | None, int | None]
 class ParityRow:
     """One output of one input under one runtime; ``xnnpack`` and ``threads`` are None for ONNX Runtime.
 
-    ``rounding`` is set where it decided: the row misses the criterion, and is off by no more than some times this, which is what the
-    reference's own float32 is off by on this input.
+    ``rounding`` is set where it decided: the row misses the criterion, and is off by no more than some times this,
+    which is what the reference's own float32 is off by on this input.
     """
 
     runtime: str
@@ -52,10 +54,11 @@ class ParityRow:
 
 @dataclass(frozen=True)
 class IllConditioned:
-    """An output that nothing can be said of on this input: the reference's own rounding in float32 is larger than the bound.
+    """An output that nothing can be said of on this input: the reference's own rounding in float32 is larger than the
+    bound.
 
-    ``relative_error`` is that rounding, relative to the largest value; see ``rounding``. It happens on inputs far from what a network
-    was made for, which drive it to values that a rounding in an early layer decides.
+    ``relative_error`` is that rounding, relative to the largest value; see ``rounding``. It happens on inputs far from
+    what a network was made for, which drive it to values that a rounding in an early layer decides.
     """
 
     input: str
@@ -65,7 +68,9 @@ class IllConditioned:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The reference and its outputs by stimulus and name, in its own layout; and the layout of the file's, if the file says it."""
+    """The reference and its outputs by stimulus and name, in its own layout; and the layout of the file's, if the file
+    says it.
+    """
 
     reference: Reference
     stimuli: list[Stimulus]
@@ -99,7 +104,9 @@ class Comparison:
         return rows
 
     def rounded(self, rows: list[ParityRow]) -> tuple[list[ParityRow], list[IllConditioned]]:
-        """``rows``, with those passed that the reference's own rounding explains; and where that leaves nothing to judge."""
+        """``rows``, with those passed that the reference's own rounding explains; and where that leaves nothing to
+        judge.
+        """
         names = {row.input for row in rows if not row.passed}
         roundings = {item.name: self._rounding(item) for item in self.stimuli if item.name in names}
         largest = largest_values(self.expected.values())

@@ -1,7 +1,7 @@
 """Whether a network is a function of its input: the same input gives the same output, and a call leaves nothing behind.
 
-A network that counts its calls, or draws random numbers, has no .tflite that computes the same: the exporters write down one of its
-calls, and a comparison with another call tells nothing.
+A network that counts its calls, or draws random numbers, has no .tflite that computes the same: the exporters write
+down one of its calls, and a comparison with another call tells nothing.
 """
 
 from __future__ import annotations

@@ -16,16 +16,17 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Difference:
-    """One output beside its reference. Figures are None where they have no finite value; ``failure`` then says why, if it is a fault.
+    """One output beside its reference. Figures are None where they have no finite value; ``failure`` then says why, if
+    it is a fault.
 
     Attributes:
         max_abs_error: largest absolute difference.
-        relative_error: ``max_abs_error`` divided by the largest magnitude in the reference; of whole numbers, which are classes, the
-            share of places where they differ.
+        relative_error: ``max_abs_error`` divided by the largest magnitude in the reference; of whole numbers, which are
+            classes, the share of places where they differ.
         cosine: cosine of the angle between the two, as flat vectors.
         sqnr_db: power of the reference over power of the difference; None too where both are equal.
-        top1_agrees: a classifier's best class is the same. It is told, not judged: an error within the bound can only swap two classes
-            whose reference scores are closer than twice that error.
+        top1_agrees: a classifier's best class is the same. It is told, not judged: an error within the bound can only
+            swap two classes whose reference scores are closer than twice that error.
         top5_agreement: share of the reference's five best classes that are among this output's five best.
         failure: what is wrong whatever the bound.
     """
@@ -44,7 +45,9 @@ class Difference:
 
 
 def compare(reference: Array, actual: Array) -> Difference:
-    """Judge ``actual`` by ``reference``; both of one shape, any rank. Rank 2 ([1, classes]) is taken for a classifier's scores."""
+    """Judge ``actual`` by ``reference``; both of one shape, any rank. Rank 2 ([1, classes]) is taken for a classifier's
+    scores.
+    """
     if reference.shape != actual.shape:
         return Difference(failure=f"shape {list(actual.shape)}, expected {list(reference.shape)}")
     failure = _non_finite("the reference", reference) or _non_finite("the output", actual)
@@ -76,7 +79,8 @@ def compare(reference: Array, actual: Array) -> Difference:
 
 
 def without_ties(reference: Array, actual: Array, scores: Array, bound: float) -> Array:
-    """``actual``'s classes, with the reference's where two outputs within ``bound`` of ``scores`` [..., classes] can choose either.
+    """``actual``'s classes, with the reference's where two outputs within ``bound`` of ``scores`` [..., classes] can
+    choose either.
 
     Each score may be off by ``bound`` times the largest magnitude, so two that are nearer than twice that may swap.
     """
@@ -99,7 +103,8 @@ def _non_finite(what: str, values: Array) -> str | None:
         return None
     first = tuple(places[0])
     kind = "NaN" if np.isnan(values[first]) else "infinity"
-    return f"{what} holds {kind} at {[int(index) for index in first]}; {len(places)} of {values.size} values are not finite"
+    position = [int(index) for index in first]
+    return f"{what} holds {kind} at {position}; {len(places)} of {values.size} values are not finite"
 
 
 def _cosine(expected: Array, given: Array) -> float | None:
@@ -142,12 +147,12 @@ class Criterion:
         )
 
 
-#: fp32: 40 layers of rounding at 2**-24 stay two orders of magnitude below it, while one wrong weight is above. fp16: weights rounded to
-#: 11 bits (2**-11 = 4.9e-4 each), and on processors that compute in half precision every activation too, over as many layers: 1.2e-2
-#: on a Cortex-A76 (benchmarks/results/half.md). Integers are judged by power, since single values may be off by several
-#: steps: each of some 50 roundings to 8 bits (28 to 40 dB) adds its noise, and the flat inputs of verification lie outside of what a
-#: model was calibrated on: an all-white one came to 8 dB where photographs have 27, a quantisation gone wrong is below 0. With int8
-#: weights alone it is some 30 dB.
+#: fp32: 40 layers of rounding at 2**-24 stay two orders of magnitude below it, while one wrong weight is above. fp16:
+#: weights rounded to 11 bits (2**-11 = 4.9e-4 each), and on processors that compute in half precision every activation
+#: too, over as many layers: 1.2e-2 on a Cortex-A76 (benchmarks/results/half.md). Integers are judged by power, since
+#: single values may be off by several steps: each of some 50 roundings to 8 bits (28 to 40 dB) adds its noise, and the
+#: flat inputs of verification lie outside of what a model was calibrated on: an all-white one came to 8 dB where
+#: photographs have 27, a quantisation gone wrong is below 0. With int8 weights alone it is some 30 dB.
 CRITERIA: dict[Precision, Criterion] = {
     Precision.FP32: Criterion("relative_error", 1e-4),
     Precision.FP16: Criterion("relative_error", 2e-2),

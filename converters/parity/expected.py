@@ -1,6 +1,7 @@
 """What a conversion has to compute: two stimuli, and the outputs of the exported graph for them in ONNX Runtime.
 
-They are computed on a thread while another process lowers the graph, so that a large network's conversion takes no longer for it.
+They are computed on a thread while another process lowers the graph, so that a large network's conversion takes no
+longer for it.
 """
 
 from __future__ import annotations
@@ -40,10 +41,11 @@ class Case:
 
 
 class Expected:
-    """The cases of ``stock``, the exported graph of ``source``; they are computed from now on, and ``cases`` waits for them.
+    """The cases of ``stock``, the exported graph of ``source``; they are computed from now on, and ``cases`` waits for
+    them.
 
-    ``layout`` is of the file's outputs. A source that is a module runs too, twice: it has to be a function of its input, and the
-    exported graph has to compute the same.
+    ``layout`` is of the file's outputs. A source that is a module runs too, twice: it has to be a function of its
+    input, and the exported graph has to compute the same.
     """
 
     def __init__(self, source: Source, stock: onnx.ModelProto, layout: OutputLayout = OutputLayout.NHWC) -> None:
@@ -80,7 +82,8 @@ class Expected:
         return compare(expected, actual)
 
     def contradicts(self, case: Case, output: str, difference: Difference, criterion: Criterion) -> bool:
-        """Whether an output is wrong: it misses ``criterion``, and float32's own rounding on this input does not explain it.
+        """Whether an output is wrong: it misses ``criterion``, and float32's own rounding on this input does not
+        explain it.
 
         An expected output that holds NaN or infinity tells nothing, and contradicts none.
         """
@@ -112,7 +115,8 @@ class Expected:
             if self.contradicts(case, output, difference, CRITERIA[Precision.FP32]):
                 figure = difference.failure or CRITERIA[Precision.FP32].figure(difference)
                 raise ClaimError(
-                    f"PyTorch's exporter writes another network than {source.name}: output {name} on {case.name}: {figure}",
+                    f"PyTorch's exporter writes another network than {source.name}: output {name} on {case.name}: "
+                    f"{figure}",
                     hint="torch.where in place of a branch on values, or the other --exporter",
                 )
 

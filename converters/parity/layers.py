@@ -1,19 +1,24 @@
 """Which layer parts first: intermediate values of a .tflite beside those of the network that it was made from.
 
-A rewritten graph does not compute every intermediate value of its source, so layers are not paired by position. Instead:
+A rewritten graph does not compute every intermediate value of its source, so layers are not paired by position.
+Instead:
 
-1. Every value that the reference computes (PyTorch modules by forward hooks, and the nodes of the stock ONNX graph) is collected on one
+1. Every value that the reference computes (PyTorch modules by forward hooks, and the nodes of the stock ONNX graph) is
+collected on one
    input, and every value of the .tflite, with TFLite's own kernels and all tensors kept.
-2. A .tflite tensor *agrees* if it equals one of the reference's values up to layout: the same numbers flattened as they are, or with
-   their axes split in two groups and those swapped (NCHW and NHWC; [heads, head_dim, N] and [N, heads * head_dim]), or with the last
-   two axes swapped (K and its transpose).
-   Where verification failed, "equals" is taken sharply, by the error that the file's best layers have: a fault shows where the error
-   jumps, which may be long before it passes the bound on outputs.
-3. An op is *sound* if a tensor that agrees depends on it (through a slice: if all slices agree). What is left, from the first unsound
+2. A .tflite tensor *agrees* if it equals one of the reference's values up to layout: the same numbers flattened as they
+are, or with
+   their axes split in two groups and those swapped (NCHW and NHWC; [heads, head_dim, N] and [N, heads * head_dim]), or
+   with the last two axes swapped (K and its transpose).
+   Where verification failed, "equals" is taken sharply, by the error that the file's best layers have: a fault shows
+   where the error jumps, which may be long before it passes the bound on outputs.
+3. An op is *sound* if a tensor that agrees depends on it (through a slice: if all slices agree). What is left, from the
+first unsound
    op on, is wrong or depends on what is.
-4. Folded layers leave unsound ops too, if the next value that could agree is wrong: say, the inside of a layer normalisation whose
-   scale moved into a damaged convolution. So the first unsound op is named whose tensor carries the name of a reference value and yet
-   has another value.
+4. Folded layers leave unsound ops too, if the next value that could agree is wrong: say, the inside of a layer
+normalisation whose
+   scale moved into a damaged convolution. So the first unsound op is named whose tensor carries the name of a reference
+   value and yet has another value.
 """
 
 from __future__ import annotations
@@ -35,7 +40,8 @@ Array = NDArray[Any]
 PROBES = 64
 #: Ops that read a part of their operand.
 SLICING = frozenset({"GATHER", "SLICE", "STRIDED_SLICE", "SPLIT", "SPLIT_V", "UNPACK"})
-#: A jump of the error: this many times what the tenth best layer of a hundred has. Undamaged models stay below a fifth of it on noise.
+#: A jump of the error: this many times what the tenth best layer of a hundred has. Undamaged models stay below a fifth
+#: of it on noise.
 JUMP = 10.0
 #: Normalisations are folded into what follows; their outputs may then stand unscaled under the old name.
 FOLDABLE = frozenset({"LayerNormalization", "BatchNormalization", "InstanceNormalization", "GroupNormalization"})
@@ -184,7 +190,9 @@ def _layer_matches(trace: Trace, graph: Graph, matches: dict[int, list[tuple[int
 
 
 def _unsound_ops(graph: Graph, agreeing: set[int]) -> list[Op]:
-    """Ops that the outputs depend on and no agreeing tensor does, in order of execution; ops on constants alone left out."""
+    """Ops that the outputs depend on and no agreeing tensor does, in order of execution; ops on constants alone left
+    out.
+    """
     sound = _sound_ops(graph, agreeing)
     needed = graph.ancestors(set(graph.outputs))
     return [op for op in graph.ops if op.depends_on_input and op.index in needed and op.index not in sound]
@@ -209,7 +217,9 @@ def _sound_ops(graph: Graph, agreeing: set[int]) -> set[int]:
 def _first_contradiction(
     graph: Graph, unsound: list[Op], values: dict[int, Array], trace: Trace, foldable: frozenset[str]
 ) -> tuple[Op, str]:
-    """The op and the layer to blame; values of ``foldable`` ONNX types are let off where only scales and shifts are missing."""
+    """The op and the layer to blame; values of ``foldable`` ONNX types are let off where only scales and shifts are
+    missing.
+    """
     for op in unsound:
         for index in op.outputs:
             claimed = trace.claimed(graph.tensors[index].name)
@@ -226,7 +236,9 @@ def _first_contradiction(
 
 
 def _same_up_to_scale_and_shift(expected: Array, actual: Array) -> bool:
-    """Whether each channel of ``actual`` (NHWC) is a linear function of the same channel of ``expected`` (any layout)."""
+    """Whether each channel of ``actual`` (NHWC) is a linear function of the same channel of ``expected`` (any
+    layout).
+    """
     channels = actual.shape[-1]
     given = _standardised(actual.reshape(-1, channels))
     for order in _orders(expected):

@@ -13,7 +13,9 @@ Array = NDArray[Any]
 
 
 def to_file(value: Array, shape: tuple[int, ...]) -> Array:
-    """An input as a file with an input of ``shape`` takes it: images [N, C, H, W] -> [N, H, W, C], others as they are where they fit."""
+    """An input as a file with an input of ``shape`` takes it: images [N, C, H, W] -> [N, H, W, C], others as they are
+    where they fit.
+    """
     if value.ndim > 2:
         moved = np.moveaxis(value, 1, -1)
         if moved.shape == shape and (value.ndim == 4 or value.shape != shape):

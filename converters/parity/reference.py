@@ -31,9 +31,10 @@ Array = NDArray[Any]
 class Request:
     """What the user says of a model that the file does not say, or says again.
 
-    ``model`` is as for ``convert``; it is needed where the file has no entry of ours, for an ONNX source, whose path the file does not
-    know, and for a factory, which is imported only where the user names it. ``module`` is the network itself, where the file was made
-    from one; ``source``, where that is still at hand, is what the file was made from, and nothing has to be built again.
+    ``model`` is as for ``convert``; it is needed where the file has no entry of ours, for an ONNX source, whose path
+    the file does not know, and for a factory, which is imported only where the user names it. ``module`` is the network
+    itself, where the file was made from one; ``source``, where that is still at hand, is what the file was made from,
+    and nothing has to be built again.
     """
 
     model: str | None = None
@@ -45,7 +46,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Reference:
-    """The source and its stock ONNX graph, before any pass. ``name`` is the framework that gives the reference values."""
+    """The source and its stock ONNX graph, before any pass. ``name`` is the framework that gives the reference
+    values.
+    """
 
     source: Source
     stock: onnx.ModelProto
@@ -64,7 +67,9 @@ class Reference:
         return self._computed(self.source.module, image)
 
     def scores(self, image: Array) -> Array | None:
-        """[…, classes]: what the single output, if it is classes, was chosen by; None where the network has no ``scores`` to tell."""
+        """[…, classes]: what the single output, if it is classes, was chosen by; None where the network has no
+        ``scores`` to tell.
+        """
         scores = getattr(self.source.module, "scores", None)
         if scores is None:
             return None
@@ -103,8 +108,8 @@ def build_reference(file: Path, description: ModelDescription | None, request: R
     """The network that ``file`` says it was made from, with the same weights, seed and resolution.
 
     Raises:
-        RequestError: the file does not say what it is and neither does ``request``; they contradict each other; the weights or the ONNX
-            file are missing or are others than it was made from.
+        RequestError: the file does not say what it is and neither does ``request``; they contradict each other; the
+            weights or the ONNX file are missing or are others than it was made from.
     """
     from converters.source.export import export_onnx
 
@@ -154,7 +159,9 @@ def _described_source(file: Path, description: ModelDescription, request: Reques
 
 
 def _check_named_by_file(file: Path, model: str) -> None:
-    """A file may name models of ours and of the zoo. What would be imported or opened by its word comes from the caller alone."""
+    """A file may name models of ours and of the zoo. What would be imported or opened by its word comes from the caller
+    alone.
+    """
     kind = ModelName.parse(model).kind
     if kind == "factory":
         raise RequestError(

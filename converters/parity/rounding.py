@@ -3,14 +3,15 @@
 Two figures, both absolute, per output:
 
 * the distance of the reference in float32 from the reference in float64, and
-* the response: how far the reference in float32 moves if every input value moves by about one unit in its last place (2**-23 of 1, or of
-  the largest input where that is larger). Another order of the same additions is a disturbance of this size or more.
+* the response: how far the reference in float32 moves if every input value moves by about one unit in its last place
+  (2**-23 of 1, or of the largest input where that is larger). Another order of the same additions is a disturbance of
+  this size or more.
 
-The first counts as rounding only where a thousand units in the last place move the output as far. A network that computes something
-else in float64, because it asks for the type, has a larger distance, which excuses nothing.
+The first counts as rounding only where a thousand units in the last place move the output as far. A network that
+computes something else in float64, because it asks for the type, has a larger distance, which excuses nothing.
 
-An output that misses a bound is right all the same where it is off by no more than some of its own roundings. Where the rounding is by
-itself beyond the bound, nothing can be said of the output on this input.
+An output that misses a bound is right all the same where it is off by no more than some of its own roundings. Where the
+rounding is by itself beyond the bound, nothing can be said of the output on this input.
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ Array = NDArray[np.generic]
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 #: One unit in the last place of float32 numbers from 1 to 2.
 _ULP = 2.0**-23
-#: Rounding adds up over layers, and grows where large values cancel: to no more than a disturbance of so many units does.
+#: Rounding adds up over layers, and grows where large values cancel: to no more than a disturbance of so many units
+#: does.
 _LARGEST_UNITS = 1000
-#: An output may be off by this many times the reference's own rounding: both round, each in an order of its own, and each in a way of
-#: which the reference's is one sample. A poolformer_s12 with seeded weights comes to 4 times.
+#: An output may be off by this many times the reference's own rounding: both round, each in an order of its own, and
+#: each in a way of which the reference's is one sample. A poolformer_s12 with seeded weights comes to 4 times.
 ALLOWED_ROUNDINGS = 8.0
 
 
@@ -94,14 +96,16 @@ def _distances(values: Mapping[str, Array], expected: Mapping[str, Array]) -> di
 
 
 def allowed(difference: Difference, magnitude: float, rounding: float, largest: float = 0.0) -> bool | None:
-    """Whether an output that misses its bound is within float32's own rounding; None where that leaves nothing to judge.
+    """Whether an output that misses its bound is within float32's own rounding; None where that leaves nothing to
+    judge.
 
     Args:
         difference: between the output and its reference.
         magnitude: the largest absolute value of the reference.
         rounding: see ``own_rounding``.
-        largest: the largest absolute value that the output takes on any stimulus. An output that is 0 on this one is computed from values
-            of the same kind, and its 0 is as exact as they are: a variance, which no small change of the input moves, is the usual case.
+        largest: the largest absolute value that the output takes on any stimulus. An output that is 0 on this one is
+            computed from values of the same kind, and its 0 is as exact as they are: a variance, which no small change
+            of the input moves, is the usual case.
     """
     if difference.max_abs_error is None:
         return False
@@ -123,7 +127,9 @@ def largest_values(outputs: Iterable[Mapping[str, Array]]) -> dict[str, float]:
 
 
 def run_in_double(module: nn.Module, names: tuple[str, ...]) -> Run:
-    """A float64 copy of ``module``, as a function from inputs by name, in order, to outputs by name; see ``flatten_outputs``."""
+    """A float64 copy of ``module``, as a function from inputs by name, in order, to outputs by name; see
+    ``flatten_outputs``.
+    """
     import torch
 
     exact = copy.deepcopy(module).double()

@@ -28,7 +28,8 @@ def verification_stimuli(
     """The inputs of ``verify``; the first is seeded noise.
 
     * ``noise``: standard normal.
-    * ``zeros``, ``ones``: constant; every position is alike, so layer normalisation and attention see degenerate statistics.
+    * ``zeros``, ``ones``: constant; every position is alike, so layer normalisation and attention see degenerate
+      statistics.
     * ``black``, ``white``: the normalised images of 0 and 255, the largest values that a picture can give.
     * ``hot_pixel``: black but for one pixel of 255: everything that spreads, spreads from a known place.
     * ``photograph``: ``image``, or a portrait that matplotlib bundles, preprocessed as the model wants.

@@ -22,13 +22,16 @@ from evit_mobile.tflite.description import read_description
 from evit_mobile.tflite.graph import read_graph
 
 Array = NDArray[Any]
-#: Largest relative error of an integer model's values that are taken for the reference's: some steps of int8 out of 255.
+#: Largest relative error of an integer model's values that are taken for the reference's: some steps of int8 out of
+#: 255.
 INTEGER_TOLERANCE = 0.15
 
 
 @dataclass(frozen=True)
 class RuntimeState:
-    """A runtime that was asked for: its version, None where it is not installed, and why it could not run the model, if so."""
+    """A runtime that was asked for: its version, None where it is not installed, and why it could not run the model, if
+    so.
+    """
 
     name: str
     version: str | None
@@ -53,7 +56,9 @@ class ParityReport:
 
     @property
     def passed(self) -> bool:
-        """Every row that can be judged passed, no output is undecided, and every installed runtime could run the model."""
+        """Every row that can be judged passed, no output is undecided, and every installed runtime could run the
+        model.
+        """
         sound = not self.undecided() and not any(state.error for state in self.runtimes)
         return sound and all(row.passed for row in self.judged())
 
@@ -64,7 +69,9 @@ class ParityReport:
         return [name for name in outputs if 2 * sum(output == name for _, output in judged) <= len(self.inputs)]
 
     def judged(self) -> list[ParityRow]:
-        """Rows of inputs on which the reference itself is good enough; a row that failed whatever the bound is always one."""
+        """Rows of inputs on which the reference itself is good enough; a row that failed whatever the bound is always
+        one.
+        """
         left_out = {(item.input, item.output) for item in self.ill_conditioned}
         return [
             row for row in self.rows if row.difference.failure is not None or (row.input, row.output) not in left_out

@@ -1,7 +1,7 @@
 """The ordered list of graph passes, and what runs it.
 
-To add a pass: write one file with one class that extends ``base.NodePass`` (or is a ``base.Pass``), and put an instance into
-``default_passes`` with the reason for its place in the order.
+To add a pass: write one file with one class that extends ``base.NodePass`` (or is a ``base.Pass``), and put an instance
+into ``default_passes`` with the reason for its place in the order.
 """
 
 from __future__ import annotations

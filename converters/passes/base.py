@@ -40,8 +40,8 @@ class PassResult:
 class Pass(Protocol):
     """A rewrite, in place, of an ``onnx_ir`` model with shapes inferred.
 
-    ``name`` is what reports call it; ``reason`` says in a sentence what the pass is for. A pass keeps the graph's inputs, outputs
-    and what they compute, within the rounding of its arithmetic.
+    ``name`` is what reports call it; ``reason`` says in a sentence what the pass is for. A pass keeps the graph's
+    inputs, outputs and what they compute, within the rounding of its arithmetic.
     """
 
     name: str
@@ -50,7 +50,8 @@ class Pass(Protocol):
     def __call__(self, model: ir.Model, target: Target) -> PassResult: ...
 
 
-#: Puts the new nodes into the graph and the result in the old one's place; gives what the report should say was left, or None.
+#: Puts the new nodes into the graph and the result in the old one's place; gives what the report should say was left,
+#: or None.
 Rewrite = Callable[[Emitter], str | None]
 
 

@@ -1,8 +1,8 @@
 """Checks, not rewrites: each reports what is left in the graph and never fires.
 
-Given: softmax(q kᵀ / √d) v, whose [tokens, tokens] matrix makes time and memory grow with the square of the image's area.
-Result: the graph as it was; each Softmax that a matrix product reads, as attention's weights are read, is declined by name. A softmax
-over classes at an output is none of these.
+Given: softmax(q kᵀ / √d) v, whose [tokens, tokens] matrix makes time and memory grow with the square of the image's
+area. Result: the graph as it was; each Softmax that a matrix product reads, as attention's weights are read, is
+declined by name. A softmax over classes at an output is none of these.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Bounds that the lowering would round to those of a ReLU stay what they are.
 
-Given: min(max(x, lo), hi), as Clip, as Max, or as Min of Max, where a bound lies within the lowering's tolerance of one of RELU,
-RELU_N1_TO_1, RELU6 or RELU_0_TO_1 and is not equal to it: x / max(Σ, 1e-7) would become x / relu(Σ), 0/0 where Σ is 0.
-Result: max(lo, min(x, hi)), equal wherever lo ≤ hi, with the lower bound as the first operand. The lowering looks for a bound near 0 in
-the second operand alone, and for a bound near 1 in a MINIMUM behind a MAXIMUM, not before one.
+Given: min(max(x, lo), hi), as Clip, as Max, or as Min of Max, where a bound lies within the lowering's tolerance of one
+of RELU, RELU_N1_TO_1, RELU6 or RELU_0_TO_1 and is not equal to it: x / max(Σ, 1e-7) would become x / relu(Σ), 0/0 where
+Σ is 0. Result: max(lo, min(x, hi)), equal wherever lo ≤ hi, with the lower bound as the first operand. The lowering
+looks for a bound near 0 in the second operand alone, and for a bound near 1 in a MINIMUM behind a MAXIMUM, not before
+one.
 """
 
 from __future__ import annotations

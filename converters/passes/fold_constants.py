@@ -1,9 +1,10 @@
 """Constant folding and clean-up by onnx-ir's and onnxscript's own rules: what every later pass may take for granted.
 
-Given: a graph as exporters write it, its shapes partly unknown, with Constant, Identity, Dropout, Cast, Shape and Reshape
-chains, a BatchNormalization behind a convolution, a Pad before one, a hard-swish spelled out in four nodes.
-Result: static shapes wherever they can be known, constants as initializers, equal nodes once, BatchNormalization and Pad folded into
-their convolutions, ``HardSwish`` and ``HardSigmoid`` as one node each (x · relu6(x + 3) / 6 and relu6(x + 3) / 6).
+Given: a graph as exporters write it, its shapes partly unknown, with Constant, Identity, Dropout, Cast, Shape and
+Reshape chains, a BatchNormalization behind a convolution, a Pad before one, a hard-swish spelled out in four nodes.
+Result: static shapes wherever they can be known, constants as initializers, equal nodes once, BatchNormalization and
+Pad folded into their convolutions, ``HardSwish`` and ``HardSigmoid`` as one node each (x · relu6(x + 3) / 6 and relu6(x
++ 3) / 6).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 #: Rounds after which a graph that still changes is left as it is; what exporters write settles in two or three.
 _ROUNDS = 6
-#: Tensors that are computed from constants are stored up to this many elements: shapes, pads and bounds, not activations.
+#: Tensors that are computed from constants are stored up to this many elements: shapes, pads and bounds, not
+#: activations.
 _STORED_ELEMENTS = 1024
 
 
@@ -63,7 +65,9 @@ def _should_fold(node: ir.Node) -> bool | None:
 
 
 def _neutral_rules() -> list[RewriteRule]:
-    """x + 0, x - 0, x · 1 and x / 1 for exactly these numbers: the library's own rules take 1e-8 for 0 and 1.00001 for 1."""
+    """x + 0, x - 0, x · 1 and x / 1 for exactly these numbers: the library's own rules take 1e-8 for 0 and 1.00001 for
+    1.
+    """
     from onnxscript.rewriter import RewriteRule
     from onnxscript.rewriter.pattern import Constant
 

@@ -1,8 +1,9 @@
 """GroupNormalization as the instance normalisation of its groups.
 
-Given: GroupNormalization of [N, C, …] in G groups, scale and bias one per channel (since opset 21) or one per group (opset 18). It is
-lowered to a composite that only XNNPACK computes rightly.
-Result: x̂ = InstanceNormalization of [N, G, C/G · …], then scale and bias of each channel: the form in which PyTorch's exporter writes it.
+Given: GroupNormalization of [N, C, …] in G groups, scale and bias one per channel (since opset 21) or one per group
+(opset 18). It is lowered to a composite that only XNNPACK computes rightly.
+Result: x̂ = InstanceNormalization of [N, G, C/G · …], then scale and bias of each channel: the form in which PyTorch's
+exporter writes it.
 """
 
 from __future__ import annotations

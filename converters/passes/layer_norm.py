@@ -1,16 +1,19 @@
-"""LayerNorm over channels in delegated ops, its scale and shift taken up by the convolutions and linear layers that read it.
+"""LayerNorm over channels in delegated ops, its scale and shift taken up by the convolutions and linear layers that
+read it.
 
-Given: Transpose (NCHW to NHWC) → LayerNormalization(x; γ, β, ε) → Transpose back → convolutions y = W z + b, or linear layers of them.
-Result: x̂ = (x − μ) / √(σ² + ε) by mean, difference, square, mean, root and product, and convolutions with W' = W diag(γ),
-b' = b + W β, since W (γ x̂ + β) + b = (W diag γ) x̂ + (b + W β).
+Given: Transpose (NCHW to NHWC) → LayerNormalization(x; γ, β, ε) → Transpose back → convolutions y = W z + b, or linear
+layers of them. Result: x̂ = (x − μ) / √(σ² + ε) by mean, difference, square, mean, root and product, and convolutions
+with W' = W diag(γ), b' = b + W β, since W (γ x̂ + β) + b = (W diag γ) x̂ + (b + W β).
 
-The shift can only go where no padding mixes zeros among the shifted channels: a padded convolution declines. σ² is the mean of
-(x − μ)², never E[x²] − μ², which loses all digits where the mean is much larger than the deviation. For the same reason the mean is
-subtracted and not folded into centred weights W (I − 11ᵀ/C): algebraically equal, but then the convolution sums products of the size
-of μ / σ that must cancel, and an fp16 or int8 copy of the activations keeps nothing of x̂; the subtraction is under 1 % of a model.
+The shift can only go where no padding mixes zeros among the shifted channels: a padded convolution declines. σ² is the
+mean of (x − μ)², never E[x²] − μ², which loses all digits where the mean is much larger than the deviation. For the
+same reason the mean is subtracted and not folded into centred weights W (I − 11ᵀ/C): algebraically equal, but then the
+convolution sums products of the size of μ / σ that must cancel, and an fp16 or int8 copy of the activations keeps
+nothing of x̂; the subtraction is under 1 % of a model.
 
-For fp16, which ends at 65504 and whose normal numbers start at 2^-14, x̂ = (x − μ) √g / √max(g σ², 2^-14) with g = 1/16: the squares
-stay finite up to |x − μ| = 1023 instead of 255, and the lower bound, σ = 0.03, stands for an ε that fp16 would take for zero.
+For fp16, which ends at 65504 and whose normal numbers start at 2^-14, x̂ = (x − μ) √g / √max(g σ², 2^-14) with g =
+1/16: the squares stay finite up to |x − μ| = 1023 instead of 255, and the lower bound, σ = 0.03, stands for an ε that
+fp16 would take for zero.
 """
 
 from __future__ import annotations
@@ -36,7 +39,9 @@ HALF_GAIN = 1 / 16
 
 @dataclass(frozen=True)
 class _Reader:
-    """A convolution or Gemm that can take up a scale and a shift of its input's channels, which are ``axis`` of ``weight``."""
+    """A convolution or Gemm that can take up a scale and a shift of its input's channels, which are ``axis`` of
+    ``weight``.
+    """
 
     node: ir.Node
     weight: Array

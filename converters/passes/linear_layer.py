@@ -1,9 +1,9 @@
 """Linear layers over the last axis as FULLY_CONNECTED.
 
-Given: y = x W + b with x [..., K] computed, W [K, N] constant and b [N] constant or absent, written as MatMul and Add. It is lowered to
-BATCH_MATMUL, which takes weights as it takes a second map: no int8 or hybrid form of it is delegated, and the sum is an op of its own.
-Result: Gemm on [M, K], M = the product of the other axes, with W as [N, K], which is lowered to FULLY_CONNECTED. The passes behind this
-one know linear layers as Gemm alone.
+Given: y = x W + b with x [..., K] computed, W [K, N] constant and b [N] constant or absent, written as MatMul and Add.
+It is lowered to BATCH_MATMUL, which takes weights as it takes a second map: no int8 or hybrid form of it is delegated,
+and the sum is an op of its own. Result: Gemm on [M, K], M = the product of the other axes, with W as [N, K], which is
+lowered to FULLY_CONNECTED. The passes behind this one know linear layers as Gemm alone.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ class LinearLayer(NodePass):
 
 
 def _with_bias(product: ir.Node, channels: int) -> tuple[ir.Value, Array]:
-    """The result of the layer that begins with MatMul ``product``, and its bias [channels]: zeros where no Add alone reads it."""
+    """The result of the layer that begins with MatMul ``product``, and its bias [channels]: zeros where no Add alone
+    reads it.
+    """
     reader = sole_consumer(product.outputs[0])
     if reader is not None and reader.op_type == "Add" and reader.domain == "":
         for operand in reader.inputs:

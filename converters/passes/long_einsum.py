@@ -1,8 +1,8 @@
 """An Einsum of three operands or more as a chain of Einsum of two.
 
-Given: Einsum(a, b, c, …) with an equation of single letters, each at most once in an operand; the lowering knows two operands alone.
-Result: Einsum(Einsum(a, b), c) and so on, from the left. Between two steps the letters stay that a later operand or the result has; sums
-over the others are done, which is exact, since no later operand depends on them.
+Given: Einsum(a, b, c, …) with an equation of single letters, each at most once in an operand; the lowering knows two
+operands alone. Result: Einsum(Einsum(a, b), c) and so on, from the left. Between two steps the letters stay that a
+later operand or the result has; sums over the others are done, which is exact, since no later operand depends on them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class LongEinsum:
 
 
 def _terms(equation: str) -> tuple[list[str], str] | None:
-    """The operands' letters and the result's; None where the equation is of another kind than the module's text says."""
+    """The operands' letters and the result's; None where the equation is of another kind than the module's text
+    says.
+    """
     left, arrow, output = equation.replace(" ", "").partition("->")
     operands = left.split(",")
     if not all(term.isalpha() and len(set(term)) == len(term) for term in operands):

@@ -1,9 +1,9 @@
 """A transposed convolution whose output padding reaches past what its kernel covers.
 
-Given: ConvTranspose of x [B, C, H, W] by constant weights [C, O / groups, kh, kw] with output_padding larger than the padding at the end:
-rows or columns of the bias alone, which the lowering leaves out.
-Result: the kernel with zeros behind it until it covers them, and the padding at the end that gives the same size. Products with the
-added zeros are 0, so nothing else changes.
+Given: ConvTranspose of x [B, C, H, W] by constant weights [C, O / groups, kh, kw] with output_padding larger than the
+padding at the end: rows or columns of the bias alone, which the lowering leaves out.
+Result: the kernel with zeros behind it until it covers them, and the padding at the end that gives the same size.
+Products with the added zeros are 0, so nothing else changes.
 """
 
 from __future__ import annotations

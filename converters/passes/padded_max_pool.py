@@ -1,8 +1,9 @@
 """Padding of a max pool by zeros, where zeros are as good as minus infinity.
 
-Given: MaxPool with padding of a map [1, C, H, W] that is nowhere negative, as behind a ReLU. Its padding is lowered to PADV2 by the lowest
-number there is, which leaves the delegate.
-Result: Pad by zeros and MaxPool without padding: each window holds at least one place of the map, which zero does not exceed.
+Given: MaxPool with padding of a map [1, C, H, W] that is nowhere negative, as behind a ReLU. Its padding is lowered to
+PADV2 by the lowest number there is, which leaves the delegate.
+Result: Pad by zeros and MaxPool without padding: each window holds at least one place of the map, which zero does not
+exceed.
 """
 
 from __future__ import annotations

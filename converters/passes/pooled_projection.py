@@ -1,9 +1,10 @@
 """Average pooling before a 1x1 convolution as one convolution, for int8 targets alone.
 
-Given: y = W mean(x over k x k) + b, windows side by side: the downsampling shortcut of section 3.2.2. In int8 AVERAGE_POOL_2D leaves the
-delegate.
-Result: one k x k convolution of stride k with W / k² at every place: the mean and the projection are both sums over the same values.
-It takes k² times the projection's multiplications, which int8 makes cheap, and saves a pass over x and a rounding to int8 in between.
+Given: y = W mean(x over k x k) + b, windows side by side: the downsampling shortcut of section 3.2.2. In int8
+AVERAGE_POOL_2D leaves the delegate.
+Result: one k x k convolution of stride k with W / k² at every place: the mean and the projection are both sums over the
+same values. It takes k² times the projection's multiplications, which int8 makes cheap, and saves a pass over x and a
+rounding to int8 in between.
 """
 
 from __future__ import annotations

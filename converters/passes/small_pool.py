@@ -1,8 +1,8 @@
 """Average pooling over few places as a depthwise convolution.
 
 Given: AveragePool over h x w ≤ 4 places of [1, C, H, W], without padding: the downsampling shortcut of section 3.2.2.
-Result: a depthwise Conv of the same windows, every weight 1 / (h·w). XNNPACK's average pooling has one kernel, which reads nine places
-per output, zeros where there are fewer, and its depthwise convolution has one for up to four.
+Result: a depthwise Conv of the same windows, every weight 1 / (h·w). XNNPACK's average pooling has one kernel, which
+reads nine places per output, zeros where there are fewer, and its depthwise convolution has one for up to four.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ _MOST_PLACES = 4
 
 
 class SmallPool(NodePass):
-    """Rewrites AveragePool of small windows; for int8 targets ``PooledProjection`` merges it into the projection behind it."""
+    """Rewrites AveragePool of small windows; for int8 targets ``PooledProjection`` merges it into the projection behind
+    it.
+    """
 
     name = "small-pool"
     reason = (

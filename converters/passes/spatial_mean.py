@@ -3,9 +3,9 @@
 Given: ReduceMean over height and width, or GlobalAveragePool, of [1, C, H, W] with many positions.
 Result: AveragePool over tiles of about √H x √W that fill the map, then the mean as it was, over the tiles.
 
-TFLite's own MEAN kernel adds up one float after the other, which loses up to N · 2⁻²⁴ of a sum of N: 7.5e-4 over 112x112. On a flat map
-all roundings point one way and the loss is taken in full. With tiles it is about 2 √N · 2⁻²⁴. XNNPACK adds in a tree and needs no
-help, but not every user has it on.
+TFLite's own MEAN kernel adds up one float after the other, which loses up to N · 2⁻²⁴ of a sum of N: 7.5e-4 over
+112x112. On a flat map all roundings point one way and the loss is taken in full. With tiles it is about 2 √N · 2⁻²⁴.
+XNNPACK adds in a tree and needs no help, but not every user has it on.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""Parts of a projection as projections of their own, where an attention is left that the linear attention pass did not take.
+"""Parts of a projection as projections of their own, where an attention is left that the linear attention pass did not
+take.
 
-Given: y from one projection, taken apart by Gather, Slice or Split, as softmax attention's q, k, v are: [1, 3·h·d, H, W] of a convolution,
-reshaped to [1, 3, h, d, N], or [1, N, 3·h·d] of a linear layer, reshaped and transposed to [3, 1, h, N, d]. GATHER and slices of rank 5
-leave the delegate.
-Result: one projection a part, with its rows of the weights, brought to the part's shape: y[:, table] is the convolution by W[table].
+Given: y from one projection, taken apart by Gather, Slice or Split, as softmax attention's q, k, v are: [1, 3·h·d, H,
+W] of a convolution, reshaped to [1, 3, h, d, N], or [1, N, 3·h·d] of a linear layer, reshaped and transposed to [3, 1,
+h, N, d]. GATHER and slices of rank 5 leave the delegate.
+Result: one projection a part, with its rows of the weights, brought to the part's shape: y[:, table] is the convolution
+by W[table].
 """
 
 from __future__ import annotations
@@ -50,8 +52,8 @@ class _OfConvolution:
 
 @dataclass(frozen=True)
 class _OfLinear:
-    """The channels ``table`` of every row of ``layer``, whose result ``root`` is: [rows, channels] as ``sizes``, axes then in the order
-    ``permutation``.
+    """The channels ``table`` of every row of ``layer``, whose result ``root`` is: [rows, channels] as ``sizes``, axes
+    then in the order ``permutation``.
     """
 
     root: ir.Value
@@ -108,7 +110,9 @@ def _is_only_parted(root: ir.Value) -> bool:
 
 
 def _part(value: ir.Value) -> _Part | None:
-    """The part that ``value`` is; None where it is no choice of whole channels of a projection, or has none of it to itself."""
+    """The part that ``value`` is; None where it is no choice of whole channels of a projection, or has none of it to
+    itself.
+    """
     try:
         found = trace(value)
     except Untraceable:

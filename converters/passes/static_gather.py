@@ -1,7 +1,7 @@
 """One place along an axis as a slice.
 
-Given: Gather with a single constant index: a class token's [1, N, C] → [1, C]. GATHER of float maps leaves the delegate.
-Result: Slice of that place, and a Reshape to what Gather gave.
+Given: Gather with a single constant index: a class token's [1, N, C] → [1, C]. GATHER of float maps leaves the
+delegate. Result: Slice of that place, and a Reshape to what Gather gave.
 """
 
 from __future__ import annotations

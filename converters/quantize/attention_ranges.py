@@ -1,7 +1,7 @@
 """What each linear attention divides by, on the verification inputs: whether half precision could hold it.
 
-φ(k) is summed over all tokens, so Σφ(k) grows with the resolution and float16 ends at 65,504; the denominator φ(q) · Σφ(k) + ε of a
-silent query is ε alone, and what is below 2⁻¹⁴ becomes zero where subnormal numbers are flushed.
+φ(k) is summed over all tokens, so Σφ(k) grows with the resolution and float16 ends at 65,504; the denominator φ(q) ·
+Σφ(k) + ε of a silent query is ε alone, and what is below 2⁻¹⁴ becomes zero where subnormal numbers are flushed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ class AttentionRange:
 
 
 def attention_ranges(graph: onnx.ModelProto, preprocessing: Preprocessing) -> list[AttentionRange]:
-    """Run the rewritten ``graph`` on each verification input in ONNX Runtime; one entry a block, in order of execution."""
+    """Run the rewritten ``graph`` on each verification input in ONNX Runtime; one entry a block, in order of
+    execution.
+    """
     import onnx
 
     from converters.parity.reference import open_onnx

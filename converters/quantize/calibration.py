@@ -1,8 +1,9 @@
-"""Calibration data: what a quantiser sees of the world, from a folder of pictures, an .npz file or a generator function.
+"""Calibration data: what a quantiser sees of the world, from a folder of pictures, an .npz file or a generator
+function.
 
-Whatever the source, iterating gives model inputs, [1, H, W, C] float32, NHWC, one at a time: memory does not grow with their number.
-Arrays of uint8 are RGB pictures at the model's resolution and are normalised as the model wants; arrays of floats are taken for model
-inputs as they are.
+Whatever the source, iterating gives model inputs, [1, H, W, C] float32, NHWC, one at a time: memory does not grow with
+their number. Arrays of uint8 are RGB pictures at the model's resolution and are normalised as the model wants; arrays
+of floats are taken for model inputs as they are.
 """
 
 from __future__ import annotations
@@ -124,8 +125,8 @@ def open_calibration(source: str | Path, form: InputFormat) -> CalibrationData:
     """Read all of ``source`` once, check it, and make it ready for any number of passes.
 
     Args:
-        source: a folder, searched with all below it, an .npz file, or ``package.module:function`` (called without arguments; it yields
-            [H, W, C] or [1, H, W, C] arrays).
+        source: a folder, searched with all below it, an .npz file, or ``package.module:function`` (called without
+            arguments; it yields [H, W, C] or [1, H, W, C] arrays).
 
     Raises:
         RequestError: nothing there can be used, or an array in it is not what the model takes.
@@ -143,13 +144,15 @@ def open_calibration(source: str | Path, form: InputFormat) -> CalibrationData:
         raise RequestError(f"calibration data {text} does not exist", hint=EXPECTED)
     if data.count < FEW_INPUTS:
         data.notes.append(
-            f"{data.count} calibration input(s) are few: values out of their range will be cut off. 32 or more are better."
+            f"{data.count} calibration input(s) are few: values out of their range will be cut off. 32 or more are "
+            "better."
         )
     return data
 
 
 def fingerprint(source: str | Path) -> str | None:
-    """A hash that changes whenever the data of a folder or an .npz may have changed; None of a function, whose data may change unseen.
+    """A hash that changes whenever the data of a folder or an .npz may have changed; None of a function, whose data may
+    change unseen.
 
     It is quicker than ``CalibrationData.sha256`` and not the same: it covers whole files.
     """
@@ -245,7 +248,9 @@ def _spread(files: list[Path]) -> list[Path]:
 
 
 def _from_arrays(source: str, inputs: Callable[[], Iterator[NDArray[Any]]], form: InputFormat) -> CalibrationData:
-    """Arrays of an .npz or of a function, checked in a first pass; each further pass reads them, or calls the function, again."""
+    """Arrays of an .npz or of a function, checked in a first pass; each further pass reads them, or calls the function,
+    again.
+    """
 
     def ready() -> Iterator[Array]:
         for number, value in enumerate(itertools.islice(inputs(), MOST_INPUTS)):

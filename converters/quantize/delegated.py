@@ -29,19 +29,19 @@ WEIGHTED = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"})
 HYBRID = frozenset({"CONV_2D", "FULLY_CONNECTED"})
 #: Ops that compute on maps with a scale of their own for each operand.
 ELEMENTWISE = frozenset({"ADD", "SUB", "MUL"})
-#: Clamps, which in int8 are what a range cuts off: no op where it is the operand's range already, else a QUANTIZE from range to range. The
-#: op itself leaves the delegate in int8.
+#: Clamps, which in int8 are what a range cuts off: no op where it is the operand's range already, else a QUANTIZE from
+#: range to range. The op itself leaves the delegate in int8.
 CLAMPS = {"RELU": (0.0, math.inf), "RELU6": (0.0, 6.0)}
-#: Functions of one value. Between a DEQUANTIZE and a QUANTIZE that nothing else reads, XNNPACK makes one table of 256 results of the three:
-#: on a Cortex-A76 0.6 instructions a value, where x · relu6(x + 3) in int8 takes 4.5.
+#: Functions of one value. Between a DEQUANTIZE and a QUANTIZE that nothing else reads, XNNPACK makes one table of 256
+#: results of the three: on a Cortex-A76 0.6 instructions a value, where x · relu6(x + 3) in int8 takes 4.5.
 TABLE = frozenset({"HARD_SWISH", "LOGISTIC", "TANH", "GELU", "ELU"})
 #: Functions that are constant for everything below a value: int8 need not tell what lies there.
 FLAT_BELOW = {"HARD_SWISH": -3.0} | {name: low for name, (low, _) in CLAMPS.items()}
 #: TFLite's number of the fused activations that int8 ops can have: their clamp is part of the rounding.
 FUSED = {0: None, 1: (0.0, None), 3: (0.0, 6.0)}
 
-#: XNNPACK's bounds on input scale / output scale of ADD and SUB, and on the product of the input scales / output scale of MUL and of
-#: convolutions.
+#: XNNPACK's bounds on input scale / output scale of ADD and SUB, and on the product of the input scales / output scale
+#: of MUL and of convolutions.
 ADD_RATIO = (2.0**-10, 2.0**8)
 PRODUCT_RATIO = (2.0**-16, 2.0**8)
 #: Its bounds on input scale / output scale of a QUANTIZE from int8 to int8.

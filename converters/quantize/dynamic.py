@@ -1,7 +1,7 @@
 """Dynamic-range int8: weights of convolutions and linear layers in int8 a channel, activations quantised as they come.
 
-Only ops whose hybrid form XNNPACK takes are changed. A hybrid DEPTHWISE_CONV_2D is not among them: in stock conversions it divides the
-model and makes it slower than fp32.
+Only ops whose hybrid form XNNPACK takes are changed. A hybrid DEPTHWISE_CONV_2D is not among them: in stock conversions
+it divides the model and makes it slower than fp32.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Half precision: a float32 .tflite with float16 weights, and a check of what its values would be in float16.
 
-Weights become float16 constants behind DEQUANTIZE ops: XNNPACK unpacks them once when it is set up, and where the model's metadata
-allow it (``reduced_precision_support``) and the processor computes in half precision (Armv8.2), everything between input and output runs
-in it. Other processors run the same file in float32.
+Weights become float16 constants behind DEQUANTIZE ops: XNNPACK unpacks them once when it is set up, and where the
+model's metadata allow it (``reduced_precision_support``) and the processor computes in half precision (Armv8.2),
+everything between input and output runs in it. Other processors run the same file in float32.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ HEADROOM = 4.0
 
 
 def to_half(file: Tflite) -> Any:
-    """The object tree (``ModelT``) of a float32 .tflite with every float constant of more than one element in float16, unpacked by
-    DEQUANTIZE.
+    """The object tree (``ModelT``) of a float32 .tflite with every float constant of more than one element in float16,
+    unpacked by DEQUANTIZE.
 
     Raises:
         RequestError: a weight is larger than float16 can hold.
@@ -70,9 +70,12 @@ class HalfRange:
     """What decides whether a graph can be computed in float16, over several inputs.
 
     Attributes:
-        largest: largest magnitude of any value, with ``largest_at``, its tensor, and ``largest_input``, the input that gave it.
-        smallest_denominator: smallest magnitude that anything is divided by, with its tensor; None where nothing is divided.
-        largest_sum: largest magnitude of a sum or mean over tokens or channels, with its tensor; None where there is none.
+        largest: largest magnitude of any value, with ``largest_at``, its tensor, and ``largest_input``, the input that
+            gave it.
+        smallest_denominator: smallest magnitude that anything is divided by, with its tensor; None where nothing is
+            divided.
+        largest_sum: largest magnitude of a sum or mean over tokens or channels, with its tensor; None where there is
+            none.
     """
 
     largest: float
@@ -88,7 +91,8 @@ class HalfRange:
         told = []
         if self.largest * HEADROOM > LARGEST:
             told.append(
-                f"values reach {self.largest:.4g} at {self.largest_at} on input {self.largest_input}; fp16 ends at {LARGEST:.0f}"
+                f"values reach {self.largest:.4g} at {self.largest_at} on input {self.largest_input}; fp16 ends at "
+                f"{LARGEST:.0f}"
             )
         return told
 

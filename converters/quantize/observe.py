@@ -1,7 +1,7 @@
 """What a float model's tensors hold over the calibration images, gathered image by image.
 
-Memory does not grow with the number of images: a tensor is kept as its extremes, sums a channel, and a histogram of fixed size whose
-bins double in width when a value falls outside.
+Memory does not grow with the number of images: a tensor is kept as its extremes, sums a channel, and a histogram of
+fixed size whose bins double in width when a value falls outside.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from evit_mobile.tflite.graph import Graph
 
 Array = NDArray[Any]
 
-#: Bins of a histogram, half of them below zero: at least 8 to a step of int8 even for a tensor of one sign right after a doubling.
+#: Bins of a histogram, half of them below zero: at least 8 to a step of int8 even for a tensor of one sign right after
+#: a doubling.
 BINS = 8192
 
 

@@ -26,7 +26,9 @@ from evit_mobile.tflite.graph import Graph, Op
 def assign_parameters(
     graph: Graph, plan: Sequence[OpPlan], observed: Mapping[int, Observation], choice: RangeChoice
 ) -> dict[int, Parameters]:
-    """Parameters by tensor index, for the model's ends and whatever an int8 op of ``plan`` reads or gives, its constants too."""
+    """Parameters by tensor index, for the model's ends and whatever an int8 op of ``plan`` reads or gives, its
+    constants too.
+    """
     int8 = [graph.ops[item.op] for item in plan if item.precision is Precision.INT8]
     lowest = _lowest_that_matters(graph)
     raised = {index: observation.raised_to(lowest.get(index, -math.inf)) for index, observation in observed.items()}
@@ -52,7 +54,9 @@ def assign_parameters(
 
 
 def _lowest_that_matters(graph: Graph) -> dict[int, float]:
-    """Of each tensor: below which value all is the same to its readers, also those that get it moved; -inf where nothing is."""
+    """Of each tensor: below which value all is the same to its readers, also those that get it moved; -inf where
+    nothing is.
+    """
     lowest: dict[int, float] = {}
     readers = graph.readers()
     for op in reversed(graph.ops):
@@ -74,8 +78,8 @@ def _flat_below(op: Op, lowest: Mapping[int, float]) -> float:
 def _shared_groups(
     int8: Sequence[Op], observed: Mapping[int, Observation], ends: Sequence[int], idle: set[int]
 ) -> list[list[int]]:
-    """Activations that must have the same parameters, by union-find over the ops that only move values and those in ``idle``; ``ends``
-    are the model's.
+    """Activations that must have the same parameters, by union-find over the ops that only move values and those in
+    ``idle``; ``ends`` are the model's.
     """
     parent: dict[int, int] = {}
 

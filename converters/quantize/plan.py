@@ -1,18 +1,18 @@
 """The quantisation plan: for each op int8 or float32, and why.
 
-Three things decide. *What the delegate takes*: an op without a delegated int8 form stays float (``delegated``). *What the numbers allow*:
-what a root or a division takes apart stays float, since a small value that rounds to zero would be divided by (``_denominators``). *What
-a boundary costs*: the ops that are left free are divided so that the time of all ops and of the QUANTIZE and DEQUANTIZE between them is
-least. With an op either in int8 or in float, and a conversion paid once a tensor, that is a minimum cut: the source side is float, the
-sink side int8.
+Three things decide. *What the delegate takes*: an op without a delegated int8 form stays float (``delegated``). *What
+the numbers allow*: what a root or a division takes apart stays float, since a small value that rounds to zero would be
+divided by (``_denominators``). *What a boundary costs*: the ops that are left free are divided so that the time of all
+ops and of the QUANTIZE and DEQUANTIZE between them is least. With an op either in int8 or in float, and a conversion
+paid once a tensor, that is a minimum cut: the source side is float, the sink side int8.
 
-A convolution or linear layer that stays on the float side has int8 weights all the same (``dynamic``): the delegate quantises its input
-row by row, to the range that the row has. So has one that the cut leaves alone in int8 between float ops (``_islands``), and a linear layer
-of a single row wherever it stands: its time is that of reading the weights, and float activations around it are a few thousand values
-that would each lose 30 dB to noise.
+A convolution or linear layer that stays on the float side has int8 weights all the same (``dynamic``): the delegate
+quantises its input row by row, to the range that the row has. So has one that the cut leaves alone in int8 between
+float ops (``_islands``), and a linear layer of a single row wherever it stands: its time is that of reading the
+weights, and float activations around it are a few thousand values that would each lose 30 dB to noise.
 
-Costs are instructions per element or multiplication on an Arm64 core with dot products (Cortex-A76, LiteRT 2.1.2 under QEMU's counter):
-only their order matters to the cut.
+Costs are instructions per element or multiplication on an Arm64 core with dot products (Cortex-A76, LiteRT 2.1.2 under
+QEMU's counter): only their order matters to the cut.
 """
 
 from __future__ import annotations
@@ -49,7 +49,9 @@ _ARITHMETIC = frozenset(
 
 @dataclass(frozen=True)
 class OpPlan:
-    """The choice for one op. ``op`` is its index; ``precision`` int8, fp32, or dynamic: float activations, int8 weights."""
+    """The choice for one op. ``op`` is its index; ``precision`` int8, fp32, or dynamic: float activations, int8
+    weights.
+    """
 
     op: int
     type: str
@@ -101,7 +103,9 @@ def _choice(op: Op, graph: Graph, forced: dict[int, str], int8: set[int]) -> tup
 
 
 def _single_rows(graph: Graph) -> dict[int, str]:
-    """Linear layers, and convolutions, of one row of activations: classifiers, and what squeeze-and-excitation makes of its means."""
+    """Linear layers, and convolutions, of one row of activations: classifiers, and what squeeze-and-excitation makes of
+    its means.
+    """
     reason = "one row: its time is that of reading int8 weights, and float activations keep the accuracy"
     layers = [op for op in graph.ops if hybrid_refusal(op, graph) is None]
     return {op.index: reason for op in layers if math.prod(graph.tensors[op.outputs[0]].shape[:-1]) == 1}
@@ -117,7 +121,10 @@ def _before(rows: dict[int, str], graph: Graph) -> dict[int, str]:
 
 def _islands(graph: Graph, int8: set[int]) -> dict[int, str]:
     """Layers in ``int8`` whose input a float op makes and whose result only float ops read."""
-    reason = "between float ops: a hybrid op costs no more than the conversions, and rounds its input row by row, its result not at all"
+    reason = (
+        "between float ops: a hybrid op costs no more than the conversions, "
+        "and rounds its input row by row, its result not at all"
+    )
     producers = {tensor: op.index for op in graph.ops for tensor in op.outputs}
     readers = graph.readers()
     found = {}
@@ -134,7 +141,9 @@ def _islands(graph: Graph, int8: set[int]) -> dict[int, str]:
 
 
 def _uses(op: Op, graph: Graph, readers: dict[int, list[Op]]) -> set[int]:
-    """Indices of the layers that ``op``'s result comes to with no other layer between, and -1 where it comes to the model's end."""
+    """Indices of the layers that ``op``'s result comes to with no other layer between, and -1 where it comes to the
+    model's end.
+    """
     found, pending, seen = set(), list(op.outputs), set(op.outputs)
     while pending:
         tensor = pending.pop()
@@ -150,7 +159,9 @@ def _uses(op: Op, graph: Graph, readers: dict[int, list[Op]]) -> set[int]:
 
 
 def _denominators(graph: Graph) -> dict[int, str]:
-    """Ops of normalisations: what leads to a root or a divisor, back to the nearest layer, and what its result is applied to."""
+    """Ops of normalisations: what leads to a root or a divisor, back to the nearest layer, and what its result is
+    applied to.
+    """
     producers = {tensor: op for op in graph.ops for tensor in op.outputs}
     found: dict[int, str] = {}
     for op in graph.ops:

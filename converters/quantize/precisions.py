@@ -22,9 +22,15 @@ if TYPE_CHECKING:
 
 #: Where a precision is faster than fp32, and where not: benchmarks/results/precision.md, int8.md and int8_avx2.md.
 WHERE_FAST = {
-    Precision.FP16: "fp16 is faster where the processor computes in it (from Armv8.2 on); others, x86 among them, unpack it to fp32",
-    Precision.DYNAMIC: "dynamic makes the file small; int8 is what makes it fast, where the processor has 8-bit dot products",
-    Precision.INT8: "int8 is faster where the processor has 8-bit dot products (Arm asimddp, x86 VNNI), elsewhere as fast as fp32",
+    Precision.FP16: (
+        "fp16 is faster where the processor computes in it (from Armv8.2 on); others, x86 among them, unpack it to fp32"
+    ),
+    Precision.DYNAMIC: (
+        "dynamic makes the file small; int8 is what makes it fast, where the processor has 8-bit dot products"
+    ),
+    Precision.INT8: (
+        "int8 is faster where the processor has 8-bit dot products (Arm asimddp, x86 VNNI), elsewhere as fast as fp32"
+    ),
 }
 
 

@@ -39,7 +39,9 @@ class Parameters:
 
 
 def parameters_of(low: float, high: float) -> Parameters:
-    """Parameters that cover [low, high] widened to hold zero, which they represent exactly (padding and ReLU need it)."""
+    """Parameters that cover [low, high] widened to hold zero, which they represent exactly (padding and ReLU
+    need it).
+    """
     low, high = min(low, 0.0), max(high, 0.0)
     scale = max((high - low) / 255, 1e-9)
     return Parameters(float(np.float32(scale)), int(np.clip(round(-128 - low / scale), -128, 127)))

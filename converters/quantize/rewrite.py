@@ -1,4 +1,6 @@
-"""Writes a quantised .tflite by a plan: types and parameters of tensors, integer weights, QUANTIZE and DEQUANTIZE at the boundaries."""
+"""Writes a quantised .tflite by a plan: types and parameters of tensors, integer weights, QUANTIZE and DEQUANTIZE at
+the boundaries.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,9 @@ from evit_mobile.tflite.graph import Op, graph_of
 
 #: The version of each op that brought its int8 form; FULLY_CONNECTED's is the one with scales a channel.
 INT8_VERSIONS = {
-    "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 12, "ADD": 2, "SUB": 2, "MUL": 2, "PAD": 2, "MEAN": 2, "TRANSPOSE": 2,
-    "MAX_POOL_2D": 2, "CONCATENATION": 2, "SLICE": 2, "STRIDED_SLICE": 2, "SPLIT": 2, "RESIZE_BILINEAR": 2, "DEPTH_TO_SPACE": 2,
+    "CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 12, "ADD": 2, "SUB": 2, "MUL": 2, "PAD": 2, "MEAN": 2,
+    "TRANSPOSE": 2, "MAX_POOL_2D": 2, "CONCATENATION": 2, "SLICE": 2, "STRIDED_SLICE": 2, "SPLIT": 2,
+    "RESIZE_BILINEAR": 2, "DEPTH_TO_SPACE": 2,
 }  # fmt: skip
 _CONVERSIONS = {"float32": ("DEQUANTIZE", 2), "int8": ("QUANTIZE", 1), "uint8": ("QUANTIZE", 1)}
 
@@ -123,7 +126,9 @@ class Rewriter:
             self._describe(self._tensors[index], self._parameters[index], kind)
 
     def _settle_outputs(self, io_type: IoType) -> None:
-        """Give the outputs in ``io_type`` under their names; one that is neither float nor quantised (class numbers, say) as it is."""
+        """Give the outputs in ``io_type`` under their names; one that is neither float nor quantised (class numbers,
+        say) as it is.
+        """
         outputs = np.array(self._graph.outputs, np.int32)
         for place, index in enumerate(self._graph.outputs):
             home = self._home.get(index)
@@ -178,7 +183,9 @@ class Rewriter:
         return self._twins[index, "constant"]
 
     def _quantise_weights(self, operator: Any, op: Op) -> None:
-        """New weights and bias for one op; weights that another op reads too are made for each, by its own input's scale."""
+        """New weights and bias for one op; weights that another op reads too are made for each, by its own input's
+        scale.
+        """
         weights = self._graph.tensors[op.inputs[1]].values()
         assert weights is not None
         channels = weights.shape[3 if op.type == "DEPTHWISE_CONV_2D" else 0]

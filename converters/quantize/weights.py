@@ -54,9 +54,11 @@ def quantise_bias(
 
 
 def corrected_bias(bias: Array, weights: Array, quantised: QuantisedWeights, input_means: Array, op_type: str) -> Array:
-    """``bias`` less what the rounding of the weights adds on average: (Ŵ − W) E[x] a channel (Nagel et al. 2019, section 4.2).
+    """``bias`` less what the rounding of the weights adds on average: (Ŵ − W) E[x] a channel (Nagel et al. 2019,
+    section 4.2).
 
-    ``input_means`` [input channels] is E[x]; at padded borders the true mean is nearer to zero, which is left out of account.
+    ``input_means`` [input channels] is E[x]; at padded borders the true mean is nearer to zero, which is left out of
+    account.
     """
     error = quantised.dequantised() - weights
     if op_type == "DEPTHWISE_CONV_2D":

@@ -20,7 +20,9 @@ _OWN = Path(__file__).resolve().parent.parent.parent
 
 
 def user_line(error: BaseException) -> str:
-    """The error's type and first line, and ``file:line`` of the last frame that is the user's own code, where there is one."""
+    """The error's type and first line, and ``file:line`` of the last frame that is the user's own code, where there is
+    one.
+    """
     text = f"{type(error).__name__}: {first_line(error)}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
     return f"{text} ({frames[-1].filename}:{frames[-1].lineno})" if frames else text
@@ -39,9 +41,11 @@ def _is_users(filename: str) -> bool:
 
 @contextlib.contextmanager
 def value_reads(*inputs: Tensor) -> Iterator[list[str]]:
-    """Notes where Python reads values that depend on ``inputs`` while the body runs, such as the condition of an ``if``.
+    """Notes where Python reads values that depend on ``inputs`` while the body runs, such as the condition of an
+    ``if``.
 
-    An exporter keeps the path that its example takes, for every input. Gives a list that fills with ``file:line``, each once.
+    An exporter keeps the path that its example takes, for every input. Gives a list that fills with ``file:line``, each
+    once.
     """
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode

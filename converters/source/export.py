@@ -1,4 +1,6 @@
-"""A source's ONNX graph: exported from PyTorch or read from a file; every input and shape fixed, outputs flattened and named."""
+"""A source's ONNX graph: exported from PyTorch or read from a file; every input and shape fixed, outputs flattened and
+named.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ def export_source(source: Source) -> Exported:
     """The stock ONNX graph of ``source``, before any pass, and what its user should know about it.
 
     Raises:
-        RequestError: an ONNX file that cannot be used; a module that cannot run on such inputs, or that PyTorch cannot export.
+        RequestError: an ONNX file that cannot be used; a module that cannot run on such inputs, or that PyTorch cannot
+            export.
     """
     if source.onnx_path is not None:
         return Exported(read_onnx(source.onnx_path, source.inputs))

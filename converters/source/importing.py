@@ -11,7 +11,8 @@ from evit_mobile.errors import RequestError
 
 
 def import_named(text: str, kind: str) -> Any:
-    """The attribute that ``text`` names, from the installed packages or the working directory; ``kind`` is what messages call it.
+    """The attribute that ``text`` names, from the installed packages or the working directory; ``kind`` is what
+    messages call it.
 
     Raises:
         RequestError: there is no such module or attribute, or its import fails.

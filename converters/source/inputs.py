@@ -20,7 +20,9 @@ _MAX_ELEMENTS = 2**28
 
 @dataclass(frozen=True)
 class InputRequest:
-    """Shapes by input name, in the order of the network's arguments; channels of the one image, where no shapes are given."""
+    """Shapes by input name, in the order of the network's arguments; channels of the one image, where no shapes are
+    given.
+    """
 
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     channels: int | None = None

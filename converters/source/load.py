@@ -1,4 +1,6 @@
-"""What ``--model`` names: a registered model, a timm model, a user's own factory, or an ONNX file. Each becomes one ``Source``."""
+"""What ``--model`` names: a registered model, a timm model, a user's own factory, or an ONNX file. Each becomes one
+``Source``.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ class Source:
 
     @property
     def inputs(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the inputs by name: those that were asked for, or the image; empty for an ONNX file that says its own."""
+        """Shapes of the inputs by name: those that were asked for, or the image; empty for an ONNX file that says its
+        own.
+        """
         if self.shapes or self.resolution is None:
             return self.shapes
         return {INPUT_NAME: (1, self.channels, self.resolution.height, self.resolution.width)}
@@ -77,7 +81,8 @@ def module_source(
     """A module that the caller holds, as a source; it is copied, so that later changes to it do not reach the copy.
 
     Raises:
-        RequestError: the module is in training mode or cannot be copied, or its resolution and input shapes contradict each other.
+        RequestError: the module is in training mode or cannot be copied, or its resolution and input shapes contradict
+            each other.
     """
     name = type(module).__name__
     if request.shapes and resolution is not None:
@@ -148,7 +153,8 @@ def _registered_source(model: str, resolution: Resolution | None, weights: Path 
     module = spec.build(resolution)
     initialise(module, seed)
     if weights is None:
-        # Else the sum of the residual branches grows until what an attention adds, and any fault in it, drowns in rounding.
+        # Else the sum of the residual branches grows until what an attention adds, and any fault in it, drowns in
+        # rounding.
         settle_batch_norms(module, torch.Generator().manual_seed(seed + 1), SETTLING_RESOLUTION)
     _finish(module, weights)
     return Source(

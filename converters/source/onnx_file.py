@@ -22,8 +22,8 @@ def read_onnx(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelPr
     """An ONNX file, checked, with every input of a fixed shape: as the file says, or ``shapes`` by name, or batch 1.
 
     Raises:
-        RequestError: the file is not a whole, valid ONNX file or describes no network that can be converted; an input's shape is
-            neither fixed nor given; an input's type is none that is converted.
+        RequestError: the file is not a whole, valid ONNX file or describes no network that can be converted; an input's
+            shape is neither fixed nor given; an input's type is none that is converted.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -116,7 +116,9 @@ def _fix_shape(value: onnx.ValueInfoProto, shape: tuple[int, ...] | None, name: 
 
 
 def _widen(model: onnx.ModelProto) -> None:
-    """float16 becomes float32 everywhere: in types, weights and casts. Every float16 is a float32, so no weight changes."""
+    """float16 becomes float32 everywhere: in types, weights and casts. Every float16 is a float32, so no weight
+    changes.
+    """
     import onnx
 
     half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
@@ -141,7 +143,8 @@ def _widen(model: onnx.ModelProto) -> None:
 
 
 def _check_runs(model: onnx.ModelProto, name: str) -> None:
-    """Operators, types and the shapes of weights and operands fit each other: by onnx's inference, then by a run on zeros.
+    """Operators, types and the shapes of weights and operands fit each other: by onnx's inference, then by a run on
+    zeros.
 
     Raises:
         RequestError: they do not.

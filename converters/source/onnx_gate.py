@@ -1,6 +1,8 @@
-"""What must be true of an ONNX file before any dependency reads its graph: a stride of 0 ends the process in one of them.
+"""What must be true of an ONNX file before any dependency reads its graph: a stride of 0 ends the process in one of
+them.
 
-The checks are of what a file says of itself, and take time in the number of nodes. Shapes are checked afterwards, by onnx.
+The checks are of what a file says of itself, and take time in the number of nodes. Shapes are checked afterwards, by
+onnx.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ from evit_mobile.errors import RequestError
 if TYPE_CHECKING:
     import onnx
 
-#: The largest tensor that a file may name or make: 2^28 float32 elements are 1 GB, far above a layer's of a mobile network.
+#: The largest tensor that a file may name or make: 2^28 float32 elements are 1 GB, far above a layer's of a mobile
+#: network.
 MAX_ELEMENTS = 2**28
 #: Attributes that count or step, of whatever op: all must be positive.
 _POSITIVE = {
@@ -32,13 +35,15 @@ _POSITIVE = {
 _WEIGHTS_AT = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "DeformConv": 1, "QLinearConv": 3}
 #: Ops whose output has as many dimensions as their first input.
 _KEEP_RANK = {
-    "Relu", "Clip", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "Elu", "Gelu", "Softmax", "Identity", "Pad",
-    "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "BatchNormalization", "InstanceNormalization", "Transpose",
+    "Relu", "Clip", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "Elu", "Gelu", "Softmax", "Identity",
+    "Pad", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "BatchNormalization",
+    "InstanceNormalization", "Transpose",
 }  # fmt: skip
 
 
 def check_structure(model: onnx.ModelProto, name: str) -> None:
-    """The file describes a network: nodes, outputs, known operator sets, attributes that can be, tensors of a size that can be.
+    """The file describes a network: nodes, outputs, known operator sets, attributes that can be, tensors of a size that
+    can be.
 
     Raises:
         RequestError: it does not; the message says what stands in the way.
@@ -108,7 +113,9 @@ def _check_node(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], na
 
 
 def _check_windows(graph: onnx.GraphProto, constants: dict[str, onnx.TensorProto], name: str) -> None:
-    """Convolutions have as many dimensions as their weights: onnx's inference of shapes reads past the end where they have not."""
+    """Convolutions have as many dimensions as their weights: onnx's inference of shapes reads past the end where they
+    have not.
+    """
     typed = [(value.name, value.type.tensor_type) for value in graph.input]
     ranks = {value: len(kind.shape.dim) for value, kind in typed if kind.HasField("shape")}
     for node in graph.node:
@@ -124,7 +131,8 @@ def _check_windows(graph: onnx.GraphProto, constants: dict[str, onnx.TensorProto
         sizes = {lengths[key] for key in ("strides", "dilations", "kernel_shape", "pads") if key in lengths}
         if rank < 3 or sizes - {rank - 2} or ranks.get(node.input[0], rank) != rank:
             raise RequestError(
-                f"{node.op_type} {node.name or ', '.join(node.output)} of {name} does not fit its weights {list(weights.dims)}"
+                f"{node.op_type} {node.name or ', '.join(node.output)} of {name} does not fit its weights "
+                f"{list(weights.dims)}"
             )
         ranks.update(dict.fromkeys(node.output[:1], rank))
 

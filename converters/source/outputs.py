@@ -14,15 +14,17 @@ if TYPE_CHECKING:
 def flatten_outputs(value: object, names: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """Output tensors by name, from a tensor or any nesting of sequences, named tuples and mappings.
 
-    A single tensor is ``output``, the items of a sequence ``output_0``, ``output_1``, …, those of a mapping or a named tuple have their
-    own names; what lies deeper has its container's name in front (``output_1_boxes``). Places that hold None are left out.
+    A single tensor is ``output``, the items of a sequence ``output_0``, ``output_1``, …, those of a mapping or a named
+    tuple have their own names; what lies deeper has its container's name in front (``output_1_boxes``). Places that
+    hold None are left out.
 
     Args:
         value: what a module returned.
         names: names to give instead, in order; empty to derive them.
 
     Raises:
-        TypeError: there is something else among them, two have the same name, there is none, or their number is not that of ``names``.
+        TypeError: there is something else among them, two have the same name, there is none, or their number is not
+            that of ``names``.
     """
     flat: dict[str, Tensor] = {}
     for name, tensor in _leaves("", value):

@@ -46,7 +46,9 @@ class Exported:
 
 @dataclass(frozen=True)
 class Exportable:
-    """A module in evaluation mode with its ``inputs`` by name, the names of its ``outputs`` (empty: the module's own), and its name."""
+    """A module in evaluation mode with its ``inputs`` by name, the names of its ``outputs`` (empty: the module's own),
+    and its name.
+    """
 
     module: nn.Module
     inputs: dict[str, tuple[int, ...]]
@@ -57,8 +59,8 @@ class Exportable:
 def export_module(source: Exportable, exporter: Exporter = Exporter.AUTO) -> Exported:
     """The ONNX graph of a module for float32 inputs of fixed shapes.
 
-    The TorchScript exporter comes first: it takes 1 s for EfficientViT-Base where the torch.export one takes 11 s, and its node names
-    carry the module's path, which is how layers are named when results part.
+    The TorchScript exporter comes first: it takes 1 s for EfficientViT-Base where the torch.export one takes 11 s, and
+    its node names carry the module's path, which is how layers are named when results part.
 
     Raises:
         RequestError: the module cannot run on such inputs, or has what no chosen exporter can write.
@@ -88,7 +90,8 @@ def export_module(source: Exportable, exporter: Exporter = Exporter.AUTO) -> Exp
 
 def _frozen(place: str) -> str:
     return (
-        f"{place} reads a tensor's value in Python: what it decides for a zero input is fixed in the file for every input. "
+        f"{place} reads a tensor's value in Python: what it decides for a zero input is fixed in the file for every "
+        "input. "
         "torch.where decides in the graph."
     )
 
@@ -100,7 +103,9 @@ def _reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def _plain_attention() -> Iterator[None]:
-    """PyTorch's fused attention has no ONNX form; its modules compute the same by plain operators where that is switched off."""
+    """PyTorch's fused attention has no ONNX form; its modules compute the same by plain operators where that is
+    switched off.
+    """
     import torch
 
     before = torch.backends.mha.get_fastpath_enabled()
@@ -133,7 +138,9 @@ def _export(
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing of PyTorch's on standard output, where its C++ part writes a failed graph too, and none of its log: exceptions tell it."""
+    """Nothing of PyTorch's on standard output, where its C++ part writes a failed graph too, and none of its log:
+    exceptions tell it.
+    """
     before, stdout = logging.root.manager.disable, os.dup(1)
     sys.stdout.flush()
     logging.disable(logging.CRITICAL)

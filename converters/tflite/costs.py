@@ -9,7 +9,8 @@ from evit_mobile.tflite.graph import Graph, Op
 
 
 def macs_of(op: Op, graph: Graph) -> int:
-    """Multiply-accumulates of convolutions, fully connected layers and matrix products; 0 for any other op, as is the custom.
+    """Multiply-accumulates of convolutions, fully connected layers and matrix products; 0 for any other op, as is the
+    custom.
 
     A size that is known only at run time counts as 1.
     """
@@ -33,8 +34,9 @@ def activation_bytes(op: Op, graph: Graph) -> int:
 
 
 def memory_bytes(graph: Graph) -> int:
-    """Bytes that running the model needs at once: its constants, which the delegate packs into a copy of its own, and the most
-    activations that are alive together."""
+    """Bytes that running the model needs at once: its constants, which the delegate packs into a copy of its own, and
+    the most activations that are alive together.
+    """
     last = {index: op.index for op in graph.ops for index in op.inputs}
     last.update(dict.fromkeys(graph.outputs, len(graph.ops)))
     alive = {index for index in graph.inputs if not graph.tensors[index].constant}

@@ -56,7 +56,9 @@ class FlatbufferEditor:
         return len(self.model.operatorCodes) - 1
 
     def drop_unused_data(self) -> None:
-        """Drop operator codes that no op has any more, and empty the buffers of constants that none reads: the float weights."""
+        """Drop operator codes that no op has any more, and empty the buffers of constants that none reads: the float
+        weights.
+        """
         operators, tensors = self.subgraph.operators, self.subgraph.tensors
         used = sorted({int(operator.opcodeIndex) for operator in operators})
         self.model.operatorCodes = [self.model.operatorCodes[index] for index in used]

@@ -1,4 +1,6 @@
-"""What is in a .tflite: ops with their costs, delegate partitions as one runtime makes them, and which ops were not delegated, and why."""
+"""What is in a .tflite: ops with their costs, delegate partitions as one runtime makes them, and which ops were not
+delegated, and why.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,9 @@ class TensorSummary:
 class OpSummary:
     """One op of the file. ``name`` is its first output's; shapes are of run-time operands, constants left out.
 
-    ``partition`` is None for an op that no partition runs: ``undelegated`` ops are run by TFLite's own kernels, others by nothing.
-    ``precision`` is the type of its run-time operands, with that of its weights where they differ; ``reason`` is the quantisation
-    plan's, None where the file has none.
+    ``partition`` is None for an op that no partition runs: ``undelegated`` ops are run by TFLite's own kernels, others
+    by nothing. ``precision`` is the type of its run-time operands, with that of its weights where they differ;
+    ``reason`` is the quantisation plan's, None where the file has none.
     """
 
     index: int
@@ -98,8 +100,8 @@ def inspect_model(model: Tflite | Path, runtime: Runtime | None = None, *, expla
     Args:
         model: the .tflite, or its path.
         runtime: which runtime to ask; None takes LiteRT.
-        explain: find out why ops were not delegated, by loading models of them alone: some milliseconds a kind of op in process, some
-            hundred where the runtime has a process of its own. False leaves the reasons empty.
+        explain: find out why ops were not delegated, by loading models of them alone: some milliseconds a kind of op in
+            process, some hundred where the runtime has a process of its own. False leaves the reasons empty.
 
     Raises:
         RequestError: the file is absent, no .tflite, damaged, or has what the runtime does not know.

@@ -1,8 +1,8 @@
 """What a .tflite says of itself: the signature, the standard TFLite metadata, and our own entry.
 
-The standard metadata (``TFLITE_METADATA``: normalisation, labels; ``min_runtime_version``) is what Android tooling reads; its schema is
-TensorFlow Lite Support's ``metadata_schema.fbs``, file identifier M001. Our own entry (``EVIT_MOBILE``) is a JSON document that lets
-``verify`` and ``bench`` know what the file is.
+The standard metadata (``TFLITE_METADATA``: normalisation, labels; ``min_runtime_version``) is what Android tooling
+reads; its schema is TensorFlow Lite Support's ``metadata_schema.fbs``, file identifier M001. Our own entry
+(``EVIT_MOBILE``) is a JSON document that lets ``verify`` and ``bench`` know what the file is.
 """
 
 from __future__ import annotations
@@ -70,7 +70,9 @@ def _with_labels(content: bytes, labels: list[str] | None) -> bytes:
 
 
 def _standard_metadata(model: Any, description: ModelDescription, labelled: bool) -> bytes:
-    """ModelMetadata with one SubGraphMetadata: an image input with its normalisation, outputs with their names and labels."""
+    """ModelMetadata with one SubGraphMetadata: an image input with its normalisation, outputs with their names and
+    labels.
+    """
     import flatbuffers
 
     builder = flatbuffers.Builder(1024)

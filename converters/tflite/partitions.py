@@ -1,7 +1,8 @@
 """Which partition runs which op: read from a loaded model, after its delegate has taken what it wants.
 
-A runtime lists the model's own ops and, behind them, one ``DELEGATE`` node a partition. It does not say which ops a partition took. But a
-partition's node names its outer inputs and outputs, so the ops in it are those met on the way back from its outputs to its inputs.
+A runtime lists the model's own ops and, behind them, one ``DELEGATE`` node a partition. It does not say which ops a
+partition took. But a partition's node names its outer inputs and outputs, so the ops in it are those met on the way
+back from its outputs to its inputs.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ class Partitioning:
         count: number of partitions.
         partition_of: op index -> partition, from 0 in order of execution.
         undelegated: indices of the ops that TFLite's own kernels run.
-        idle: indices of the ops that nothing runs: no output depends on them, or the delegate took their constant results (unpacking of
-            half-precision weights, say) into itself.
+        idle: indices of the ops that nothing runs: no output depends on them, or the delegate took their constant
+            results (unpacking of half-precision weights, say) into itself.
     """
 
     count: int
@@ -33,7 +34,9 @@ class Partitioning:
 
 
 def read_partitioning(ops: Sequence[OpInfo], outputs: Sequence[int]) -> Partitioning:
-    """Divide ``ops`` (a session's, delegate nodes among them) by who runs them; ``outputs`` are the model's, by tensor."""
+    """Divide ``ops`` (a session's, delegate nodes among them) by who runs them; ``outputs`` are the model's, by
+    tensor.
+    """
     own = [op for op in ops if op.name != DELEGATE]
     delegates = [op for op in ops if op.name == DELEGATE]
     producers = {tensor: op for op in own for tensor in op.outputs}

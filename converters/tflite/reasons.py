@@ -1,8 +1,8 @@
 """Why an op was not delegated: asked of the runtime itself, with models of that one op.
 
-The op is cut out with its constants and loaded alone. If the delegate takes it then, its place in the graph kept it out. If not, one
-property at a time is changed to what is known to matter; the first change that lets the delegate take it is the reason. The answer holds
-for the runtime that was asked, and for no other.
+The op is cut out with its constants and loaded alone. If the delegate takes it then, its place in the graph kept it
+out. If not, one property at a time is changed to what is known to matter; the first change that lets the delegate take
+it is the reason. The answer holds for the runtime that was asked, and for no other.
 """
 
 from __future__ import annotations
@@ -76,7 +76,9 @@ class Experimenter:
         return f"{name} does not delegate this {op.type} ({_kinds(data)}, rank {rank}), tried alone{tried}"
 
     def _taken(self, op: Op, change: Callable[[Any], bool] | None = None) -> bool:
-        """Whether the delegate takes the op alone, after ``change`` if one is given; False too where the runtime refuses the model."""
+        """Whether the delegate takes the op alone, after ``change`` if one is given; False too where the runtime
+        refuses the model.
+        """
         model = _one_op_model(self._model, op.index)
         if change is not None and not change(model):
             return False

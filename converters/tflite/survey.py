@@ -52,7 +52,9 @@ class SurveyRow:
 
 
 def survey(path: Path, runtimes: Sequence[Runtime]) -> list[SurveyRow]:
-    """Load the .tflite at ``path`` in every runtime that is installed, and let them run it in turn (A B B A) on the same input."""
+    """Load the .tflite at ``path`` in every runtime that is installed, and let them run it in turn (A B B A) on the
+    same input.
+    """
     rows = {runtime.name: SurveyRow(runtime.name, runtime.version()) for runtime in runtimes}
     with ExitStack() as stack:
         sessions: dict[str, Session] = {}

@@ -33,8 +33,8 @@ def verify(
 
     Args:
         model: a conversion, or the path of a .tflite.
-        source: what the file was made from, where it cannot say that itself: the module, or the path of the ONNX file. A conversion
-            knows its source.
+        source: what the file was made from, where it cannot say that itself: the module, or the path of the ONNX file.
+            A conversion knows its source.
         weights: the checkpoint that the file was made with; a conversion knows that too.
         runtimes: names of TFLite runtimes; one that is not installed is listed as such.
         image: a photograph that takes the place of the bundled one.

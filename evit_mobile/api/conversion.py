@@ -36,15 +36,16 @@ def convert(
     """Convert a network to a .tflite that XNNPACK runs as one partition.
 
     Args:
-        model: a ``torch.nn.Module`` in evaluation mode, the name of a registered model, ``timm:NAME``, ``package.module:factory``, or the
-            path of an ONNX file. A conversion from a name or a file is kept in the cache, one of a module is not.
+        model: a ``torch.nn.Module`` in evaluation mode, the name of a registered model, ``timm:NAME``,
+            ``package.module:factory``, or the path of an ONNX file. A conversion from a name or a file is kept in the
+            cache, one of a module is not.
         options: everything that a conversion can be asked for; the arguments below replace its fields.
         resolution: of the input image: a side, ``"HxW"``, or (height, width), in pixels.
         precision: ``"fp32"``, ``"fp16"``, ``"dynamic"`` or ``"int8"``.
-        calibration: int8: a folder of pictures, an .npz file, ``package.module:function``, or an array [N, H, W, C] or a sequence of
-            [H, W, C]: uint8 RGB pictures at the model's resolution, or float32 model inputs.
-        example_inputs: for a module whose input is not one RGB image: a float32 tensor for each argument of its ``forward``, in order
-            or by name. Only their shapes matter.
+        calibration: int8: a folder of pictures, an .npz file, ``package.module:function``, or an array [N, H, W, C] or
+            a sequence of [H, W, C]: uint8 RGB pictures at the model's resolution, or float32 model inputs.
+        example_inputs: for a module whose input is not one RGB image: a float32 tensor for each argument of its
+            ``forward``, in order or by name. Only their shapes matter.
 
     Returns:
         The .tflite's bytes and the report; ``save(path)`` writes it.
@@ -57,7 +58,8 @@ def convert(
     Examples:
         >>> import evit_mobile as em
         >>> conversion = em.convert("base-r192", resolution=96)
-        >>> conversion.report.precision, conversion.report.onnx_ops_before["Gather"], conversion.report.onnx_ops_after.get("Gather")
+        >>> report = conversion.report
+        >>> report.precision, report.onnx_ops_before["Gather"], report.onnx_ops_after.get("Gather")
         (<Precision.FP32: 'fp32'>, 21, None)
     """
     from converters.pipeline import convert_in_memory

@@ -53,9 +53,9 @@ def load(model: Conversion | Path | str, *, runtime: str = "litert", threads: in
 class Model:
     """A loaded .tflite. Call it with the inputs; it gives the outputs by name.
 
-    An input is an array in the file's own layout (NHWC for images), by position or by name. Where the file says how pictures become its
-    input, a picture [h, w, 3] of uint8 RGB, of any size, is taken too, and is resized, cropped and normalised. Outputs are float32
-    (integers of a quantised output are dequantised), or class numbers.
+    An input is an array in the file's own layout (NHWC for images), by position or by name. Where the file says how
+    pictures become its input, a picture [h, w, 3] of uint8 RGB, of any size, is taken too, and is resized, cropped and
+    normalised. Outputs are float32 (integers of a quantised output are dequantised), or class numbers.
 
     Attributes:
         inputs: shapes by name.

@@ -1,4 +1,5 @@
-"""Measuring a suite on several devices at once: open, convert, measure, and keep every result file whole after each round.
+"""Measuring a suite on several devices at once: open, convert, measure, and keep every result file whole after each
+round.
 
 Nothing here prints. A ``Listener`` hears of the progress; the results are in the files and in ``Campaign.results``.
 """
@@ -30,7 +31,8 @@ from evit_mobile.results.record import Point, ResultSet, RunSettings, Suite, fil
 if TYPE_CHECKING:
     from converters.batch import Made
 
-#: Part of a device's memory that a model may use by default, and of this machine's free memory if the device runs in it.
+#: Part of a device's memory that a model may use by default, and of this machine's free memory if the device runs in
+#: it.
 SHARE, FREE_SHARE = 0.5, 0.8
 #: Kinds whose models run in this machine's memory.
 LOCAL_KINDS = ("host", "qemu", "estimate")
@@ -88,8 +90,8 @@ class Campaign:
             ``results``, complete.
 
         Raises:
-            EvitMobileError: the request is wrong, a device cannot be used, or nothing could be converted. A device that fails does
-                not end the others; its error is raised when all have ended.
+            EvitMobileError: the request is wrong, a device cannot be used, or nothing could be converted. A device that
+                fails does not end the others; its error is raised when all have ended.
         """
         points = self._suite.points(self._suite_options.up_to)
         if not points:
@@ -242,7 +244,8 @@ class Campaign:
 
 
 def _result_paths(out: Path | None, suite: str, devices: Sequence[str], usual: list[Path]) -> list[Path]:
-    """One result file per device: ``out`` itself for one device, a file in the folder ``out`` for several, else ``usual``.
+    """One result file per device: ``out`` itself for one device, a file in the folder ``out`` for several, else
+    ``usual``.
 
     Raises:
         RequestError: there are several devices and ``out`` is not a folder.
@@ -261,7 +264,9 @@ def _result_paths(out: Path | None, suite: str, devices: Sequence[str], usual: l
 
 
 def _default_threads(name: str, cores: str) -> tuple[int, ...]:
-    """The paper does not say how many threads it used: a phone is tried with one, and if all cores may be used also with four."""
+    """The paper does not say how many threads it used: a phone is tried with one, and if all cores may be used also
+    with four.
+    """
     return (1, 4) if name.partition(":")[0] == "adb" and cores == "all" else (1,)
 
 
@@ -279,7 +284,9 @@ def _limit_bytes(device: Device, limit: int | None) -> int:
 def _merged(
     results: ResultSet, order: Mapping[tuple[str, RunSettings], int], points: Sequence[Point], reference: Point | None
 ) -> ResultSet:
-    """``results`` with these points in place of those of the same name and settings; in the suite's order, its first series first."""
+    """``results`` with these points in place of those of the same name and settings; in the suite's order, its first
+    series first.
+    """
     by_key = {(point.name, point.settings): point for point in (*results.points, *points)}
     references = {(point.name, point.settings): point for point in (*results.references, *filter(None, [reference]))}
     ordered = sorted(by_key, key=lambda key: order.get(key, len(order)))

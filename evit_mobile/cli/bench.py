@@ -35,7 +35,8 @@ DEFAULT_MODEL = "base-r224"
     multiple=True,
     default=("host",),
     metavar="host|adb[:SERIAL]|qemu:CPU|estimate:NAME",
-    help="What to measure on; adb:SERIAL@HOST:PORT is behind another machine's adb server. A suite takes several.  [default: host]",
+    help="What to measure on; adb:SERIAL@HOST:PORT is behind another machine's adb server. A suite takes several.  "
+    "[default: host]",
 )
 @click.option(
     "--model",
@@ -90,7 +91,8 @@ def command(
 ) -> None:
     """Measure models in turn on a device and keep every sample in a result file.
 
-    The first model named is the one that ratios are to. With --suite, measure the points of a figure on one or several devices.
+    The first model named is the one that ratios are to. With --suite, measure the points of a figure on one or several
+    devices.
 
     \b
     evit-mobile bench
@@ -310,7 +312,9 @@ def _print_table(rows: list[Row]) -> None:
 
 
 def _document(results: ResultSet, rows: list[Row], out: Path, reasons: dict[str, dict[str, str]]) -> dict[str, Any]:
-    """What ``--json`` prints: where the samples are, and the statistics of each point in the unit that the field's name says."""
+    """What ``--json`` prints: where the samples are, and the statistics of each point in the unit that the field's name
+    says.
+    """
     from dataclasses import asdict
 
     from evit_mobile.cli.estimate_table import by_op_type, figures

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from android_bench.estimate.devices import DeviceModel
     from evit_mobile.results.record import Point, RunSettings
 
-#: What is measured unless files are named: networks of products, of depthwise kernels and of attention, name and resolution.
+#: What is measured unless files are named: networks of products, of depthwise kernels and of attention, name and
+#: resolution.
 NETWORKS = (("base-r224", "224"), ("base-r192", "128"), ("attention-linear", "28"), ("attention-softmax", "28"))
 
 
@@ -44,8 +45,8 @@ NETWORKS = (("base-r224", "224"), ("base-r192", "128"), ("attention-linear", "28
 def command(files: tuple[Path, ...], device: str, out: Path, force: bool, as_json: bool, **options: Any) -> None:
     """Fit an estimated device to a phone, and write it as a device file for --device estimate:FILE.yaml.
 
-    A few models are measured on one core of the phone and traced here. Says how wrong the estimates are by network and by kind of op,
-    before and after.
+    A few models are measured on one core of the phone and traced here. Says how wrong the estimates are by network and
+    by kind of op, before and after.
 
     \b
     evit-mobile calibrate --device adb:SERIAL --out my-phone.yaml

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
     from evit_mobile.results.record import Point
 
 ABOUT = (
-    "Ratio: after / before with its 95% interval. p: Mann-Whitney over rounds, adjusted for the number of models; below 0.05 a difference "
-    "is called one. Files are measured at different times, and a machine that changed between them counts as a difference, too."
+    "Ratio: after / before with its 95% interval. p: Mann-Whitney over rounds, adjusted for the number of models; "
+    "below 0.05 a difference "
+    "is called one. Files are measured at different times, and a machine that changed between them counts as a "
+    "difference, too."
 )
 
 
@@ -43,7 +45,8 @@ class PercentType(click.ParamType[float]):
     "limit",
     type=PercentType(),
     metavar="5%",
-    help="Exit with 1 where a model is significantly and by more than this slower (or needs more instructions), failed or is gone.",
+    help="Exit with 1 where a model is significantly and by more than this slower (or needs more instructions), "
+    "failed or is gone.",
 )
 @click.option("--allow-unlike", is_flag=True, help="Compare other devices and settings too, and say what differs.")
 @click.option("--markdown", is_flag=True, help="Print Markdown, for a pull request.")
@@ -71,7 +74,8 @@ def command(before: Path, after: Path, limit: float | None, allow_unlike: bool, 
     if failed:
         assert limit is not None
         raise ClaimError(
-            f"{len(failed)} of {len(found.differences)} regressed: {'; '.join(_regression(each, limit) for each in failed)}"
+            f"{len(failed)} of {len(found.differences)} regressed: "
+            f"{'; '.join(_regression(each, limit) for each in failed)}"
         )
 
 

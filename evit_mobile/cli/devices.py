@@ -77,7 +77,8 @@ def _print(device: dict[str, Any]) -> None:
     emulated = ", emulated" if device["emulated"] else ""
     click.echo(
         visible(
-            f"{device['serial']}  {device['model']}, {device['soc']}, {device['abi']}, Android {device['android']}{emulated}"
+            f"{device['serial']}  {device['model']}, {device['soc']}, {device['abi']}, Android "
+            f"{device['android']}{emulated}"
         )
     )
     for cluster in device["clusters"]:

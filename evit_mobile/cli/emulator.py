@@ -66,10 +66,11 @@ def profile(file: Path, cpu: str, runtime: str, plot: Path | None, force: bool, 
 @command.command("setup")
 @json_option
 def setup(as_json: bool) -> None:
-    """Fetch and build what the emulated processors and the estimated devices need, below the cache folder; what is there already is
-    checked by hash.
+    """Fetch and build what the emulated processors and the estimated devices need, below the cache folder; what is
+    there already is checked by hash.
 
-    Needs a few packages of Debian or Ubuntu. As root they are installed; otherwise the command that installs them is named.
+    Needs a few packages of Debian or Ubuntu. As root they are installed; otherwise the command that installs them is
+    named.
     """
     from android_bench.emulator.root import is_administrator, missing, missing_packages, prepare
     from android_bench.estimate.tools import PACKAGE

@@ -88,7 +88,10 @@ def print_op_types(point: Point) -> None:
     click.echo(visible(f"{point.name}, estimated by type of op:"))
     for row in rows[:SHOWN]:
         waiting = row["wait_cycles"] / row["cycles"] if row["cycles"] else 0.0
-        cells = f"  {row['share']:6.1%} {row['estimated_us'] / 1e3:10.3f} ms  {waiting:4.0%} waiting  {row['memory_bytes'] / 1e6:8.2f} MB"
+        cells = (
+            f"  {row['share']:6.1%} {row['estimated_us'] / 1e3:10.3f} ms  {waiting:4.0%} waiting  "
+            f"{row['memory_bytes'] / 1e6:8.2f} MB"
+        )
         click.echo(visible(f"{cells}  {row['nodes']:4} x {row['op']}"))
     if len(rows) > SHOWN:
         click.echo(f"  {sum(row['share'] for row in rows[SHOWN:]):6.1%}  {len(rows) - SHOWN} other types")

@@ -102,10 +102,12 @@ def _print_one(found: Inspection, list_ops: bool) -> None:
             console.print(f"{kind} {_tensor_text(tensor)}", markup=False)
     console.print(
         f"{found.op_total} ops, {found.macs / 1e6:.1f} M MACs, {found.parameter_bytes / 1e6:.1f} MB of parameters; "
-        f"needs TFLite {found.minimum_runtime or 'of unknown version'} or newer; signatures: {', '.join(found.signatures) or 'none'}"
+        f"needs TFLite {found.minimum_runtime or 'of unknown version'} or newer; signatures: "
+        f"{', '.join(found.signatures) or 'none'}"
     )
     console.print(
-        f"{found.runtime} ({found.runtime_version}): {found.partitions} partition(s), {len(found.undelegated)} undelegated op(s)"
+        f"{found.runtime} ({found.runtime_version}): {found.partitions} partition(s), {len(found.undelegated)} "
+        "undelegated op(s)"
     )
     kinds = Table(box=box.SIMPLE)
     for heading in ("op", "count", "undelegated", "M MACs", "weights MB", "values MB"):

@@ -1,6 +1,7 @@
 """Entry point: finds commands lazily and turns errors into exit codes.
 
-Exit codes: 0 done; 1 the thing asked for is false; 2 the request is wrong; 3 a device failed; 4 this machine failed; 130 interrupted.
+Exit codes: 0 done; 1 the thing asked for is false; 2 the request is wrong; 3 a device failed; 4 this machine failed;
+130 interrupted.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from evit_mobile.errors import EvitMobileError, MachineError, RequestError
 from evit_mobile.processes import EndedError, ending_signals
 from evit_mobile.text import visible
 
-#: Command name -> what it does, in the order that ``--help`` shows. Each lives in ``evit_mobile.cli.<name>`` as ``command``; the
-#: modules are imported only when asked for, because torch alone takes seconds to load.
+#: Command name -> what it does, in the order that ``--help`` shows. Each lives in ``evit_mobile.cli.<name>`` as
+#: ``command``; the modules are imported only when asked for, because torch alone takes seconds to load.
 COMMANDS = {
     "models": "List the models, with counted MACs and parameters beside the paper's.",
     "convert": "Make a .tflite from a PyTorch model or an ONNX file.",
@@ -66,7 +67,8 @@ def cli(debug: bool) -> None:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line and end the process with the exit code that fits."""
     args = list(sys.argv[1:] if args is None else args)
-    # PyTorch's threads sleep between its many small operations. Spinning, they would take the cores of the processes beside us.
+    # PyTorch's threads sleep between its many small operations. Spinning, they would take the cores of the processes
+    # beside us.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     debug = "--debug" in args
     # --debug is taken anywhere on the line: it is typed after something went wrong.

@@ -149,8 +149,10 @@ def _parameters_explained(rows: list[dict[str, Any]]) -> str:
         f"{row['name']} {row['params_bound_m']:.1f} M" for row in rows if row["params_bound_m"] is not None
     )
     return (
-        "Parameters in tables 1 and 2: the paper's cannot all be convolutions of its own MACs. A weight is used once at each\n"
-        "place of its map, and the coarsest map is H/32 x W/32. With all that the backbone leaves (+3 %) spent there, the most\n"
+        "Parameters in tables 1 and 2: the paper's cannot all be convolutions of its own MACs. A weight is used once "
+        "at each\n"
+        "place of its map, and the coarsest map is H/32 x W/32. With all that the backbone leaves (+3 %) spent there, "
+        "the most\n"
         f"that a model can have is {bounds}.\n"
         "Ours keep the MACs.\n"
     )

@@ -99,7 +99,9 @@ def print_json(value: Any) -> None:
 
 
 def table_console() -> Console:
-    """Where tables go: as wide as the terminal, and in a log or a pipe, which has no width, wide enough for all of ours."""
+    """Where tables go: as wide as the terminal, and in a log or a pipe, which has no width, wide enough for all of
+    ours.
+    """
     from rich.console import Console
 
     found = Console(highlight=False, markup=False)
@@ -122,7 +124,9 @@ _last_said = ("", 0.0)
 
 
 def say(text: str) -> None:
-    """Progress message for humans, on stderr if that is a terminal; one that differs in its numbers alone is shown every ten seconds."""
+    """Progress message for humans, on stderr if that is a terminal; one that differs in its numbers alone is shown
+    every ten seconds.
+    """
     global _last_said
     kind, now = re.sub(r"[\d.]+", "", text), time.monotonic()
     if not sys.stderr.isatty() or (kind == _last_said[0] and now < _last_said[1] + REPEAT_S):

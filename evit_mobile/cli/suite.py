@@ -1,4 +1,6 @@
-"""``evit-mobile bench --suite``: runs a campaign, shows its progress, and ends in the exit code that the results call for."""
+"""``evit-mobile bench --suite``: runs a campaign, shows its progress, and ends in the exit code that the results call
+for.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def bench_suite(
 
 
 def check_points(measured: Sequence[tuple[Path, ResultSet]]) -> None:
-    """Raise the error that sets the exit code: a point failed (one that met a limit did not), or a claim was not reproduced."""
+    """Raise the error that sets the exit code: a point failed (one that met a limit did not), or a claim was not
+    reproduced.
+    """
     from evit_mobile.results.judge.verdict import Outcome
     from evit_mobile.results.judge.verdicts import verdicts
 

@@ -159,7 +159,8 @@ def _within_rounding(report: ParityReport) -> list[str]:
             key, error = (row.input, row.output), row.difference.max_abs_error or 0.0
             worst[key] = max(worst.get(key, (0.0, 0.0)), (error, row.rounding))
     return [
-        f"within float32's own rounding: input {name}, output {output}: off by {error:.1e}, the reference itself by {own:.1e}"
+        f"within float32's own rounding: input {name}, output {output}: off by {error:.1e}, the reference itself by "
+        f"{own:.1e}"
         for (name, output), (error, own) in worst.items()
     ]
 

@@ -1,4 +1,6 @@
-"""Accuracy of a .tflite on a folder of pictures with their answers: one module a task, each with the layouts that it reads."""
+"""Accuracy of a .tflite on a folder of pictures with their answers: one module a task, each with the layouts that it
+reads.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Options:
-    """What is evaluated: ``names`` of the model's classes where the user gave some; of the pictures, ``limit`` spread evenly; all if None.
+    """What is evaluated: ``names`` of the model's classes where the user gave some; of the pictures, ``limit`` spread
+    evenly; all if None.
 
     ``annotations`` is a COCO file that is not where it is looked for.
     """
@@ -31,7 +34,8 @@ class Evaluator(Protocol):
     """``evaluate`` of a task's module: figures by name, as fractions of 1, and what is needed to read them.
 
     Raises:
-        RequestError: the folder is not laid out as the task's module says, a picture cannot be read, or the model has other classes.
+        RequestError: the folder is not laid out as the task's module says, a picture cannot be read, or the model has
+            other classes.
     """
 
     def __call__(self, model: ImageModel, folder: Path, options: Options, progress: Progress) -> dict[str, Any]: ...

@@ -43,8 +43,8 @@ def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progre
 def class_folders(folder: Path, count: int, names: list[str] | None) -> dict[str, int]:
     """Folder name -> class number, for a model of ``count`` classes.
 
-    Folders are named by class names, by class numbers or, of ImageNet, by WordNet ids. Where they are none of these and as many as the
-    classes, the classes are theirs in order of their names, as in torchvision's ``ImageFolder``.
+    Folders are named by class names, by class numbers or, of ImageNet, by WordNet ids. Where they are none of these and
+    as many as the classes, the classes are theirs in order of their names, as in torchvision's ``ImageFolder``.
 
     Raises:
         RequestError: there are no folders, or some name no class.

@@ -20,7 +20,10 @@ THRESHOLD, MOST = 0.001, 100
 UNKNOWN = -1
 #: Our names of the first nine of ``COCOeval.stats``; areas are in pixels: small below 32x32, large above 96x96.
 FIGURES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_1", "ar_10", "ar_100")
-HINT = "expected COCO's instances JSON in DIR or DIR/annotations, and its pictures in DIR, DIR/images or a folder named by the JSON"
+HINT = (
+    "expected COCO's instances JSON in DIR or DIR/annotations, "
+    "and its pictures in DIR, DIR/images or a folder named by the JSON"
+)
 
 
 def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progress) -> dict[str, Any]:
@@ -72,7 +75,8 @@ def annotations_in(folder: Path) -> Path:
 
 
 def category_ids(truth: Any, path: Path, count: int, names: list[str] | None) -> list[int]:
-    """Class number -> category id. Categories belong to classes by name where all have one, else by the order of their ids.
+    """Class number -> category id. Categories belong to classes by name where all have one, else by the order of their
+    ids.
 
     Raises:
         RequestError: neither is possible.
@@ -110,7 +114,9 @@ def _read(path: Path) -> Any:
 
 
 def _completed(document: Any) -> Any:
-    """``document`` with what home-made files leave out, and annotations counted from 1: COCOeval takes one whose id is 0 for unmatched."""
+    """``document`` with what home-made files leave out, and annotations counted from 1: COCOeval takes one whose id is
+    0 for unmatched.
+    """
     categories = {category["id"] for category in document["categories"]}
     images = {image["id"] for image in document["images"]}
     for number, note in enumerate(document["annotations"], 1):

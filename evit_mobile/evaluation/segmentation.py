@@ -17,14 +17,20 @@ from evit_mobile.vision.inference import ImageModel, mask_in
 Array = NDArray[Any]
 #: In a mask: this pixel is not judged.
 IGNORED = 255
-#: Cityscapes' own label numbers of the 19 classes that it evaluates, by class number (the label table of cityscapesScripts).
+#: Cityscapes' own label numbers of the 19 classes that it evaluates, by class number (the label table of
+#: cityscapesScripts).
 CITYSCAPES_IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 IMAGE_SUFFIX, TRAIN_SUFFIX, LABEL_SUFFIX = "_leftImg8bit", "_gtFine_labelTrainIds.png", "_gtFine_labelIds.png"
-HINT = "expected DIR/leftImg8bit/val/CITY and DIR/gtFine/val/CITY as of Cityscapes, or DIR/images and DIR/masks with files named alike"
+HINT = (
+    "expected DIR/leftImg8bit/val/CITY and DIR/gtFine/val/CITY as of Cityscapes, "
+    "or DIR/images and DIR/masks with files named alike"
+)
 
 
 def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progress) -> dict[str, Any]:
-    """``miou``: the mean over classes that occur, in masks or answers, of intersection over union of all pictures' pixels together."""
+    """``miou``: the mean over classes that occur, in masks or answers, of intersection over union of all pictures'
+    pixels together.
+    """
     pairs = pairs_in(folder)
     (output,) = model.session.output_names()
     names = _names(model, output, options.names)
@@ -48,7 +54,9 @@ def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progre
 
 
 def figures(confusion: Array, names: list[str]) -> dict[str, Any]:
-    """From pixels by [true class, given class]: ``miou``, ``pixel_accuracy``, and ``iou`` by class, None where it does not occur."""
+    """From pixels by [true class, given class]: ``miou``, ``pixel_accuracy``, and ``iou`` by class, None where it does
+    not occur.
+    """
     common = np.diag(confusion)
     union = confusion.sum(0) + confusion.sum(1) - common
     ious = [int(hit) / int(of) if of else None for hit, of in zip(common, union)]
@@ -96,7 +104,8 @@ def _cityscapes_mask(folder: Path, picture: Path) -> Path:
 
 
 def read_mask(path: Path, classes: int) -> NDArray[np.int64]:
-    """A mask's class numbers [H, W]; IGNORED where it says so, or where Cityscapes has a label that it does not evaluate.
+    """A mask's class numbers [H, W]; IGNORED where it says so, or where Cityscapes has a label that it does not
+    evaluate.
 
     Raises:
         RequestError: the file is no picture of one channel, or holds a number that is no class.
@@ -124,7 +133,9 @@ def read_mask(path: Path, classes: int) -> NDArray[np.int64]:
 
 
 def _names(model: ImageModel, output: str, names: list[str] | None) -> list[str]:
-    """Of the model's classes; an argmax inside the graph has hidden how many there are: Cityscapes' then, unless names are given."""
+    """Of the model's classes; an argmax inside the graph has hidden how many there are: Cityscapes' then, unless names
+    are given.
+    """
     if output == "classes":
         return names or class_names("segmentation", len(CITYSCAPES_IDS))
     count = model.classes(output)

@@ -1,4 +1,6 @@
-"""The models. A file that registers some is named in the import below, and nowhere else; its order is the order of lists."""
+"""The models. A file that registers some is named in the import below, and nowhere else; its order is the order of
+lists.
+"""
 
 from evit_mobile.models import classification, detection, segmentation, attention, shapes  # isort: skip
 from evit_mobile.models.registry import (
@@ -12,6 +14,6 @@ from evit_mobile.models.registry import (
 )
 
 __all__ = [
-    "ModelSpec", "PaperFigures", "Trained", "all_models", "attention", "classification", "detection", "find_model", "register_model",
-    "segmentation", "shapes", "trained_of",
+    "ModelSpec", "PaperFigures", "Trained", "all_models", "attention", "classification", "detection", "find_model",
+    "register_model", "segmentation", "shapes", "trained_of",
 ]  # fmt: skip

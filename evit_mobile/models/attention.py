@@ -1,9 +1,10 @@
 """One attention layer as a model: what figure 2 (left) measures.
 
-The input is not an image but a map [1, 96, H, W] of H * W tokens, as stage 3 of EfficientViT-Base has them; at 14x14 the two models
-have the same MACs. Their heads stay as they are at any resolution, so that latency grows with tokens alone. ``attention-linear+matched``
-follows the figure instead: it has as many heads as give it the MACs of ``attention-softmax`` at the resolution that it is built for;
-within 5 % from 12x12 tokens on, below which a single head is more than that.
+The input is not an image but a map [1, 96, H, W] of H * W tokens, as stage 3 of EfficientViT-Base has them; at 14x14
+the two models have the same MACs. Their heads stay as they are at any resolution, so that latency grows with tokens
+alone. ``attention-linear+matched`` follows the figure instead: it has as many heads as give it the MACs of
+``attention-softmax`` at the resolution that it is built for; within 5 % from 12x12 tokens on, below which a single head
+is more than that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The paper's ImageNet models (Table 3): EfficientViT-Base at two resolutions, and at width 1.2; with the ablation's twins.
+"""The paper's ImageNet models (Table 3): EfficientViT-Base at two resolutions, and at width 1.2; with the ablation's
+twins.
 
-The twins (section 4.5): ``+softmax`` has softmax attention with heads for the same MACs at the model's own resolution; ``+vanilla`` has
-no convolution in its FFNs, and its width is times 1.03 for similar MACs.
+The twins (section 4.5): ``+softmax`` has softmax attention with heads for the same MACs at the model's own resolution;
+``+vanilla`` has no convolution in its FFNs, and its width is times 1.03 for similar MACs.
 """
 
 from __future__ import annotations

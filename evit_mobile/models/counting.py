@@ -22,7 +22,9 @@ class Needs:
 
 
 def count_needs(module: nn.Module, resolution: Resolution, channels: int = 3) -> Needs:
-    """The needs of one [1, channels, H, W] inference of ``module`` in PyTorch. Nothing is computed; see ``count_macs``."""
+    """The needs of one [1, channels, H, W] inference of ``module`` in PyTorch. Nothing is computed; see
+    ``count_macs``.
+    """
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
@@ -74,7 +76,8 @@ def count_parameters(module: nn.Module) -> int:
 
 
 def count_macs(module: nn.Module, resolution: Resolution, channels: int = 3) -> int:
-    """Multiply-accumulates of one [1, channels, H, W] inference: convolutions, linear layers and matrix products, by PyTorch's own counter.
+    """Multiply-accumulates of one [1, channels, H, W] inference: convolutions, linear layers and matrix products, by
+    PyTorch's own counter.
 
     ``module`` is moved to the meta device: nothing is computed, and its weights are gone afterwards.
     """

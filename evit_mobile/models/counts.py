@@ -1,6 +1,8 @@
-"""Parameters and multiply-accumulates of our models, kept with the version: counting them anew takes PyTorch and many seconds.
+"""Parameters and multiply-accumulates of our models, kept with the version: counting them anew takes PyTorch and many
+seconds.
 
-``counts.json`` holds for each registered model the whole numbers at its own resolution. ``make counts`` writes it; a test counts anew.
+``counts.json`` holds for each registered model the whole numbers at its own resolution. ``make counts`` writes it; a
+test counts anew.
 """
 
 from __future__ import annotations

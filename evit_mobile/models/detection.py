@@ -1,12 +1,14 @@
 """The paper's COCO detectors (Table 1): EfficientViT-Base, a YOLOX neck and head.
 
-Their outputs are ``boxes`` [1, M, 4] (x0, y0, x1, y1 in pixels of the input) and ``scores`` [1, M, 80]; overlapping boxes are left to
-``evit_mobile.vision.boxes``. ``+raw-heads`` leaves the decoding out, ``+softmax`` is as in ``classification``.
+Their outputs are ``boxes`` [1, M, 4] (x0, y0, x1, y1 in pixels of the input) and ``scores`` [1, M, 80]; overlapping
+boxes are left to ``evit_mobile.vision.boxes``. ``+raw-heads`` leaves the decoding out, ``+softmax`` is as in
+``classification``.
 
-Parameters: a convolution's weight costs at least one multiply-accumulate for each place of the coarsest map, H/32 x W/32. The paper's
-10.6 M leave 8.3 M to neck and head, which is 1.4 G multiply-accumulates at 416x416 where the paper's figure leaves 0.75 G: no head
-can have both (``paper.parameter_bound``), and one that came nearer would have to do its work at stride 32 alone. Where those parameters
-are the paper does not say; a classification head that was counted in would be 5.6 M of them.
+Parameters: a convolution's weight costs at least one multiply-accumulate for each place of the coarsest map, H/32 x
+W/32. The paper's 10.6 M leave 8.3 M to neck and head, which is 1.4 G multiply-accumulates at 416x416 where the paper's
+figure leaves 0.75 G: no head can have both (``paper.parameter_bound``), and one that came nearer would have to do its
+work at stride 32 alone. Where those parameters are the paper does not say; a classification head that was counted in
+would be 5.6 M of them.
 """
 
 from __future__ import annotations

@@ -1,15 +1,17 @@
-"""EfficientViT as arXiv 2205.14756 v1 describes it: blocks, backbone, classifier. To be read beside the paper's section 3.
+"""EfficientViT as arXiv 2205.14756 v1 describes it: blocks, backbone, classifier. To be read beside the paper's section
+3.
 
-The blocks of the ablation study (section 4.5) stand here too: attention by softmax, and the *vanilla* FFN without its convolution.
+The blocks of the ablation study (section 4.5) stand here too: attention by softmax, and the *vanilla* FFN without its
+convolution.
 
 All feature maps are NCHW. What the paper leaves open, and what was chosen here:
 
-* *Depths.* A stage is one downsampling MBConv and then L blocks; this reading gives the paper's MACs, while counting the MBConv among
-  the L gives 9 % too few.
-* *Normalisation* (section 4.1). The attention and FFN blocks of stages 3 and 4 use layer normalisation, before the block as in [6].
-  The MBConv that opens each stage keeps batch normalisation, as the convolutional part of [6] does.
-* *Classification head* ("lightweight head, same as MobileNetV3"): a 1x1 convolution, pooling, two linear layers. The widths are not
-  stated; (960, 2765), scaled with the width multiplier, meet the paper's parameters and MACs best.
+* *Depths.* A stage is one downsampling MBConv and then L blocks; this reading gives the paper's MACs, while counting
+  the MBConv among the L gives 9 % too few.
+* *Normalisation* (section 4.1). The attention and FFN blocks of stages 3 and 4 use layer normalisation, before the
+  block as in [6]. The MBConv that opens each stage keeps batch normalisation, as the convolutional part of [6] does.
+* *Classification head* ("lightweight head, same as MobileNetV3"): a 1x1 convolution, pooling, two linear layers. The
+  widths are not stated; (960, 2765), scaled with the width multiplier, meet the paper's parameters and MACs best.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ from evit_mobile.specs import Resolution
 class EfficientViTConfig:
     """Hyper-parameters, named as in sections 3.2.3 and 4.1: C0, (C1..C4), (L1..L4), heads in stages 3 and 4.
 
-    ``ffn_convolution`` is the depthwise convolution in the FFN: what makes the attention *enhanced* in the paper's words.
+    ``ffn_convolution`` is the depthwise convolution in the FFN: what makes the attention *enhanced* in the paper's
+    words.
     """
 
     stem_width: int = 16
@@ -45,7 +48,9 @@ class EfficientViTConfig:
 
 
 def base_config(width_multiplier: float = 1.0) -> EfficientViTConfig:
-    """EfficientViT-Base (section 4.1); its widths times ``width_multiplier``, rounded to multiples of 8 as in MobileNetV2."""
+    """EfficientViT-Base (section 4.1); its widths times ``width_multiplier``, rounded to multiples of 8 as in
+    MobileNetV2.
+    """
     base = EfficientViTConfig()
     c1, c2, c3, c4 = (_round_to_8(width * width_multiplier) for width in base.stage_widths)
     return EfficientViTConfig(
@@ -61,7 +66,9 @@ SOFTMAX_HEAD_DIM = 8
 
 
 def softmax_twin(config: EfficientViTConfig, resolution: Resolution) -> EfficientViTConfig:
-    """``config`` with softmax attention of key dimension 8, and with as many heads as give the linear layers' MACs at ``resolution``."""
+    """``config`` with softmax attention of key dimension 8, and with as many heads as give the linear layers' MACs at
+    ``resolution``.
+    """
     heads = []
     for stage in (2, 3):
         tokens = (resolution.height >> (stage + 2)) * (resolution.width >> (stage + 2))
@@ -116,7 +123,8 @@ class DepthwiseSeparable(nn.Module):
 class MBConv(nn.Module):
     """Inverted residual [22]: 1x1 expansion, depthwise, 1x1 projection.
 
-    With stride 2 the identity becomes the paper's downsampling shortcut (section 3.2.2): average pooling and a 1x1 convolution.
+    With stride 2 the identity becomes the paper's downsampling shortcut (section 3.2.2): average pooling and a 1x1
+    convolution.
     """
 
     def __init__(self, inputs: int, outputs: int, *, stride: int, expand_ratio: int, kernel_size: int) -> None:
@@ -138,8 +146,8 @@ class MBConv(nn.Module):
 class ReluLinearAttention(nn.Module):
     """Global attention in linear time: equation (4) with the ReLU kernel, and its residual.
 
-    With q and k after the ReLU, token i gets  q_i (sum_j k_j^T v_j) / (q_i sum_j k_j^T + eps).  ``eps`` keeps a token whose q is zero
-    at zero instead of 0/0.
+    With q and k after the ReLU, token i gets  q_i (sum_j k_j^T v_j) / (q_i sum_j k_j^T + eps).  ``eps`` keeps a token
+    whose q is zero at zero instead of 0/0.
     """
 
     def __init__(self, width: int, heads: int, head_dim: int, eps: float = 1e-6) -> None:
@@ -162,9 +170,11 @@ class ReluLinearAttention(nn.Module):
 
 
 class SoftmaxAttention(nn.Module):
-    """Global attention in quadratic time: equation (1) with Sim = exp(q k^T / sqrt(d)), and its residual; the twin of the linear one.
+    """Global attention in quadratic time: equation (1) with Sim = exp(q k^T / sqrt(d)), and its residual; the twin of
+    the linear one.
 
-    q, k and v are taken channels last, which is how TFLite keeps maps: each is then one transpose away from [B, heads, N, head_dim].
+    q, k and v are taken channels last, which is how TFLite keeps maps: each is then one transpose away from [B, heads,
+    N, head_dim].
     """
 
     def __init__(self, width: int, heads: int, head_dim: int) -> None:
@@ -203,7 +213,9 @@ def matching_heads(target_macs: int, kind: Literal["linear", "softmax"], tokens:
 
 
 class ConvFeedForward(nn.Module):
-    """FFN with a depthwise convolution in its middle (section 3.2.1): the local part that linear attention lacks; and its residual."""
+    """FFN with a depthwise convolution in its middle (section 3.2.1): the local part that linear attention lacks; and
+    its residual.
+    """
 
     def __init__(self, width: int, expand_ratio: int, kernel_size: int) -> None:
         super().__init__()
@@ -320,8 +332,8 @@ class EfficientViTClassifier(nn.Module):
 def initialise(module: nn.Module, seed: int) -> None:
     """Fill every parameter and every normalisation statistic of ``module`` from ``seed``.
 
-    Variances are kept from layer to layer (He initialisation), and scales, shifts, means and variances of the normalisations are away
-    from 1 and 0: with neutral ones a conversion that folded them wrongly would look right.
+    Variances are kept from layer to layer (He initialisation), and scales, shifts, means and variances of the
+    normalisations are away from 1 and 0: with neutral ones a conversion that folded them wrongly would look right.
     """
     generator = torch.Generator().manual_seed(seed)
     for layer in module.modules():

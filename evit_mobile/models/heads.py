@@ -1,11 +1,13 @@
 """What stands on the pyramid P2, P3, P4 (strides 8, 16, 32): the detector's neck and head, and the segmentation head.
 
-The paper (section 3.2.3) names YOLOX for detection and "a lightweight head comprising several convolution layers, following Fast-SCNN"
-for segmentation; widths and the neck are not stated. They were chosen here so that the multiply-accumulates are the paper's, with the
-backbone's own rules: hard-swish everywhere, 5x5 for every depthwise convolution, inverted residuals with the downsampling shortcut.
+The paper (section 3.2.3) names YOLOX for detection and "a lightweight head comprising several convolution layers,
+following Fast-SCNN" for segmentation; widths and the neck are not stated. They were chosen here so that the
+multiply-accumulates are the paper's, with the backbone's own rules: hard-swish everywhere, 5x5 for every depthwise
+convolution, inverted residuals with the downsampling shortcut.
 
-Maps are enlarged bilinearly and not by repetition: XNNPACK runs RESIZE_BILINEAR and leaves RESIZE_NEAREST_NEIGHBOR to TFLite's own
-kernel, which would split the model into several partitions. Outputs that are maps are NHWC, in PyTorch as in TFLite.
+Maps are enlarged bilinearly and not by repetition: XNNPACK runs RESIZE_BILINEAR and leaves RESIZE_NEAREST_NEIGHBOR to
+TFLite's own kernel, which would split the model into several partitions. Outputs that are maps are NHWC, in PyTorch as
+in TFLite.
 """
 
 from __future__ import annotations
@@ -71,7 +73,9 @@ class DetectionLevel(nn.Module):
         self.objectness = nn.Conv2d(width, 1, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """[B, width, h, w] -> centre [B, h, w, 2], size [B, h, w, 2], objectness [B, h, w, 1], classes [B, h, w, classes]: all raw."""
+        """[B, width, h, w] -> centre [B, h, w, 2], size [B, h, w, 2], objectness [B, h, w, 1], classes [B, h, w,
+        classes]: all raw.
+        """
         x = self.stem(x)
         boxes, classes = self.box_branch(x), self.class_branch(x)
         maps = (self.centre(boxes), self.size(boxes), self.objectness(boxes), self.classes(classes))
@@ -90,18 +94,21 @@ class DetectionHead(nn.Module):
     def forward(self, pyramid: Pyramid) -> tuple[Tensor, ...]:
         """Three maps of ``width`` channels -> boxes [B, M, 4] and scores [B, M, classes], or the raw maps.
 
-        M counts the places of all levels, finest first, each level row by row. Boxes are x0, y0, x1, y1 in pixels of the input; they
-        may reach beyond it. Scores are class probability times objectness. Raw: per level what ``DetectionLevel`` gives, NHWC.
+        M counts the places of all levels, finest first, each level row by row. Boxes are x0, y0, x1, y1 in pixels of
+        the input; they may reach beyond it. Scores are class probability times objectness. Raw: per level what
+        ``DetectionLevel`` gives, NHWC.
         """
         raw = [level(x) for level, x in zip(self.levels, pyramid)]
         return decode_boxes(raw) if self.decode else tuple(part for level in raw for part in level)
 
 
 def decode_boxes(raw: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """YOLOX's decoding: centre = (cell + t_xy) * stride, size = exp(t_wh) * stride; score = sigmoid(objectness) * sigmoid(class).
+    """YOLOX's decoding: centre = (cell + t_xy) * stride, size = exp(t_wh) * stride; score = sigmoid(objectness) *
+    sigmoid(class).
 
-    The exponent is held below LARGEST_LOG_SIZE, which YOLOX does not do: an untrained or a half-precision model would give infinity.
-    ``raw`` has one (centre, size, objectness, classes), each [B, h, w, …], for every stride of ``STRIDES``; see ``DetectionHead``.
+    The exponent is held below LARGEST_LOG_SIZE, which YOLOX does not do: an untrained or a half-precision model would
+    give infinity. ``raw`` has one (centre, size, objectness, classes), each [B, h, w, …], for every stride of
+    ``STRIDES``; see ``DetectionHead``.
     """
     centre, size, objectness, classes = (torch.cat([part.flatten(1, 2) for part in parts], 1) for parts in zip(*raw))
     shapes = [(int(level[0].shape[1]), int(level[0].shape[2])) for level in raw]
@@ -123,7 +130,9 @@ def grid(shapes: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
 
 
 class SegmentationHead(nn.Module):
-    """P4, enlarged four times, is added to P2; then two depthwise-separable convolutions and a classifier, as in Fast-SCNN [21]."""
+    """P4, enlarged four times, is added to P2; then two depthwise-separable convolutions and a classifier, as in
+    Fast-SCNN [21].
+    """
 
     def __init__(self, fine: int, coarse: int, width: int, classes: int, kernel_size: int = 5) -> None:
         super().__init__()

@@ -36,7 +36,8 @@ class EfficientViTSegmenter(nn.Module):
         self.head = SegmentationHead(config.stage_widths[1], config.stage_widths[3], width, classes)
 
     def forward(self, image: Tensor) -> Tensor:
-        """[B, 3, H, W], normalised RGB, H and W divisible by 32 -> logits [B, h, w, classes], or with ``argmax`` classes [B, h, w].
+        """[B, 3, H, W], normalised RGB, H and W divisible by 32 -> logits [B, h, w, classes], or with ``argmax``
+        classes [B, h, w].
 
         h and w are H and W with ``upsample``, else an eighth of them.
         """
@@ -44,7 +45,9 @@ class EfficientViTSegmenter(nn.Module):
         return scores.argmax(-1) if self.argmax else scores
 
     def scores(self, image: Tensor) -> Tensor:
-        """The logits, also of a network that gives classes: what tells a wrong class from one of two that score alike."""
+        """The logits, also of a network that gives classes: what tells a wrong class from one of two that score
+        alike.
+        """
         p2, _, p4 = self.backbone(image)
         logits: Tensor = self.head(p2, p4)
         if self.upsample:

@@ -1,4 +1,6 @@
-"""The paper's tables (arXiv 2205.14756 v1) for the models that can be built here, and its figure 1 (middle), counted."""
+"""The paper's tables (arXiv 2205.14756 v1) for the models that can be built here, and its figure 1 (middle),
+counted.
+"""
 
 from __future__ import annotations
 
@@ -81,10 +83,12 @@ def count(model: str, resolution: Resolution) -> tuple[float, float]:
 
 
 def parameter_bound(row: PaperRow) -> float:
-    """The most parameters in millions that the base backbone, with any neck and head of convolutions, can have within the row's MACs.
+    """The most parameters in millions that the base backbone, with any neck and head of convolutions, can have within
+    the row's MACs.
 
-    A weight of a convolution is used once for each place of its map, so it costs least on the coarsest map, of stride 32. This is the
-    backbone with all multiply-accumulates that it leaves (of the row's and 3 % more) spent there, on 1x1 convolutions.
+    A weight of a convolution is used once for each place of its map, so it costs least on the coarsest map, of stride
+    32. This is the backbone with all multiply-accumulates that it leaves (of the row's and 3 % more) spent there, on
+    1x1 convolutions.
     """
     from evit_mobile.models.efficientvit import EfficientViTBackbone, base_config
 
@@ -100,6 +104,8 @@ def figure_1() -> dict[str, list[float]]:
 
 
 def overtaken_at(figure: dict[str, list[float]]) -> int | None:
-    """The smallest of FIGURE_1_SIDES at which the transformer needs more than the convolutional network; None if it never does."""
+    """The smallest of FIGURE_1_SIDES at which the transformer needs more than the convolutional network; None if it
+    never does.
+    """
     transformer, convolutional = (figure[model] for model in FIGURE_1_MODELS)
     return next((side for side, ours, theirs in zip(FIGURE_1_SIDES, transformer, convolutional) if ours > theirs), None)

@@ -25,7 +25,9 @@ Builder = Callable[[Resolution, frozenset[str]], "nn.Module"]
 
 @dataclass(frozen=True)
 class PaperFigures:
-    """The paper's figures for a model: millions of parameters, millions of multiply-accumulates, ImageNet top-1 in percent."""
+    """The paper's figures for a model: millions of parameters, millions of multiply-accumulates, ImageNet top-1 in
+    percent.
+    """
 
     params_m: float
     macs_m: float
@@ -91,7 +93,9 @@ def register_model(
     preprocessing: Preprocessing = Preprocessing(),
     trained: Trained | None = None,
 ) -> Callable[[Builder], Builder]:
-    """Register the decorated builder under ``name``. ``resolution`` is a side, or (height, width), in pixels; see ``ModelSpec``."""
+    """Register the decorated builder under ``name``. ``resolution`` is a side, or (height, width), in pixels; see
+    ``ModelSpec``.
+    """
     height, width = resolution if isinstance(resolution, tuple) else (resolution, resolution)
 
     def add(builder: Builder) -> Builder:
@@ -133,8 +137,8 @@ def check_name(model: str) -> None:
     """Refuse a name that does not exist, before anything heavy is imported.
 
     Raises:
-        RequestError: there is no such registered model or ONNX file, or timm is not installed. Whether timm knows a name, and whether
-            a factory exists, only their own code can say.
+        RequestError: there is no such registered model or ONNX file, or timm is not installed. Whether timm knows a
+            name, and whether a factory exists, only their own code can say.
     """
     name = ModelName.parse(model)
     if name.kind == "registered":

@@ -1,6 +1,8 @@
-"""Checkpoints of the EfficientViT that the authors released (github.com/mit-han-lab/efficientvit: B0 to B3, L1 to L3), for timm's modules.
+"""Checkpoints of the EfficientViT that the authors released (github.com/mit-han-lab/efficientvit: B0 to B3, L1 to L3),
+for timm's modules.
 
-timm's ``efficientvit_*`` are the same networks under other names. The authors nest ``op_list``; their L models count the stem as stage 0.
+timm's ``efficientvit_*`` are the same networks under other names. The authors nest ``op_list``; their L models count
+the stem as stage 0.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ HEAD = {
 
 
 def to_timm(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The authors' tensors under timm's names. Any other key stays as it is: a checkpoint with timm's names comes out unchanged."""
+    """The authors' tensors under timm's names. Any other key stays as it is: a checkpoint with timm's names comes out
+    unchanged.
+    """
     large = any(key.startswith("backbone.stages.0.op_list.0.conv.") for key in given)
     return {_renamed(key, large): value for key, value in given.items()}
 

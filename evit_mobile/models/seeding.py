@@ -16,12 +16,13 @@ from evit_mobile.specs import Resolution
 
 @torch.no_grad()
 def settle_batch_norms(module: nn.Module, generator: Generator, resolution: Resolution, channels: int = 3) -> None:
-    """Give every batch normalisation the statistics of its input while noise and a 4x4 board of colours pass through ``module``.
+    """Give every batch normalisation the statistics of its input while noise and a 4x4 board of colours pass through
+    ``module``.
 
-    The mean is shifted by about half a standard deviation and the variance by up to 30 %, so that nothing is neutral. Without this, 50
-    residual blocks would each double the variance, and with exact means, attention would average to nothing on these images and be
-    blown up on others. The pass is in float64, so that other machines and thread counts give the same float32 weights. ``module``
-    is left in evaluation mode.
+    The mean is shifted by about half a standard deviation and the variance by up to 30 %, so that nothing is neutral.
+    Without this, 50 residual blocks would each double the variance, and with exact means, attention would average to
+    nothing on these images and be blown up on others. The pass is in float64, so that other machines and thread counts
+    give the same float32 weights. ``module`` is left in evaluation mode.
     """
     norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.running_var is not None]
     module.eval()
@@ -53,7 +54,9 @@ def settle_batch_norms(module: nn.Module, generator: Generator, resolution: Reso
 
 
 class _QuickDepthwise(TorchFunctionMode):
-    """Depthwise convolutions as sums of shifted maps: in float64 PyTorch runs one convolution for each channel, twenty times slower."""
+    """Depthwise convolutions as sums of shifted maps: in float64 PyTorch runs one convolution for each channel, twenty
+    times slower.
+    """
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None

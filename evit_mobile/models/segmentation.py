@@ -1,8 +1,9 @@
 """The paper's Cityscapes models (Table 2): EfficientViT-Base and a head in the manner of Fast-SCNN.
 
-The output is ``logits`` [1, H/8, W/8, 19], NHWC. ``+upsample`` enlarges them to the input's size inside the graph; ``+argmax`` gives
-``classes`` [1, H, W] integers instead, at 1/8 or, with ``+upsample``, at full size. ARG_MAX is an operator of TFLite's that XNNPACK does
-not know: it stays outside the partition. Parameters: the paper's 6.5 M cannot be convolutions of its MACs, see ``detection``.
+The output is ``logits`` [1, H/8, W/8, 19], NHWC. ``+upsample`` enlarges them to the input's size inside the graph;
+``+argmax`` gives ``classes`` [1, H, W] integers instead, at 1/8 or, with ``+upsample``, at full size. ARG_MAX is an
+operator of TFLite's that XNNPACK does not know: it stays outside the partition. Parameters: the paper's 6.5 M cannot be
+convolutions of its MACs, see ``detection``.
 """
 
 from __future__ import annotations

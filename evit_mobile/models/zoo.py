@@ -1,7 +1,8 @@
 """Image models from timm: ``timm:NAME``, ``timm:NAME.TAG`` and, with timm's trained weights, ``timm:NAME+pretrained``.
 
-Without a download there are no trained weights. Weights then come from a seed, chosen so that a wrong conversion shows: no layer scale is
-near zero, no normalisation is neutral, and activations keep their scale through any depth. See ``initialise``.
+Without a download there are no trained weights. Weights then come from a seed, chosen so that a wrong conversion shows:
+no layer scale is near zero, no normalisation is neutral, and activations keep their scale through any depth. See
+``initialise``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def load_zoo_model(name: str, resolution: Resolution | None = None, seed: int = 
     """The timm model ``name`` (with the ``timm:`` before it), at its own resolution unless another is asked for.
 
     Raises:
-        RequestError: timm is not installed, has no such model, cannot build it at this resolution, or cannot get its weights.
+        RequestError: timm is not installed, has no such model, cannot build it at this resolution, or cannot get its
+            weights.
     """
     timm = _timm(name)
     parsed = ModelName.parse(name)
@@ -130,9 +132,11 @@ def _preprocessing(config: Any) -> Preprocessing:
 
 
 def initialise(module: nn.Module, seed: int, resolution: Resolution) -> None:
-    """Fill ``module`` from ``seed``: He initialisation, normalisations away from neutral, everything else nudged by N(0, 0.1).
+    """Fill ``module`` from ``seed``: He initialisation, normalisations away from neutral, everything else nudged by
+    N(0, 0.1).
 
-    A layer scale of 1e-6 or a table of zeros would hide faults in what it is multiplied with. See also ``seeding.settle_batch_norms``.
+    A layer scale of 1e-6 or a table of zeros would hide faults in what it is multiplied with. See also
+    ``seeding.settle_batch_norms``.
     """
     import torch
 

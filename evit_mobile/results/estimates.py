@@ -21,8 +21,9 @@ class Traffic(Entry):
 class Estimate(Entry):
     """One inference by a model of a core.
 
-    ``low_us`` to ``high_us`` is the estimate with the largest leave-one-out error that it has against published latencies of the core.
-    ``cycles`` are those of the first core, as if it ran everything; ``wait_cycles`` is the part spent waiting for memory.
+    ``low_us`` to ``high_us`` is the estimate with the largest leave-one-out error that it has against published
+    latencies of the core. ``cycles`` are those of the first core, as if it ran everything; ``wait_cycles`` is the part
+    spent waiting for memory.
     """
 
     estimated_latency_us: Microseconds
@@ -41,7 +42,9 @@ class Estimate(Entry):
 
 
 class OpEstimate(Entry):
-    """One op of an estimated inference, in the order of execution; ``delegated`` is False for what the runtime does between partitions."""
+    """One op of an estimated inference, in the order of execution; ``delegated`` is False for what the runtime does
+    between partitions.
+    """
 
     op: Name
     delegated: bool

@@ -1,8 +1,8 @@
 """The result file: everything that was measured, and everything needed to measure it again.
 
-A file is one JSON document, written by ``save`` and read by ``load``. Field names carry units. Raw samples are kept if the runner gives
-them; if it prints only aggregates, those are kept (``PrintedLatency``). Statistics are not stored: they are computed when a result is
-read (``evit_mobile.results.stats``).
+A file is one JSON document, written by ``save`` and read by ``load``. Field names carry units. Raw samples are kept if
+the runner gives them; if it prints only aggregates, those are kept (``PrintedLatency``). Statistics are not stored:
+they are computed when a result is read (``evit_mobile.results.stats``).
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from evit_mobile.files import whole_file
 from evit_mobile.results.entry import Entry, Instructions, Microseconds, Name, Sha256, Whole
 from evit_mobile.results.estimates import Estimate, OpEstimate
 
-#: 2 added suites: ``ResultSet.suite`` and ``references``, the position of a point on a curve, and points without a model file. 3 added
-#: estimates and ``profile_error``. Older files can still be read.
+#: 2 added suites: ``ResultSet.suite`` and ``references``, the position of a point on a curve, and points without a
+#: model file. 3 added estimates and ``profile_error``. Older files can still be read.
 SCHEMA_VERSION: Final = 3
 EXPECTED = "expected a file written by evit-mobile bench"
 
-#: What a point holds: wall time on a device that has a clock of its own, executed instructions if it has none, or an estimate of the time.
+#: What a point holds: wall time on a device that has a clock of its own, executed instructions if it has none, or an
+#: estimate of the time.
 Quantity = Literal["latency_us", "instructions", "estimated_latency_us"]
-#: What the points of a suite lie along: tokens of an attention layer, the side of a square input in pixels (of any other, the square
-#: root of its pixels), or a published top-1 accuracy in percent.
+#: What the points of a suite lie along: tokens of an attention layer, the side of a square input in pixels (of any
+#: other, the square root of its pixels), or a published top-1 accuracy in percent.
 Along = Literal["tokens", "resolution", "top1"]
 #: Why a point of a suite has no value although nothing is broken: it exceeds its memory limit, or its time limit.
 Limit = Literal["does not fit", "timed out"]
@@ -50,8 +51,8 @@ class Core(Entry):
 class DeviceInfo(Entry):
     """The device that was measured.
 
-    ``kind`` is the prefix of ``--device`` (host, adb, qemu, estimate) and ``name`` the whole of it. ``emulated`` is True if the processor
-    named by ``soc`` did not execute the instructions itself.
+    ``kind`` is the prefix of ``--device`` (host, adb, qemu, estimate) and ``name`` the whole of it. ``emulated`` is
+    True if the processor named by ``soc`` did not execute the instructions itself.
     """
 
     kind: Name
@@ -69,8 +70,8 @@ class DeviceInfo(Entry):
 class RunSettings(Entry):
     """How a model is run.
 
-    ``cores`` is the requested mask (``all``, or a form that the device understands); each round records the mask in force. ``runs`` and
-    ``min_time_s`` are minimums over all rounds together; whichever takes longer applies.
+    ``cores`` is the requested mask (``all``, or a form that the device understands); each round records the mask in
+    force. ``runs`` and ``min_time_s`` are minimums over all rounds together; whichever takes longer applies.
     """
 
     threads: Annotated[Whole, Field(ge=1)] = 1
@@ -84,8 +85,9 @@ class RunSettings(Entry):
 class Conditions(Entry):
     """The device's state at one moment. What it does not report is empty or None.
 
-    ``clocks_khz`` is keyed by core, ``temperatures_celsius`` by sensor. ``clock_limits_khz`` is the highest clock that the system allows
-    each core now; a core is throttled if that is below its maximum. ``thermal_status`` is Android's, from 0 (none) to 6.
+    ``clocks_khz`` is keyed by core, ``temperatures_celsius`` by sensor. ``clock_limits_khz`` is the highest clock that
+    the system allows each core now; a core is throttled if that is below its maximum. ``thermal_status`` is Android's,
+    from 0 (none) to 6.
     """
 
     at: AwareDatetime
@@ -113,8 +115,8 @@ class PrintedLatency(Entry):
 class OpTime(Entry):
     """One op under the tool's own profiler, which adds time itself.
 
-    ``partition`` is the number of the delegate's partition, or None for an op that the runtime's own kernel ran. ``mean_us`` is 0 if the
-    op took less time than the profiler's clock resolves.
+    ``partition`` is the number of the delegate's partition, or None for an op that the runtime's own kernel ran.
+    ``mean_us`` is 0 if the op took less time than the profiler's clock resolves.
     """
 
     op: Name
@@ -127,11 +129,11 @@ class OpTime(Entry):
 class Round(Entry):
     """One uninterrupted turn of one model: loaded, run once, warmed up, then measured.
 
-    It holds exactly one of ``latency_us`` (a sample per inference), ``printed_latency``, ``instructions`` (a count per inference) and
-    ``estimate``.
+    It holds exactly one of ``latency_us`` (a sample per inference), ``printed_latency``, ``instructions`` (a count per
+    inference) and ``estimate``.
     ``printed_warmup`` replaces ``warmup_us`` if the tool prints only aggregates; it includes the first inference.
-    ``peak_memory_bytes`` is the increase of the process's peak resident set while it loads and runs the model. ``result_file`` is the
-    content of benchmark_model's own result file, under its own names, if the build writes one.
+    ``peak_memory_bytes`` is the increase of the process's peak resident set while it loads and runs the model.
+    ``result_file`` is the content of benchmark_model's own result file, under its own names, if the build writes one.
     """
 
     latency_us: tuple[Microseconds, ...] | None = None
@@ -172,7 +174,9 @@ class Round(Entry):
 
     @property
     def values(self) -> tuple[float, ...]:
-        """One value per inference (microseconds or instructions). Printed aggregates give one value: their median, or else their mean."""
+        """One value per inference (microseconds or instructions). Printed aggregates give one value: their median, or
+        else their mean.
+        """
         if self.printed_latency is not None:
             return (self.printed_latency.median_us or self.printed_latency.mean_us,)
         if self.estimate is not None:
@@ -190,9 +194,9 @@ class Accuracy(Entry):
 class Place(Entry):
     """The position of a point on the curves of its suite.
 
-    ``series`` is the curve's name and ``model`` the model's. ``tokens`` and ``attention`` describe a model of one attention layer. ``macs``
-    are multiply-accumulates per inference, counted on the PyTorch module. ``memory_bytes`` is the predicted peak of weights and
-    activations.
+    ``series`` is the curve's name and ``model`` the model's. ``tokens`` and ``attention`` describe a model of one
+    attention layer. ``macs`` are multiply-accumulates per inference, counted on the PyTorch module. ``memory_bytes`` is
+    the predicted peak of weights and activations.
     """
 
     series: Name
@@ -208,10 +212,10 @@ class Place(Entry):
 class Suite(Entry):
     """The suite of a result file: its name and title, the axis of its points, and how they were measured.
 
-    ``figure`` is the paper's figure, such as ``figure-2-left``, or None. ``counts_only`` is True if MACs are counted and nothing is
-    measured. ``seed`` determines the order of the points. ``budget_s`` is the time that one invocation may measure. A point is done once
-    its 95 % interval is narrower than ``interval_percent`` of its median. ``memory_limit_bytes`` is the limit per point. ``sha256`` is
-    the hash of the suite file.
+    ``figure`` is the paper's figure, such as ``figure-2-left``, or None. ``counts_only`` is True if MACs are counted
+    and nothing is measured. ``seed`` determines the order of the points. ``budget_s`` is the time that one invocation
+    may measure. A point is done once its 95 % interval is narrower than ``interval_percent`` of its median.
+    ``memory_limit_bytes`` is the limit per point. ``sha256`` is the hash of the suite file.
     """
 
     name: Name
@@ -229,10 +233,10 @@ class Suite(Entry):
 class Point(Entry):
     """One model under one setting: its rounds in the order of measurement, and the reason if it stopped early.
 
-    A point of a suite has a ``place``. If its model does not fit or took too long, ``limit`` says so and ``error`` gives the details.
-    ``model_sha256`` and ``model_bytes`` are None if there is no file.
-    ``ops``, ``partitions`` and ``undelegated_ops`` are the counts of ``evit-mobile inspect`` with the same runtime on the machine that
-    ran the command, or None if they were not counted.
+    A point of a suite has a ``place``. If its model does not fit or took too long, ``limit`` says so and ``error``
+    gives the details. ``model_sha256`` and ``model_bytes`` are None if there is no file.
+    ``ops``, ``partitions`` and ``undelegated_ops`` are the counts of ``evit-mobile inspect`` with the same runtime on
+    the machine that ran the command, or None if they were not counted.
     ``profile`` comes from a separate run, in the order of execution; an estimate has ``op_estimates`` instead.
     ``profile_error`` is the reason if a profile was asked for and failed; the rounds count all the same.
     """
@@ -285,8 +289,8 @@ class Point(Entry):
 class ResultSet(Entry):
     """A result file. ``command`` is the argument vector. Name and settings together identify a point.
 
-    For a suite, ``references`` holds one model per setting that was measured in turn with the points from beginning to end. Its rounds
-    show whether the machine stayed the same.
+    For a suite, ``references`` holds one model per setting that was measured in turn with the points from beginning to
+    end. Its rounds show whether the machine stayed the same.
     """
 
     schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
@@ -327,7 +331,8 @@ def load(path: Path) -> ResultSet:
     """Read a result file.
 
     Raises:
-        RequestError: the file cannot be read, is not JSON (or is truncated), is not a result file, or is of a newer version.
+        RequestError: the file cannot be read, is not JSON (or is truncated), is not a result file, or is of a newer
+            version.
     """
     try:
         content = path.read_bytes()
@@ -357,7 +362,8 @@ def _check_version(path: Path, content: bytes) -> None:
         raise RequestError(f"{path} is not a result file: it has no schema_version", hint=EXPECTED)
     if version > SCHEMA_VERSION:
         raise RequestError(
-            f"{path} was written by a newer evit-mobile (schema {min(version, 999)}, this one reads up to {SCHEMA_VERSION})",
+            f"{path} was written by a newer evit-mobile (schema {min(version, 999)}, this one reads up to "
+            f"{SCHEMA_VERSION})",
             hint="upgrade evit-mobile",
         )
 

@@ -1,12 +1,14 @@
 """Statistics of measured rounds, by scipy.
 
-Samples within a round share the state of the machine in that round (clock, heat, memory placement). They are correlated, so intervals
-over samples would be far too narrow. The unit of analysis is the round, represented by its median.
+Samples within a round share the state of the machine in that round (clock, heat, memory placement). They are
+correlated, so intervals over samples would be far too narrow. The unit of analysis is the round, represented by its
+median.
 
-Intervals are Hettmansperger and Sheather's for a median (Statistics & Probability Letters 4, 1986): between neighbouring order
-statistics, whose exact coverage is binomial whatever the distribution, interpolated to 95 %. A percentile bootstrap of a median can
-only land on order statistics and is inaccurate for the few rounds of a benchmark; benchmarks/results/statistics.md compares both.
-With fewer than six rounds no interval of this kind reaches 95 %, so none is given.
+Intervals are Hettmansperger and Sheather's for a median (Statistics & Probability Letters 4, 1986): between
+neighbouring order statistics, whose exact coverage is binomial whatever the distribution, interpolated to 95 %. A
+percentile bootstrap of a median can only land on order statistics and is inaccurate for the few rounds of a benchmark;
+benchmarks/results/statistics.md compares both. With fewer than six rounds no interval of this kind reaches 95 %, so
+none is given.
 """
 
 from __future__ import annotations
@@ -19,7 +21,8 @@ from typing import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-#: Fewest rounds that give a 95 % interval: the range of five covers the median in only 1 - 2 * 0.5**5 = 93.75 % of cases.
+#: Fewest rounds that give a 95 % interval: the range of five covers the median in only 1 - 2 * 0.5**5 = 93.75 % of
+#: cases.
 MIN_ROUNDS = 6
 CONFIDENCE = 0.95
 
@@ -47,8 +50,8 @@ class Interval:
 class Summary:
     """Summary of rounds, in the unit of the samples.
 
-    ``median`` is the median of the rounds' medians and ``interval`` its 95 % interval, None below MIN_ROUNDS rounds; ``p10`` and
-    ``p90`` are percentiles of all samples together.
+    ``median`` is the median of the rounds' medians and ``interval`` its 95 % interval, None below MIN_ROUNDS rounds;
+    ``p10`` and ``p90`` are percentiles of all samples together.
     """
 
     median: float
@@ -61,7 +64,9 @@ class Summary:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as much one model takes as another, from ``rounds`` pairs; ``interval`` is None below MIN_ROUNDS pairs."""
+    """How many times as much one model takes as another, from ``rounds`` pairs; ``interval`` is None below MIN_ROUNDS
+    pairs.
+    """
 
     value: float
     interval: Interval | None
@@ -110,9 +115,9 @@ def summarise(rounds: Rounds) -> Summary:
 def paired_ratio(rounds: Rounds, baseline: Rounds) -> Ratio:
     """The ratio of ``rounds`` to ``baseline``, from rounds that were measured in turn.
 
-    Method: round i of one is paired with round i of the other, so that shared disturbances (a warm machine, a busy neighbour) cancel.
-    The value is exp of the median of the pairs' log ratios; the interval is exp of the ends of this median's interval over pairs.
-    If one has more rounds (because the other was interrupted), the surplus is ignored.
+    Method: round i of one is paired with round i of the other, so that shared disturbances (a warm machine, a busy
+    neighbour) cancel. The value is exp of the median of the pairs' log ratios; the interval is exp of the ends of this
+    median's interval over pairs. If one has more rounds (because the other was interrupted), the surplus is ignored.
     """
     pairs = min(len(rounds), len(baseline))
     logs = np.log(_medians(rounds[:pairs])) - np.log(_medians(baseline[:pairs]))
@@ -124,7 +129,8 @@ def paired_ratio(rounds: Rounds, baseline: Rounds) -> Ratio:
 def growth(x: Sequence[float], y: Sequence[float]) -> Growth | None:
     """Fit y = a x^b by least squares on the logarithms; None with fewer than two different x.
 
-    The interval is Student's, from the residuals. It covers both the noise in y and the deviation of y from a power law.
+    The interval is Student's, from the residuals. It covers both the noise in y and the deviation of y from a power
+    law.
     """
     from scipy import stats
 
@@ -155,8 +161,8 @@ def change(after: Rounds, before: Rounds) -> Change:
 def instability(rounds: Rounds) -> str | None:
     """Why the samples are not trustworthy, or None: they scatter too widely, or drift from the first round to the last.
 
-    Scatter is (p90 - p10) / median of all samples. Drift is the Theil-Sen slope of the rounds' medians times the number of steps,
-    relative to their median; it counts if Kendall's tau finds the trend significant.
+    Scatter is (p90 - p10) / median of all samples. Drift is the Theil-Sen slope of the rounds' medians times the number
+    of steps, relative to their median; it counts if Kendall's tau finds the trend significant.
     """
     from scipy import stats
 

@@ -20,7 +20,9 @@ _SHOWN: dict[Quantity, tuple[float, str, str, str, str]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """A point with its statistics; ``summary`` is None before the first round, ``ratio`` also for the baseline itself."""
+    """A point with its statistics; ``summary`` is None before the first round, ``ratio`` also for the baseline
+    itself.
+    """
 
     point: Point
     summary: Summary | None
@@ -89,7 +91,8 @@ def caveats(results: ResultSet) -> list[str]:
     device, soc = results.device, visible(results.device.soc)
     if device.kind == "qemu":
         return [
-            f"Emulated: instructions per inference on an emulated {soc}. They are not a latency and not a Snapdragon figure."
+            f"Emulated: instructions per inference on an emulated {soc}. They are not a latency and not a Snapdragon "
+            "figure."
         ]
     if device.kind == "estimate":
         return [f"Estimated for a {soc}, not measured: {_error(results.points)}. {visible(device.os_build)}."]
@@ -101,7 +104,9 @@ def caveats(results: ResultSet) -> list[str]:
 
 
 def warnings(table: Sequence[Row]) -> list[str]:
-    """The warnings and errors of all rows with the names of their points. A text that more than two points share is listed once."""
+    """The warnings and errors of all rows with the names of their points. A text that more than two points share is
+    listed once.
+    """
     labels_of: dict[str, list[str]] = {}
     for row in table:
         for text in row.warnings:
@@ -136,7 +141,9 @@ def warnings_of(point: Point) -> tuple[str, ...]:
 
 
 def measured(results: ResultSet) -> str:
-    """The quantity and the device in words: ``Latency on SM8150``, ``Instructions per inference, emulated Cortex-A76``."""
+    """The quantity and the device in words: ``Latency on SM8150``, ``Instructions per inference, emulated
+    Cortex-A76``.
+    """
     quantity = next((point.quantity for point in results.points if point.quantity), None)
     if quantity is None:
         return f"Nothing measured on {results.device.soc}"
@@ -216,7 +223,9 @@ def _row(point: Point, baseline: Point | None, points: Sequence[Point]) -> Row:
 
 
 def _scaling(point: Point, points: Sequence[Point]) -> Iterator[str]:
-    """Threads that do not help may never have started. This shows if the same model was also measured with one thread."""
+    """Threads that do not help may never have started. This shows if the same model was also measured with one
+    thread.
+    """
     for other in points:
         alone = other.name == point.name and other.settings.threads == 1 < point.settings.threads
         if (

@@ -13,9 +13,9 @@ from evit_mobile.runtimes.session import Array, OpInfo, TensorInfo
 class Session(Protocol):
     """A loaded model; see ``session.InterpreterSession`` for what each method gives.
 
-    ``run`` and ``time_us`` raise ValueError for inputs that do not fit, RuntimeError where the runtime refuses to run the model (a
-    kernel that divides by zero, say), and MachineError or RequestError where the runtime itself died. ``init_us`` and
-    ``peak_memory_bytes`` are None where nobody can say.
+    ``run`` and ``time_us`` raise ValueError for inputs that do not fit, RuntimeError where the runtime refuses to run
+    the model (a kernel that divides by zero, say), and MachineError or RequestError where the runtime itself died.
+    ``init_us`` and ``peak_memory_bytes`` are None where nobody can say.
     """
 
     inputs: list[TensorInfo]
@@ -46,7 +46,8 @@ class RuntimeStatus:
     Attributes:
         version: the installed version of ``package``, or the one that would be installed.
         problem: why it cannot be used; None where it can.
-        python: the Python that runs it, as ``3.11.7``; before it is installed, the one it needs (None: the one that runs us).
+        python: the Python that runs it, as ``3.11.7``; before it is installed, the one it needs (None: the one that
+            runs us).
         path: its environment's folder.
     """
 

@@ -1,7 +1,7 @@
 """Our side of a worker: start it, call it with a time limit, and say what happened when it dies.
 
-The runtime runs in another process, so an abort, a segmentation fault or a kill for lack of memory costs that process alone and
-comes back as ``MachineError`` with the worker's last words.
+The runtime runs in another process, so an abort, a segmentation fault or a kill for lack of memory costs that process
+alone and comes back as ``MachineError`` with the worker's last words.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class CallError(Exception):
 
 
 class CrashError(MachineError):
-    """The worker was ended by a signal that its own code caused; ``how`` is the signal's name and the worker's last words."""
+    """The worker was ended by a signal that its own code caused; ``how`` is the signal's name and the worker's last
+    words.
+    """
 
     def __init__(self, label: str, how: str) -> None:
         super().__init__(f"{label} was ended by {how}")

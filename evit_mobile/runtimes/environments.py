@@ -1,7 +1,9 @@
-"""Environments of their own for runtimes that cannot share ours: made on demand under the cache folder, pinned, repaired when half-made.
+"""Environments of their own for runtimes that cannot share ours: made on demand under the cache folder, pinned,
+repaired when half-made.
 
-An environment is complete when its marker file is there, and the marker is written last; it is built beside its place under another
-name and renamed when whole. So an install that was killed leaves nothing that looks installed, and the next one starts afresh.
+An environment is complete when its marker file is there, and the marker is written last; it is built beside its place
+under another name and renamed when whole. So an install that was killed leaves nothing that looks installed, and the
+next one starts afresh.
 """
 
 from __future__ import annotations
@@ -99,7 +101,8 @@ class Environment:
         """Make the environment unless it is there and its runtime starts; True when it was made.
 
         Raises:
-            MachineError: no fitting Python, no network, a full disk, or the runtime does not start. Nothing half-made is left.
+            MachineError: no fitting Python, no network, a full disk, or the runtime does not start. Nothing half-made
+                is left.
         """
         folder = self.path.parent
         with locked(folder / f".{self.name}.lock"):

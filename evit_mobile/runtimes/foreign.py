@@ -21,8 +21,8 @@ from evit_mobile.tflite.versions import load_error
 class ForeignRuntime:
     """A runtime in an environment of its own.
 
-    A worker whose model was closed waits for the next one, because TensorFlow alone takes seconds to import; idle workers end with
-    this process.
+    A worker whose model was closed waits for the next one, because TensorFlow alone takes seconds to import; idle
+    workers end with this process.
 
     Args:
         environment: where it is installed.

@@ -8,7 +8,8 @@ from evit_mobile.runtimes.session import Array
 
 
 def random_input(shape: tuple[int, ...], dtype: str) -> Array:
-    """Seeded noise: normal for floats, the whole range for 8-bit integers; zeros for other integers, which may be indices.
+    """Seeded noise: normal for floats, the whole range for 8-bit integers; zeros for other integers, which may be
+    indices.
 
     Args:
         shape: of the input tensor.

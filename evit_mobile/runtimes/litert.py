@@ -29,7 +29,9 @@ _TIMEOUT_S = 7200.0
 
 
 class LiteRt:
-    """LiteRT in a worker; one whose model was closed waits for the next, since starting it takes a quarter of a second."""
+    """LiteRT in a worker; one whose model was closed waits for the next, since starting it takes a quarter of a
+    second.
+    """
 
     name = "litert"
     configurations = CONFIGURATIONS

@@ -48,7 +48,8 @@ def find_python(version: str | None, uv: Path | None) -> Path:
         reason += ", and uv could not fetch it"
     raise MachineError(
         f"Python {version} was not found: {reason}",
-        hint=f"install it, e.g. by one of: apt install python{version}-venv, pyenv install {version}, uv python install {version}",
+        hint=f"install it, e.g. by one of: apt install python{version}-venv, pyenv install {version}, uv python "
+        f"install {version}",
     )
 
 

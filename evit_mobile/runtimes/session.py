@@ -1,7 +1,7 @@
 """One loaded .tflite under one interpreter: run it, time it, read what its delegate took.
 
-This module runs inside our process and, unchanged, inside a worker under another Python that may be as old as 3.11 with numpy 1: it
-imports the standard library and numpy alone.
+This module runs inside our process and, unchanged, inside a worker under another Python that may be as old as 3.11 with
+numpy 1: it imports the standard library and numpy alone.
 """
 
 from __future__ import annotations
@@ -32,13 +32,17 @@ class TensorInfo:
     zero_point: tuple[int, ...] = ()
 
     def dequantise(self, values: Array) -> Array:
-        """What ``values`` of this tensor stand for, (value - zero point) * scale in float32; as they are unless it has one scale."""
+        """What ``values`` of this tensor stand for, (value - zero point) * scale in float32; as they are unless it has
+        one scale.
+        """
         if len(self.scale) != 1:
             return values
         return ((values.astype(np.float32) - self.zero_point[0]) * np.float32(self.scale[0])).astype(np.float32)
 
     def quantise(self, values: Array) -> Array:
-        """Real ``values`` as this tensor holds them: where it has one scale rounded, and cut off at its type's bounds."""
+        """Real ``values`` as this tensor holds them: where it has one scale rounded, and cut off at its type's
+        bounds.
+        """
         if len(self.scale) != 1 or self.dtype not in ("int8", "uint8", "int16"):
             return np.asarray(values, self.dtype)
         bounds = np.iinfo(self.dtype)
@@ -79,7 +83,8 @@ class InterpreterSession:
             content = file.read()
         if not content:
             raise ValueError("the file is empty")
-        # From a buffer the runtime verifies the flatbuffer; from a path it does not, and a truncated file is a segmentation fault.
+        # From a buffer the runtime verifies the flatbuffer; from a path it does not, and a truncated file is a
+        # segmentation fault.
         self._interpreter = module.Interpreter(
             model_content=content, num_threads=threads, experimental_op_resolver_type=resolver
         )
@@ -140,7 +145,8 @@ class InterpreterSession:
 
 
 def _reset_peak() -> int | None:
-    """Let Linux's maximum of this process's resident set (VmHWM) begin anew; the resident set in bytes, None where it cannot be.
+    """Let Linux's maximum of this process's resident set (VmHWM) begin anew; the resident set in bytes, None where it
+    cannot be.
 
     Free memory is returned to the system first, else a model that is loaded again would be seen to need none.
     """

@@ -1,8 +1,8 @@
 """Frames on the pipes between our process and a worker: a JSON header, then the bytes of the arrays that it announces.
 
-A frame is a 4-byte little-endian length, that many bytes of JSON ``{"body": …, "arrays": [{"dtype": "<f4", "shape": [1, 8]}, …]}``,
-and each array's elements in C order. Both sides use this file, and the worker's Python may be as old as 3.11 with numpy 1: standard
-library and numpy alone. Nothing is pickled, so a frame can carry values and no code.
+A frame is a 4-byte little-endian length, that many bytes of JSON ``{"body": …, "arrays": [{"dtype": "<f4", "shape": [1,
+8]}, …]}``, and each array's elements in C order. Both sides use this file, and the worker's Python may be as old as
+3.11 with numpy 1: standard library and numpy alone. Nothing is pickled, so a frame can carry values and no code.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """The program that runs a TFLite runtime under another Python, for ``client.Worker``.
 
-Started as ``python -I worker.py MODULE [FOLDER…]``, where MODULE holds the runtime's ``Interpreter``; it is also looked for in the
-FOLDERs. It answers frames (see ``wire``) on its standard output until its standard input ends: ``open``, ``run``, ``time_us``, ``ops``,
-``tensors``, ``peak_memory``, ``close``. At most one model is open at a time. It ends when its starter does, even in the middle of a
-run, and is the first to go when memory runs out. The package it belongs to is not installed under that Python, so its two siblings are
-loaded from their files.
+Started as ``python -I worker.py MODULE [FOLDER…]``, where MODULE holds the runtime's ``Interpreter``; it is also looked
+for in the FOLDERs. It answers frames (see ``wire``) on its standard output until its standard input ends: ``open``,
+``run``, ``time_us``, ``ops``, ``tensors``, ``peak_memory``, ``close``. At most one model is open at a time. It ends
+when its starter does, even in the middle of a run, and is the first to go when memory runs out. The package it belongs
+to is not installed under that Python, so its two siblings are loaded from their files.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""What evit-mobile writes into a .tflite about the model: a JSON document that tells ``verify``, ``run`` and ``bench`` what the file is."""
+"""What evit-mobile writes into a .tflite about the model: a JSON document that tells ``verify``, ``run`` and ``bench``
+what the file is.
+"""
 
 from __future__ import annotations
 
@@ -56,10 +58,11 @@ class Quantisation(BaseModel):
 class ModelDescription(BaseModel):
     """Our own entry: enough to build the reference again.
 
-    ``weights_sha256`` is None where the weights were seeded; ``onnx_sha256`` is None unless the source was an ONNX file.
-    ``input_shapes``, ``channels`` and ``exporter`` are what was asked for, not what came of it.
+    ``weights_sha256`` is None where the weights were seeded; ``onnx_sha256`` is None unless the source was an ONNX
+    file. ``input_shapes``, ``channels`` and ``exporter`` are what was asked for, not what came of it.
     ``output_layout`` is of the outputs of rank 4; None in files of before it was fixed, whose outputs have either.
-    ``from_module`` marks a network that was given as an object: ``model`` is its class's name, which cannot build it again.
+    ``from_module`` marks a network that was given as an object: ``model`` is its class's name, which cannot build it
+    again.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)

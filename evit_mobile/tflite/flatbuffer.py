@@ -1,7 +1,8 @@
 """The flatbuffer of a .tflite: bytes to an object tree, and an object tree to bytes.
 
-Old runtimes do not verify what they load: tflite-runtime 2.14.0 reads past the end of a truncated file, which ends in a segmentation
-fault or, worse, in weights taken from whatever lies there. Every file is therefore unpacked here before a runtime sees it.
+Old runtimes do not verify what they load: tflite-runtime 2.14.0 reads past the end of a truncated file, which ends in a
+segmentation fault or, worse, in weights taken from whatever lies there. Every file is therefore unpacked here before a
+runtime sees it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def unpack(content: bytes, name: str = "this file") -> Any:
         hint = "its bytes 4 to 8 should read TFL3" if content else "it is empty"
         raise RequestError(f"{name} is not a .tflite file", hint=hint)
     try:
-        # Unpacking follows every offset; the generated code checks the bounds of each read, and numpy those of each buffer.
+        # Unpacking follows every offset; the generated code checks the bounds of each read, and numpy those of each
+        # buffer.
         model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
     except _DAMAGE as error:
         raise RequestError(f"{name} is damaged or truncated", hint="convert or copy it again") from error
@@ -80,8 +82,8 @@ def read_whole(path: Path) -> bytes:
 def _aligned_builder(size: int) -> Any:
     """A flatbuffer builder that aligns byte vectors to 16.
 
-    The schema asks for that (``force_align: 16`` on buffers, so that kernels may load vectors from a mapped file), but the generated
-    Python code ignores it.
+    The schema asks for that (``force_align: 16`` on buffers, so that kernels may load vectors from a mapped file), but
+    the generated Python code ignores it.
     """
     import flatbuffers
 

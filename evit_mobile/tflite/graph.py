@@ -80,7 +80,9 @@ class Graph:
     subgraphs: int
 
     def readers(self) -> dict[int, list[Op]]:
-        """By tensor index, the ops that read it, each once and in the graph's order; tensors that none reads are left out."""
+        """By tensor index, the ops that read it, each once and in the graph's order; tensors that none reads are left
+        out.
+        """
         found: dict[int, list[Op]] = {}
         for op in self.ops:
             for index in dict.fromkeys(op.inputs):
@@ -98,8 +100,8 @@ class Graph:
 
 
 _ITEM_BYTES = {
-    "float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4, "uint32": 4,
-    "int64": 8, "uint64": 8, "bool": 1, "complex64": 8,
+    "float32": 4, "float16": 2, "bfloat16": 2, "float64": 8, "int8": 1, "uint8": 1, "int16": 2, "uint16": 2, "int32": 4,
+    "uint32": 4, "int64": 8, "uint64": 8, "bool": 1, "complex64": 8,
 }  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""Whether the parts of a .tflite fit together: what runtimes take for granted, and read or write out of bounds where it is not so."""
+"""Whether the parts of a .tflite fit together: what runtimes take for granted, and read or write out of bounds where it
+is not so.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ _BITS = {
 }  # fmt: skip
 #: The first input that may be absent (-1), by op; of other ops none may be.
 _OPTIONAL_FROM = {
-    "CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3, "CONV_3D": 2, "CONV_3D_TRANSPOSE": 3,
-    "SVDF": 3, "LSTM": 1, "UNIDIRECTIONAL_SEQUENCE_LSTM": 1, "BIDIRECTIONAL_SEQUENCE_LSTM": 1,
+    "CONV_2D": 2, "DEPTHWISE_CONV_2D": 2, "FULLY_CONNECTED": 2, "TRANSPOSE_CONV": 3, "CONV_3D": 2,
+    "CONV_3D_TRANSPOSE": 3, "SVDF": 3, "LSTM": 1, "UNIDIRECTIONAL_SEQUENCE_LSTM": 1, "BIDIRECTIONAL_SEQUENCE_LSTM": 1,
     "BIDIRECTIONAL_SEQUENCE_RNN": 1, "CUSTOM": 0, "STABLEHLO_CUSTOM_CALL": 0, "STABLEHLO_COMPOSITE": 0,
 }  # fmt: skip
 #: Ops that read at least their input and their weights.

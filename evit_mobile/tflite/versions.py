@@ -1,8 +1,9 @@
 """Which runtime a model needs: the versions of its ops against the TFLite release that brought each.
 
-``op_versions.json`` gives for each op the releases that brought its versions 1, 2, 3, …; null marks a version that never was. It was
-read from TensorFlow 2.21.0 by asking the function with which its converter writes a model's ``min_runtime_version``; the tests ask it
-again. LiteRT, TFLite's successor, counts its releases anew from 1.0 and is not in the table.
+``op_versions.json`` gives for each op the releases that brought its versions 1, 2, 3, …; null marks a version that
+never was. It was read from TensorFlow 2.21.0 by asking the function with which its converter writes a model's
+``min_runtime_version``; the tests ask it again. LiteRT, TFLite's successor, counts its releases anew from 1.0 and is
+not in the table.
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ def op_versions(model: Any) -> list[OpVersion]:
 
 
 def minimum_runtime_version(model: Any) -> str | None:
-    """The oldest TFLite release with every op version of an object tree, as ``2.14.0``; None where the table knows no such release."""
+    """The oldest TFLite release with every op version of an object tree, as ``2.14.0``; None where the table knows no
+    such release.
+    """
     oldest = "1.5.0"
     for op in op_versions(model):
         release = _release(op)
@@ -70,7 +73,8 @@ def load_error(model: Path, label: str, reason: str, release: str | None) -> Req
 
     Args:
         label: the runtime, e.g. ``tflite-runtime 2.14.0``.
-        reason: what the runtime said; a complaint about an unknown op or version becomes a list of all that are too new for it.
+        reason: what the runtime said; a complaint about an unknown op or version becomes a list of all that are too new
+            for it.
         release: the TFLite release of the runtime's kernels, None where the table does not know it.
     """
     missing = re.search(r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'", reason)

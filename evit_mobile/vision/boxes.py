@@ -22,10 +22,11 @@ class Detections:
 def select_boxes(
     boxes: Array, scores: Array, *, threshold: float = 0.3, iou: float = 0.65, most: int = 100
 ) -> Detections:
-    """Non-maximum suppression, each class on its own, of a detector's two outputs: ``boxes`` [M, 4] and ``scores`` [M, classes].
+    """Non-maximum suppression, each class on its own, of a detector's two outputs: ``boxes`` [M, 4] and ``scores`` [M,
+    classes].
 
-    A place counts for its best class alone, as in YOLOX, from a score of ``threshold`` on. A box that overlaps a better one of its
-    class by more than ``iou`` goes. ``iou`` is YOLOX's; for average precision, take a threshold of 0.001.
+    A place counts for its best class alone, as in YOLOX, from a score of ``threshold`` on. A box that overlaps a better
+    one of its class by more than ``iou`` goes. ``iou`` is YOLOX's; for average precision, take a threshold of 0.001.
     """
     classes = scores.argmax(1)
     best = scores[np.arange(len(scores)), classes]

@@ -26,7 +26,8 @@ GREY = 114
 
 @dataclass(frozen=True)
 class Placement:
-    """Where an image lies in a model's input, in pixels: scaled to ``width`` x ``height``, its corner at (``left``, ``top``).
+    """Where an image lies in a model's input, in pixels: scaled to ``width`` x ``height``, its corner at (``left``,
+    ``top``).
 
     The corner is negative where the image is cropped.
     """
@@ -47,7 +48,8 @@ class Placement:
 
 
 def load_image(path: Path, resolution: Resolution, preprocessing: Preprocessing) -> Array:
-    """An image file as a model's input: [1, H, W, 3] float32, NHWC, RGB, normalised; see ``open_image`` and ``to_input``.
+    """An image file as a model's input: [1, H, W, 3] float32, NHWC, RGB, normalised; see ``open_image`` and
+    ``to_input``.
 
     Raises:
         RequestError: the file is absent, or not an image that Pillow can read.
@@ -56,7 +58,8 @@ def load_image(path: Path, resolution: Resolution, preprocessing: Preprocessing)
 
 
 def load_pixels(path: Path, resolution: Resolution, preprocessing: Preprocessing) -> tuple[NDArray[np.uint8], str]:
-    """An image file at a model's resolution, [H, W, 3] uint8 RGB, and the mode in which Pillow found it (``RGB``, ``L``, ``CMYK``, …).
+    """An image file at a model's resolution, [H, W, 3] uint8 RGB, and the mode in which Pillow found it (``RGB``,
+    ``L``, ``CMYK``, …).
 
     Raises:
         RequestError: the file is absent, or not an image that Pillow can read.
@@ -130,8 +133,8 @@ def normalise(pixels: Array, preprocessing: Preprocessing) -> Array:
 def place(size: tuple[int, int], resolution: Resolution, preprocessing: Preprocessing) -> Placement:
     """Where an image of ``size`` (width, height) goes, see ``Preprocessing.fit``.
 
-    Cropped, for square inputs, this is what torchvision's ``Resize(side / crop_fraction)`` and ``CenterCrop(side)`` do; padded, YOLOX's
-    ``preproc``. Sides are truncated, as all of these do.
+    Cropped, for square inputs, this is what torchvision's ``Resize(side / crop_fraction)`` and ``CenterCrop(side)`` do;
+    padded, YOLOX's ``preproc``. Sides are truncated, as all of these do.
     """
     width, height = size
     if preprocessing.fit == "pad":

@@ -1,4 +1,6 @@
-"""A .tflite and images: from an RGB image to named outputs, and from those to classes, boxes and masks in the image's own pixels."""
+"""A .tflite and images: from an RGB image to named outputs, and from those to classes, boxes and masks in the image's
+own pixels.
+"""
 
 from __future__ import annotations
 
@@ -86,8 +88,8 @@ def boxes_in(outputs: dict[str, Array], placement: Placement, *, threshold: floa
 def mask_in(outputs: dict[str, Array], placement: Placement, resolution: Resolution) -> NDArray[np.int64]:
     """A segmenter's class of every pixel of the image, [H, W]; UNSEEN where the image was cropped away.
 
-    Logits [h, w, classes] are enlarged bilinearly to the input's size and then to the image's, as evaluations do; class numbers [h, w]
-    by repetition.
+    Logits [h, w, classes] are enlarged bilinearly to the input's size and then to the image's, as evaluations do; class
+    numbers [h, w] by repetition.
     """
     ((name, values),) = outputs.items()
     mask = np.full((placement.image_height, placement.image_width), UNSEEN, np.int64)

@@ -175,7 +175,9 @@ def bench(evit: Callable[..., Ended], system: EmulatorRoot, tiny_tflite: Path, t
 
 @pytest.fixture(scope="session")
 def converted_graph(cache: Path) -> Callable[..., Path]:
-    """``converted_graph(name, nodes, shape, **constants)`` is the .tflite of an ONNX graph from ``image`` [1, 3, 8, 8] to ``features``."""
+    """``converted_graph(name, nodes, shape, **constants)`` is the .tflite of an ONNX graph from ``image`` [1, 3, 8, 8]
+    to ``features``.
+    """
 
     def make(name: str, nodes: list[Any], shape: list[int], **constants: NDArray[Any]) -> Path:
         import onnx
@@ -240,7 +242,9 @@ def gathering_tflite(converted_graph: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """``compiled(statements)`` is an arm64 program whose ``main(count, values)`` they are; by another compiler, one for another ABI."""
+    """``compiled(statements)`` is an arm64 program whose ``main(count, values)`` they are; by another compiler, one for
+    another ABI.
+    """
 
     def build(statements: str, compiler: str = "aarch64-linux-gnu-gcc") -> Path:
         folder = tmp_path_factory.mktemp("program")
@@ -255,8 +259,9 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def replaying(compiled: Callable[..., Path]) -> Callable[..., Path]:
-    """``replaying("05_result_file_m3")`` is an arm64 program that prints what the official benchmark_model printed, and writes the files
-    that it wrote then to where its flags say."""
+    """``replaying("05_result_file_m3")`` is an arm64 program that prints what the official benchmark_model printed, and
+    writes the files that it wrote then to where its flags say.
+    """
 
     def literal(content: bytes) -> str:
         return "{" + ",".join(map(str, content)) + "}"
@@ -275,7 +280,8 @@ def replaying(compiled: Callable[..., Path]) -> Callable[..., Path]:
                 code += (
                     f'for (int i = 1; i < count; i++) if (!strncmp(values[i], "{flag}", {len(flag)})) {{ FILE *file = '
                 )
-                code += f'fopen(values[i] + {len(flag)}, "wb"); fwrite({part}_bytes, 1, {len(content)}, file); fclose(file); }}\n'
+                code += f'fopen(values[i] + {len(flag)}, "wb"); '
+                code += f"fwrite({part}_bytes, 1, {len(content)}, file); fclose(file); }}\n"
             else:
                 code += f"fwrite({part}_bytes, 1, {len(content)}, {part});\n"
         return compiled(f"{code} return {(DATA / f'{sample}.rc').read_text().strip()};", **options)

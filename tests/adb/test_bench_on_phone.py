@@ -190,7 +190,9 @@ def test_android_studios_emulator(
 def mirror(
     system: EmulatorRoot, served: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
-    """A folder with the lane's runner under the publisher's names; it is where the program is fetched from. Results go to tmp_path."""
+    """A folder with the lane's runner under the publisher's names; it is where the program is fetched from. Results go
+    to tmp_path.
+    """
     place = tmp_path / "mirror" / RELEASE / "android_arm64"
     place.mkdir(parents=True)
     shutil.copy(system.runner, place / "benchmark_model")

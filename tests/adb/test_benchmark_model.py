@@ -1,4 +1,6 @@
-"""The parser against verbatim outputs of the official program (tests/data/benchmark_model), and against what they leave out."""
+"""The parser against verbatim outputs of the official program (tests/data/benchmark_model), and against what they leave
+out.
+"""
 
 from __future__ import annotations
 

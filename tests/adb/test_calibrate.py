@@ -1,4 +1,6 @@
-"""``calibrate`` on a virtual phone: its mechanics. What such a phone measures is the emulator's speed, and says nothing of a core."""
+"""``calibrate`` on a virtual phone: its mechanics. What such a phone measures is the emulator's speed, and says nothing
+of a core.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def _work(cycles: float, lines: int) -> Work:
 
 
 def test_fit_finds_the_overlap_that_made_the_latencies() -> None:
-    """Oracle: latencies made by the model itself with an overlap of 1.4; ops that only compute or only wait say nothing of it."""
+    """Oracle: latencies made by the model itself with an overlap of 1.4; ops that only compute or only wait say nothing
+    of it.
+    """
     base = find_device("snapdragon-855")
     power = base.overlap_power.model_copy(update={"value": 1.4})
     true = base.model_copy(update={"overlap_power": power})

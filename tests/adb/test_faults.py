@@ -324,7 +324,9 @@ def test_run_that_hangs(phone: VirtualPhone, bench: Bench, compiled: Callable[[s
 
 
 def _programs(phone: VirtualPhone) -> list[str]:
-    """The command lines of the phone's programs that are ours: they are processes of this machine, in the phone's root."""
+    """The command lines of the phone's programs that are ours: they are processes of this machine, in the
+    phone's root.
+    """
     found = []
     for number in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):

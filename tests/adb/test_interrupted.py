@@ -92,7 +92,8 @@ def test_host_disk_full(phone: VirtualPhone, start: Start, tiny_tflite: Path, tm
     disk = tmp_path / "disk"
     disk.mkdir()
     # A copy is kept of what is on the disk, which ends with its namespace.
-    mount = f'mount -t tmpfs -o size=8k tmpfs "{disk}" && "$@"; code=$?; cp "{disk}/r.json" "{tmp_path}/kept.json"; exit $code'
+    keep = f'code=$?; cp "{disk}/r.json" "{tmp_path}/kept.json"; exit $code'
+    mount = f'mount -t tmpfs -o size=8k tmpfs "{disk}" && "$@"; {keep}'
     before = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, "sh")
     process = start(phone, tiny_tflite, "--rounds", 6, "--out", disk / "r.json", before=before)
     _, err = process.communicate()
@@ -125,7 +126,8 @@ def test_killed_sweep_goes_on(phone: VirtualPhone, start: Start, tiny: Callable[
     def moments() -> list[Callable[[], bool]]:
         in_push = lambda: any(ours.glob("*.part"))  # noqa: E731
         in_run = lambda: out.exists() and (ours / "running").exists()  # noqa: E731
-        in_write = lambda: out.exists() and any(name.startswith(".sweep.json.") for name in os.listdir(tmp_path))  # noqa: E731
+        written = lambda: any(name.startswith(".sweep.json.") for name in os.listdir(tmp_path))  # noqa: E731
+        in_write = lambda: out.exists() and written()  # noqa: E731
         return [in_push, in_run, in_write]
 
     for moment in moments():

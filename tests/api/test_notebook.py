@@ -1,6 +1,7 @@
 """The Python API as a notebook uses it: models by name, modules that are defined right here, arrays in and out.
 
-Oracles: PyTorch itself for values (bound 1e-4 of the largest value, verify's own for fp32), ``verify`` for what it says.
+Oracles: PyTorch itself for values (bound 1e-4 of the largest value, verify's own for fp32), ``verify`` for what it
+says.
 """
 
 from __future__ import annotations
@@ -203,6 +204,7 @@ def test_bad_requests(call: object, message: str) -> None:
 
 def test_importing_is_light() -> None:
     """What a public name needs is imported when it is used."""
-    script = "import sys, evit_mobile as em; print(*(name for name in ('torch', 'numpy', 'converters') if name in sys.modules))"
+    script = "import sys, evit_mobile as em\n"
+    script += "print(*(name for name in ('torch', 'numpy', 'converters') if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

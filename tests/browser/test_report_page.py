@@ -50,7 +50,9 @@ def _figure_5() -> ResultSet:
 
 def _plain(**more: Any) -> ResultSet:
     points = tuple(
-        point(place("m", 1e3 * index), 5e3 * index).evolve(place=None, name=f"model {index}", ops=399, partitions=1, undelegated_ops=0)
+        point(place("m", 1e3 * index), 5e3 * index).evolve(
+            place=None, name=f"model {index}", ops=399, partitions=1, undelegated_ops=0
+        )
         for index in (1, 2, 3)
     )  # fmt: skip
     return _figure_5().evolve(**{"suite": None, "points": points, **more})
@@ -172,10 +174,12 @@ def test_everything_is_reached_and_opened_by_keyboard(layer_page: Page) -> None:
 
 
 def test_what_is_folded_is_printed(layer_page: Page) -> None:
-    seen = "[...document.querySelectorAll('details table')].map(table => table.checkVisibility({contentVisibilityAuto: true}))"
+    visible = "table => table.checkVisibility({contentVisibilityAuto: true})"
+    seen = f"[...document.querySelectorAll('details table')].map({visible})"
     assert set(layer_page.evaluate(seen)) == {False}
     layer_page.emulate_media(media="print", color_scheme="dark")
-    # Content that was skipped is laid out within the next frames. The page's own policy forbids wait_for_function to evaluate a text.
+    # Content that was skipped is laid out within the next frames. The page's own policy forbids wait_for_function to
+    # evaluate a text.
     for _ in range(100):
         if all(layer_page.evaluate(seen)):
             break

@@ -1,4 +1,6 @@
-"""``evit-mobile compare`` as a user and a CI job meet it; what is called a difference is tested in tests/results/test_compare.py."""
+"""``evit-mobile compare`` as a user and a CI job meet it; what is called a difference is tested in
+tests/results/test_compare.py.
+"""
 
 from __future__ import annotations
 

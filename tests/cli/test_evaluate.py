@@ -1,4 +1,6 @@
-"""``evit-mobile evaluate``: its figures are those of torchmetrics and pycocotools, from outputs that a bare interpreter gave."""
+"""``evit-mobile evaluate``: its figures are those of torchmetrics and pycocotools, from outputs that a bare interpreter
+gave.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def ranked(small_tflite: Path) -> list[tuple[Image.Image, NDArray[np.float32]]]:
 
 
 def _ranked_folder(folder: Path, ranked: list[tuple[Image.Image, NDArray[np.float32]]], names: list[str]) -> list[int]:
-    """Five pictures under the model's best class, four under its third best, three under its eighth; gives the classes."""
+    """Five pictures under the model's best class, four under its third best, three under its eighth; gives the
+    classes.
+    """
     truth = []
     for number, (picture, logits) in enumerate(ranked):
         rank = 0 if number < 5 else 2 if number < 9 else 7
@@ -102,7 +106,9 @@ def test_a_limit_is_spread_over_the_classes(small_tflite: Path, tmp_path: Path, 
 def _coco(
     folder: Path, count: int, size: int = shapes.SIDE, names: tuple[str, ...] = shapes.CLASSES
 ) -> list[shapes.Drawing]:
-    """Drawings with their boxes as COCO writes them; category ids have gaps, as COCO's own. ``size``: the pictures are enlarged to it."""
+    """Drawings with their boxes as COCO writes them; category ids have gaps, as COCO's own. ``size``: the pictures are
+    enlarged to it.
+    """
     (folder / "images").mkdir(parents=True)
     drawings = [shapes.draw(FIRST + seed) for seed in range(count)]
     factor, notes = size / shapes.SIDE, []
@@ -123,7 +129,9 @@ def _coco(
                 }
             )
     document = {
-        "images": [{"id": 10 + number, "file_name": f"{number}.png", "width": size, "height": size} for number in range(count)],
+        "images": [
+            {"id": 10 + number, "file_name": f"{number}.png", "width": size, "height": size} for number in range(count)
+        ],
         "annotations": notes, "categories": [{"id": 5 * index + 3, "name": name} for index, name in enumerate(names)],
     }  # fmt: skip
     (folder / "instances_val.json").write_text(json.dumps(document))
@@ -253,7 +261,8 @@ def test_classification_folders_that_are_wrong(
         ({"a.json": '{"images": [], "annotations": []}'}, "it lacks 'categories'"),
         (
             {
-                "a.json": '{"images": [{"id": 1}], "annotations": [{"bbox": [0, 0, 1, 1], "image_id": 1, "category_id": 9}],'
+                "a.json": '{"images": [{"id": 1}], "annotations": [{"bbox": [0, 0, 1, 1], "image_id": 1, '
+                '"category_id": 9}],'
                 ' "categories": []}'
             },
             "annotation 1 is of a category or an image that is not in the file",

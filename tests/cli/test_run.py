@@ -53,7 +53,9 @@ def test_boxes_are_where_shapes_were_drawn(converted: Callable[..., Path], label
 
 
 def test_masks_are_what_was_drawn(converted: Callable[..., Path], tmp_path: Path) -> None:
-    """Mean intersection over union of the four classes, read from the PNG's colours, is 0.7 or more (measured: 0.94)."""
+    """Mean intersection over union of the four classes, read from the PNG's colours, is 0.7 or more (measured:
+    0.94).
+    """
     model = converted("shapes-seg", weights=DATA / "shapes-seg.safetensors")
     common, union = np.zeros(4), np.zeros(4)
     for seed in HELD_OUT:

@@ -17,7 +17,9 @@ Change = Callable[[NDArray[np.float32]], None]
 
 @pytest.fixture
 def damaged(tmp_path: Path) -> Callable[[Path, str, Change], Path]:
-    """``damaged(model, name, change)``: a copy whose constant tensor with ``name`` in its name was changed in place by ``change``."""
+    """``damaged(model, name, change)``: a copy whose constant tensor with ``name`` in its name was changed in place by
+    ``change``.
+    """
 
     def damage(source: Path, name: str, change: Change) -> Path:
         graph, model = read_graph(source), unpack(source.read_bytes())

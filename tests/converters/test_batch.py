@@ -1,4 +1,6 @@
-"""Many conversions at once, here and on a Dask cluster; and what is predicted of a model before it is converted or run."""
+"""Many conversions at once, here and on a Dask cluster; and what is predicted of a model before it is converted
+or run.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def test_counting_alone_makes_no_file() -> None:
 
 
 def test_the_prediction_is_near_what_a_run_takes(converted: Callable[..., Path]) -> None:
-    """The oracle is the process's own greatest resident set; the delegate's code and its small tables come on top of the prediction."""
+    """The oracle is the process's own greatest resident set; the delegate's code and its small tables come on top of
+    the prediction.
+    """
     settings = RunSettings(runs=1, rounds=1, warmup_runs=0, min_time_s=0)
     for model, side in (("attention-softmax", 32), ("attention-linear", 32)):
         path = converted(model, resolution=Resolution(side, side))

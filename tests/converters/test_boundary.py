@@ -1,4 +1,6 @@
-"""Outputs keep number, order and names; what TFLite has no form of is refused by name. Oracle: ONNX Runtime on the same graph."""
+"""Outputs keep number, order and names; what TFLite has no form of is refused by name. Oracle: ONNX Runtime on the same
+graph.
+"""
 
 from __future__ import annotations
 

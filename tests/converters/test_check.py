@@ -1,4 +1,6 @@
-"""The check of a conversion: what it leaves out, refuses and names. Files are real; which one an attempt gives is set."""
+"""The check of a conversion: what it leaves out, refuses and names. Files are real; which one an attempt gives
+is set.
+"""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ from converters.options import ConvertOptions
 from converters.pipeline import convert
 from evit_mobile.specs import Precision, Resolution
 convert("attention-linear", Path("layer.tflite"), ConvertOptions(Resolution(4, 4), precision=Precision.FP16))
-print(*(name for name in sys.modules if name.split(".")[0] in ("converters", "evit_mobile", "android_bench") or name == "torch._dynamo"))
+ours = ("converters", "evit_mobile", "android_bench")
+print(*(name for name in sys.modules if name.split(".")[0] in ours or name == "torch._dynamo"))
 """
 
 
@@ -56,7 +57,9 @@ def test_what_looks_at_models_is_not() -> None:
 
 
 def test_code_that_registers_a_model_elsewhere_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model's file, and what it imports, are part of the key: a changed layer is converted anew, under the same name."""
+    """A model's file, and what it imports, are part of the key: a changed layer is converted anew, under the
+    same name.
+    """
     package = tmp_path / "elsewhere"
     package.mkdir()
     (package / "__init__.py").write_text("")

@@ -1,4 +1,6 @@
-"""Outputs of rank 4 are in the layout that was asked for, whatever the last op is and whether or not the shape tells it."""
+"""Outputs of rank 4 are in the layout that was asked for, whatever the last op is and whether or not the shape tells
+it.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
 """Every command and every piece of code in README and docs runs and prints what is shown.
 
-Sybil finds the blocks. A ``console`` block's ``evit-mobile`` commands run in one folder per document, in order; the lines after a
-command are its expected stdout, in which ``...`` stands for anything. A comment before a block changes that:
+Sybil finds the blocks. A ``console`` block's ``evit-mobile`` commands run in one folder per document, in order; the
+lines after a command are its expected stdout, in which ``...`` stands for anything. A comment before a block changes
+that:
 
-* ``<!-- parse only: REASON -->``: the block needs a phone, a download or minutes. Its commands are parsed by the command line's own parser,
-  and the models, suites and devices that they name must exist; nothing is run.
+* ``<!-- parse only: REASON -->``: the block needs a phone, a download or minutes. Its commands are parsed by the
+  command line's own parser, and the models, suites and devices that they name must exist; nothing is run.
 * ``<!-- save: FILE -->``: the block is the content of a file that later commands use.
 """
 

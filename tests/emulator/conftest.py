@@ -16,7 +16,9 @@ from tests import apt
 
 @pytest.fixture(scope="session")
 def root(cache: Path) -> EmulatorRoot:
-    """What ``emulator setup`` makes, in this run's own cache; as root the distribution's packages are installed first."""
+    """What ``emulator setup`` makes, in this run's own cache; as root the distribution's packages are installed
+    first.
+    """
     with FileLock(cache / "apt.lock"):
         apt.install(missing_packages())
     lacking = missing()

@@ -82,7 +82,9 @@ def build(root: EmulatorRoot, tmp_path: Path) -> Callable[..., Path]:
 def test_benchmark_binary_counts_a_known_loop(
     invoke: Callable[..., None], build: Callable[..., Path], small_tflite: Path, tmp_path: Path
 ) -> None:
-    """Oracle: the assembly, a million instructions an inference. The program stands for the published one, which runs the model."""
+    """Oracle: the assembly, a million instructions an inference. The program stands for the published one, which runs
+    the model.
+    """
     program = build(Path(__file__).with_name("arm64_benchmark.c"))
     invoke(str(small_tflite), "--benchmark-binary", str(program))
     results = load(tmp_path / "out.json")
@@ -94,7 +96,9 @@ def test_benchmark_binary_counts_a_known_loop(
 
 
 def test_benchmark_binary_counts_as_the_runner_does(a76: Qemu, build: Callable[..., Path], small_tflite: Path) -> None:
-    """The runner under the flags of benchmark_model alone, LiteRT found by the loader: two ways to count the same kernels."""
+    """The runner under the flags of benchmark_model alone, LiteRT found by the loader: two ways to count the same
+    kernels.
+    """
     source = Path(counting.__file__).with_name("runner.c")
     program = build(source, f"-Wl,-rpath,{a76.library.parent}")
     [by_marks] = a76.count(small_tflite, 1)
@@ -159,7 +163,9 @@ def test_budget_fails_a_model_that_grew_by_more_than_its_tolerance() -> None:
 
 
 def test_budget_counts_what_it_names(root: EmulatorRoot, small_tflite: Path) -> None:
-    """A model of the suite's cache in the place of the real one; the file that is committed is checked by make check-budget."""
+    """A model of the suite's cache in the place of the real one; the file that is committed is checked by make
+    check-budget.
+    """
     entry = {"model": "base-r192", "resolution": "96", "instructions": 1}
     devices = {"instructions": "qemu:cortex-a76"}
     counted = count({"devices": devices, "runtime": "litert", "models": {"small": entry}})

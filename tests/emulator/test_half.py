@@ -25,7 +25,9 @@ def half_tflite(converted: Callable[..., Path]) -> Path:
 
 
 def test_armv8_2_needs_fewer_instructions(half_tflite: Path, small_tflite: Path, root: EmulatorRoot, a76: Qemu) -> None:
-    """The A72 has no half-precision arithmetic: there the same file runs in float32. Eight numbers a register instead of four."""
+    """The A72 has no half-precision arithmetic: there the same file runs in float32. Eight numbers a register instead
+    of four.
+    """
     a72 = Qemu(root, CPUS["cortex-a72"], a76.release)
     half, older = a76.count(half_tflite, 2)[-1], a72.count(half_tflite, 2)[-1]
     assert half < 0.6 * older
@@ -33,8 +35,9 @@ def test_armv8_2_needs_fewer_instructions(half_tflite: Path, small_tflite: Path,
 
 
 def test_outputs_in_half_precision(half_tflite: Path, small_tflite: Path, a76: Qemu) -> None:
-    """Against float32 on the host, extremes included. Values, weights and sums rounded to 11 bits (2**-11 = 4.9e-4) over 40 layers: at
-    most 1e-2 of the largest output was seen; twice that is allowed."""
+    """Against float32 on the host, extremes included. Values, weights and sums rounded to 11 bits (2**-11 = 4.9e-4)
+    over 40 layers: at most 1e-2 of the largest output was seen; twice that is allowed.
+    """
     stimuli = verification_stimuli(SMALL, 3, Preprocessing())
     stimuli.append(Stimulus("loud", stimuli[0].image * 100))
     with RUNTIMES["litert"].open(small_tflite) as host, EmulatedRuntime(a76).open(half_tflite) as session:

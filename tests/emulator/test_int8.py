@@ -1,4 +1,6 @@
-"""Mixed int8 and hybrid ops on processors without dot products (Cortex-A53), with them (A76), and with 8-bit matrix products (max)."""
+"""Mixed int8 and hybrid ops on processors without dot products (Cortex-A53), with them (A76), and with 8-bit matrix
+products (max).
+"""
 
 from __future__ import annotations
 
@@ -48,8 +50,10 @@ def test_outputs_are_those_of_the_host(
     stimuli: list[Stimulus],
     request: pytest.FixtureRequest,
 ) -> None:
-    """Integer kernels are exact; the float parts between them round apart, which moves values to the next step of 1/256, and random
-    weights pass that on. So the outputs are not the same, but as far from float32 as the host's, all inputs together."""
+    """Integer kernels are exact; the float parts between them round apart, which moves values to the next step of
+    1/256, and random weights pass that on. So the outputs are not the same, but as far from float32 as the host's, all
+    inputs together.
+    """
     model: Path = request.getfixturevalue(file)
     errors: dict[str, list[np.ndarray]] = {"host": [], name: []}
     with (

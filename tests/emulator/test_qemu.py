@@ -36,8 +36,9 @@ def test_counter_counts_a_known_loop(root: EmulatorRoot, tmp_path: Path) -> None
 @pytest.mark.parametrize("release", LITERT_RELEASES)
 @pytest.mark.parametrize("name", ["cortex-a53", "cortex-a76", "max"])
 def test_outputs_are_those_of_the_host(name: str, release: str, root: EmulatorRoot, small_tflite: Path) -> None:
-    """Oracle: the same model by LiteRT's kernels for this machine. Sums run in another order: 1e-5 of the largest output is ten times
-    what 40 layers of rounding at 2**-24 show."""
+    """Oracle: the same model by LiteRT's kernels for this machine. Sums run in another order: 1e-5 of the largest
+    output is ten times what 40 layers of rounding at 2**-24 show.
+    """
     image = np.random.default_rng(0).standard_normal((1, 96, 96, 3), np.float32)
     with RUNTIMES["litert"].open(small_tflite) as host:
         [expected] = host.run([image])

@@ -120,7 +120,8 @@ def test_root_needs_no_user_namespace(root: EmulatorRoot, tmp_path: Path) -> Non
         pytest.skip(
             "this machine has no user namespace to forbid others in: what the other tests use was made without one"
         )
-    script = "import sys, pathlib; from android_bench.emulator import root; root._make_root(pathlib.Path(sys.argv[1]), sys.argv[2])"
+    script = "import sys, pathlib\nfrom android_bench.emulator import root\n"
+    script += "root._make_root(pathlib.Path(sys.argv[1]), sys.argv[2])"
     done = subprocess.run(
         [*inside, sys.executable, "-c", script, tmp_path, root.distribution], capture_output=True, text=True
     )

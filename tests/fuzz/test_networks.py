@@ -1,4 +1,5 @@
-"""Small random networks: ``convert`` gives a file that computes what PyTorch computes, or refuses. Nothing else may happen.
+"""Small random networks: ``convert`` gives a file that computes what PyTorch computes, or refuses. Nothing else may
+happen.
 
 A handful in CI; ``make fuzz-networks`` runs an hour of them. EVIT_MOBILE_FUZZ_NETWORKS is their number.
 """
@@ -115,6 +116,7 @@ def test_right_or_refused(steps: list[str], height: int, width: int, seed: int) 
         path = conversion.save(Path(folder) / "model.tflite")
         with RUNTIMES["litert"].open(path) as session:
             (value,) = session.run([image.permute(0, 2, 3, 1).contiguous().numpy()])
-    # 1e-4 is what verify allows a float32 file, eight times float32's own distance from float64 what it allows where that is more.
+    # 1e-4 is what verify allows a float32 file, eight times float32's own distance from float64 what it allows where
+    # that is more.
     tolerance = max(1e-4 * float(exact.abs().max()), 8 * float((single.double() - exact).abs().max()))
     np.testing.assert_allclose(np.moveaxis(value, -1, 1), exact.numpy(), rtol=0, atol=tolerance)

@@ -14,14 +14,17 @@ from hypothesis.strategies import SearchStrategy
 
 from evit_mobile.errors import RequestError
 
-#: Minutes for each format, by ``make fuzz-files``; without them each takes a fixed number of tries that are always the same.
+#: Minutes for each format, by ``make fuzz-files``; without them each takes a fixed number of tries that are always the
+#: same.
 MINUTES = float(os.environ.get("EVIT_MOBILE_FUZZ_MINUTES", "0"))
 #: A message is one line, which a terminal can take.
 LONGEST_MESSAGE = 1000
 
 
 def fuzz(strategy: SearchStrategy[Any], check: Callable[[Any], None], tries: int) -> None:
-    """Try ``check`` on what ``strategy`` draws: ``tries`` times, or afresh until the minutes are over. A fault raises."""
+    """Try ``check`` on what ``strategy`` draws: ``tries`` times, or afresh until the minutes are over. A fault
+    raises.
+    """
     end, count = time.monotonic() + 60 * MINUTES, 0
 
     def counted(case: Any) -> None:

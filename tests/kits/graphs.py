@@ -1,4 +1,6 @@
-"""Attention modules in the forms that papers and exporters write, and the way of a small graph through passes and runtimes."""
+"""Attention modules in the forms that papers and exporters write, and the way of a small graph through passes and
+runtimes.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +45,11 @@ class Attention(nn.Module):
     """ReLU linear attention, written in one of many ways that compute the same.
 
     Args:
-        split: how q, k, v leave the projection: ``index`` (5-D and gather), ``chunk``, ``slice`` (heads first, each [q, k, v]),
-            ``three`` (three projections).
+        split: how q, k, v leave the projection: ``index`` (5-D and gather), ``chunk``, ``slice`` (heads first, each [q,
+            k, v]), ``three`` (three projections).
         order: ``state-q`` for (V Kᵀ) q on [h, d, N], ``q-state`` for q (Kᵀ V) on [h, N, d].
-        denominator: ``matmul``, ``sum`` (elementwise product and sum), ``mean`` (sums over tokens become means), ``pad`` (ones on V).
+        denominator: ``matmul``, ``sum`` (elementwise product and sum), ``mean`` (sums over tokens become means),
+            ``pad`` (ones on V).
         guard: ``add`` or ``max`` of ``eps``, or ``none``.
         kernel: the function of q and k.
     """
@@ -134,7 +137,8 @@ def attentions() -> st.SearchStrategy[Attention]:
     """Attention layers of every spelling, sizes that coincide and single tokens among them."""
     shapes = st.builds(
         lambda heads, width, image, channels: Shape(heads, width, *image, channels),
-        st.integers(1, 4), st.integers(1, 6), st.sampled_from([(1, 1), (1, 4), (2, 2), (3, 2), (4, 4), (5, 3)]), st.sampled_from([4, 8]),
+        st.integers(1, 4), st.integers(1, 6), st.sampled_from([(1, 1), (1, 4), (2, 2), (3, 2), (4, 4), (5, 3)]),
+        st.sampled_from([4, 8]),
     )  # fmt: skip
     return st.builds(
         Attention,
@@ -150,7 +154,9 @@ def attentions() -> st.SearchStrategy[Attention]:
 
 
 def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
-    """``module`` in evaluation, its parameters normal with deviation 0.3 and biases too: none is at its neutral value."""
+    """``module`` in evaluation, its parameters normal with deviation 0.3 and biases too: none is at its neutral
+    value.
+    """
     generator = torch.Generator().manual_seed(seed)
     for parameter in module.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator) * 0.3
@@ -158,7 +164,9 @@ def seeded(module: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def export(module: nn.Module, *shapes: tuple[int, ...], outputs: int = 1) -> onnx.ModelProto:
-    """The stock exporter's graph, opset 17, as a conversion starts from it; inputs ``x0``, ``x1``, …, outputs ``y0``, ``y1``, … ."""
+    """The stock exporter's graph, opset 17, as a conversion starts from it; inputs ``x0``, ``x1``, …, outputs ``y0``,
+    ``y1``, … .
+    """
     buffer = io.BytesIO()
     inputs = tuple(torch.zeros(shape) for shape in shapes)
     with warnings.catch_warnings():

@@ -43,7 +43,9 @@ def test_models_json_has_the_stated_keys() -> None:
 
 
 def test_attention_is_equation_3() -> None:
-    """Linear attention equals the quadratic form of equation (3), with Sim(q, k) = relu(q)·relu(k); float64, so 1e-9 is rounding."""
+    """Linear attention equals the quadratic form of equation (3), with Sim(q, k) = relu(q)·relu(k); float64, so 1e-9 is
+    rounding.
+    """
     torch.manual_seed(0)
     layer = ReluLinearAttention(24, heads=3, head_dim=8).double().eval()
     initialise(layer, 1)

@@ -1,4 +1,6 @@
-"""What holds for every registered model and each of its variants, and what each says to a request that is wrong. Found in the registry."""
+"""What holds for every registered model and each of its variants, and what each says to a request that is wrong. Found
+in the registry.
+"""
 
 from __future__ import annotations
 

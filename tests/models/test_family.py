@@ -1,4 +1,6 @@
-"""Detectors, segmenters, softmax twins and one-layer models: figures beside the paper's, and parts beside other people's code."""
+"""Detectors, segmenters, softmax twins and one-layer models: figures beside the paper's, and parts beside other
+people's code.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +64,9 @@ def test_matched_heads_have_the_macs_of_softmax(side: int) -> None:
 
 @pytest.mark.parametrize(("name", "growth"), [("attention-linear", 4), ("attention-softmax", 13.5)])
 def test_growth_with_tokens(name: str, growth: float) -> None:
-    """From 32x32 to 64x64 tokens, 4 times as many: 4 times the MACs where they are linear; by arithmetic for the softmax."""
+    """From 32x32 to 64x64 tokens, 4 times as many: 4 times the MACs where they are linear; by arithmetic for the
+    softmax.
+    """
     assert _macs(name, Resolution(64, 64)) / _macs(name, Resolution(32, 32)) == pytest.approx(growth, rel=0.05)
 
 
@@ -75,7 +79,9 @@ def test_attention_macs_are_those_counted(kind: str, name: str) -> None:
 
 
 def test_softmax_attention_is_pytorchs() -> None:
-    """Against scaled_dot_product_attention, N equal to the head dimension among others; float64, so 1e-9 is rounding."""
+    """Against scaled_dot_product_attention, N equal to the head dimension among others; float64, so 1e-9 is
+    rounding.
+    """
     torch.manual_seed(0)
     layer = SoftmaxAttention(24, heads=3, head_dim=8).double().eval()
     initialise(layer, 1)
@@ -87,7 +93,9 @@ def test_softmax_attention_is_pytorchs() -> None:
 
 
 def test_a_box_is_decoded_as_by_hand() -> None:
-    """32x64 image. On the coarsest level (stride 32) the second cell: centre (1 + 0.5, 0 + 0.25) * 32, size (exp(0), exp(ln 2)) * 32."""
+    """32x64 image. On the coarsest level (stride 32) the second cell: centre (1 + 0.5, 0 + 0.25) * 32, size (exp(0),
+    exp(ln 2)) * 32.
+    """
     raw = [
         tuple(torch.zeros(1, 32 // stride, 64 // stride, channels) for channels in (2, 2, 1, 3))
         for stride in (8, 16, 32)
@@ -196,7 +204,9 @@ def test_an_unknown_variant_names_the_known() -> None:
 
 
 def test_tables_and_figure_are_counted() -> None:
-    """MACs of networks that we did not write, within 3 % of the paper's; ConViT's and MobileViT's are not, by any counter."""
+    """MACs of networks that we did not write, within 3 % of the paper's; ConViT's and MobileViT's are not, by any
+    counter.
+    """
     pytest.importorskip("timm")
     counted = json.loads(CliRunner().invoke(models_command, ["--paper", "--json"]).stdout)
     rows = {row["title"]: row for row in counted["tables"]}

@@ -1,7 +1,8 @@
 """The authors' released checkpoints: their names load into timm's modules, and give what the authors' own code gave.
 
-``released_efficientvit.json`` was recorded from github.com/mit-han-lab/efficientvit at de7d773: of each classifier every key with its
-shape, and the first eight logits of the network whose tensors ``_tensor`` makes, on the image of ``_image``.
+``released_efficientvit.json`` was recorded from github.com/mit-han-lab/efficientvit at de7d773: of each classifier
+every key with its shape, and the first eight logits of the network whose tensors ``_tensor`` makes, on the image of
+``_image``.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ def _checkpoint(name: str, path: Path) -> Path:
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_the_authors_weights_give_the_authors_logits(name: str, tmp_path: Path) -> None:
-    """Within 1e-5 of the largest logit: rounding, in another order of summation and with another epsilon in the attention."""
+    """Within 1e-5 of the largest logit: rounding, in another order of summation and with another epsilon in the
+    attention.
+    """
     source = load_source(f"timm:{name}", weights=_checkpoint(name, tmp_path / "released.pt"))
     assert source.module is not None and not source.seeded
     with torch.no_grad():

@@ -64,7 +64,9 @@ def test_the_bundled_drawing_is_the_one_that_it_says() -> None:
 
 
 def test_it_finds_what_is_on_the_drawing(detector: Path) -> None:
-    """Every shape once, by its name, and nothing else; each box overlaps the drawn one by 0.85 (measured: 0.92 and more)."""
+    """Every shape once, by its name, and nothing else; each box overlaps the drawn one by 0.85 (measured: 0.92 and
+    more).
+    """
     done = CliRunner().invoke(
         command, [str(detector), "--image", str(shapes.DRAWING), "--json"], catch_exceptions=False
     )

@@ -1,11 +1,13 @@
-"""EfficientViT once more, in Keras: written from the paper's section 3 with Keras' own layers, NHWC, and converted by TensorFlow.
+"""EfficientViT once more, in Keras: written from the paper's section 3 with Keras' own layers, NHWC, and converted by
+TensorFlow.
 
 Runs under the Python of the tensorflow runtime's environment:
 
     python keras_efficientvit.py FOLDER
 
-FOLDER holds ``config.json`` (the fields of EfficientViTConfig, and ``resolution``), ``weights.npz`` (a PyTorch state dict) and
-``image.npy`` (NHWC). Written there: ``logits.npy``, what Keras computes, and ``keras.tflite``, what ``tf.lite.TFLiteConverter`` makes.
+FOLDER holds ``config.json`` (the fields of EfficientViTConfig, and ``resolution``), ``weights.npz`` (a PyTorch state
+dict) and ``image.npy`` (NHWC). Written there: ``logits.npy``, what Keras computes, and ``keras.tflite``, what
+``tf.lite.TFLiteConverter`` makes.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ class Net:
         return y
 
     def conv(self, x: Any, name: str, stride: int = 1) -> Any:
-        """A convolution with PyTorch's symmetric padding of kernel_size // 2; depthwise where each filter sees one channel."""
+        """A convolution with PyTorch's symmetric padding of kernel_size // 2; depthwise where each filter sees one
+        channel.
+        """
         kernel = self.weights[f"{name}.weight"]  # [out, in / groups, k, k]
         biases = [self.weights[f"{name}.bias"]] if f"{name}.bias" in self.weights else []
         size = kernel.shape[2]
@@ -67,7 +71,9 @@ class Net:
         return layers.Add()([x, y])
 
     def attention(self, x: Any, name: str, heads: int) -> Any:
-        """Equation (4), token by token: out_i = relu(q_i) (sum_j relu(k_j)^T v_j) / (relu(q_i) . sum_j relu(k_j) + eps)."""
+        """Equation (4), token by token: out_i = relu(q_i) (sum_j relu(k_j)^T v_j) / (relu(q_i) . sum_j relu(k_j) +
+        eps).
+        """
         _, height, width, _ = x.shape
         dim = self.config["head_dim"]
         qkv = self.conv(self.layer_norm(x, f"{name}.norm"), f"{name}.qkv")

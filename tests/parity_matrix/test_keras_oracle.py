@@ -1,4 +1,6 @@
-"""The same small EfficientViT by another road: Keras layers, through TensorFlow's own converter. Same weights, so the same outputs."""
+"""The same small EfficientViT by another road: Keras layers, through TensorFlow's own converter. Same weights, so the
+same outputs.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ from evit_mobile.tflite.versions import minimum_runtime_version
 pytestmark = pytest.mark.timeout(900)  # the first use of a runtime downloads and installs it
 
 SIDE = 96
-#: Every kind of block once, every width different from its neighbours'; 9 tokens in the last stage, more than one head in both.
+#: Every kind of block once, every width different from its neighbours'; 9 tokens in the last stage, more than one head
+#: in both.
 CONFIG = EfficientViTConfig(
     stem_width=8,
     stage_widths=(12, 16, 24, 32),

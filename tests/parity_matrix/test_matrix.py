@@ -1,7 +1,7 @@
 """Every model, precision, runtime, XNNPACK setting and number of threads: the outputs are those of the source.
 
-Models, runtimes and precisions are found in their registries; a new one is in the matrix as soon as it is registered. What was found
-is printed as a table behind the run and kept in ``build/parity.md``.
+Models, runtimes and precisions are found in their registries; a new one is in the matrix as soon as it is registered.
+What was found is printed as a table behind the run and kept in ``build/parity.md``.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ def _variants(spec: ModelSpec) -> list[str]:
 
 
 def _smaller(own: Resolution) -> Resolution | None:
-    """For a model above 640 pixels a side one of the same shape with 512, so that TFLite's own kernels end within minutes."""
+    """For a model above 640 pixels a side one of the same shape with 512, so that TFLite's own kernels end within
+    minutes.
+    """
     longest = max(own.height, own.width)
     if longest <= 640:
         return None
@@ -101,7 +103,9 @@ def _smaller(own: Resolution) -> Resolution | None:
 def judged(
     cache: Path, converted: Callable[..., Path], installed: Callable[[str], Runtime]
 ) -> Callable[[Case], dict[str, Any]]:
-    """``judged(case)``: its parity report, and per runtime how the model is divided. Made once, by whichever worker asks first."""
+    """``judged(case)``: its parity report, and per runtime how the model is divided. Made once, by whichever worker
+    asks first.
+    """
 
     def judge(case: Case) -> dict[str, Any]:
         kept = cache / f"parity-{case}.json"
@@ -125,7 +129,9 @@ def judged(
 
 
 def _calibration(case: Case, folder: Path) -> str | None:
-    """The verification inputs, where the precision wants to see values: what is judged is the arithmetic, not the generalisation."""
+    """The verification inputs, where the precision wants to see values: what is judged is the arithmetic, not the
+    generalisation.
+    """
     if case.precision is not Precision.INT8:
         return None
     source = load_source(case.model, case.resolution)
@@ -184,7 +190,8 @@ def test_parity(
     assert state["error"] is None
     assert {row["input"] for row in rows} == set(report["inputs"])
     for row in rows:
-        said = f"{row['input']}, {row['output']}: {row['failure'] or row['relative_error']}, allowed {report['criterion']['bound']}"
+        allowed = report["criterion"]["bound"]
+        said = f"{row['input']}, {row['output']}: {row['failure'] or row['relative_error']}, allowed {allowed}"
         assert row["passed"], said
 
 

@@ -23,7 +23,8 @@ from evit_mobile.results.record import Conditions, ResultSet, Round, load, save
 from tests.kits.results import device, layer
 
 NASTY: list[Any] = [
-    None, True, 0, -1, 5e-324, 1e308, 10**18, 10**400, "", "x", "_x", "<script>", "\x1b[2J\n\u202e", "9" * 5000, [], {}, 1e-6, "NaN",
+    None, True, 0, -1, 5e-324, 1e308, 10**18, 10**400, "", "x", "_x", "<script>", "\x1b[2J\n\u202e", "9" * 5000, [], {},
+    1e-6, "NaN",
 ]  # fmt: skip
 #: Of about two thousand, as many as take seconds; the seed is changed by hand to look at others.
 CASES = 80

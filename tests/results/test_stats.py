@@ -1,4 +1,5 @@
-"""Statistics on draws whose truth is known; benchmarks/statistics/coverage.py does the same at length, over many shapes of draws.
+"""Statistics on draws whose truth is known; benchmarks/statistics/coverage.py does the same at length, over many shapes
+of draws.
 
 Where no bounds are promised, tolerances on shares of experiments are three standard errors of a binomial share.
 """
@@ -40,7 +41,9 @@ def _three_errors(share: float) -> float:
 def _rounds(
     rng: np.random.Generator, level: float, *, between: float = 0.02, within: float = 0.01, rounds: int = 10
 ) -> Any:
-    """What the harness draws: each round has a level of its own, and its runs scatter about it upwards, as latencies do."""
+    """What the harness draws: each round has a level of its own, and its runs scatter about it upwards, as latencies
+    do.
+    """
     levels = level * rng.lognormal(0, between, (rounds, 1))
     return levels * rng.lognormal(0, within, (rounds, 5))
 
@@ -78,7 +81,9 @@ def test_the_interval_of_a_growth_exponent_covers_as_often_as_it_says() -> None:
 
 @pytest.mark.parametrize("exponent", [1.0, 2.0])
 def test_a_growth_exponent_is_that_of_the_curve(exponent: float) -> None:
-    """To rounding where nothing scatters: of a correlation that rounds to 1 - 2**-53 the interval shows the root, 1e-8, a few times."""
+    """To rounding where nothing scatters: of a correlation that rounds to 1 - 2**-53 the interval shows the root, 1e-8,
+    a few times.
+    """
     found = growth(TOKENS, [3.0 * count**exponent for count in TOKENS])
     assert found is not None and found.interval is not None
     assert found.exponent == pytest.approx(exponent, abs=1e-9)
@@ -113,7 +118,9 @@ def test_changes_of_counts_that_never_differ() -> None:
 
 
 def test_a_bootstrap_over_samples_would_not_cover() -> None:
-    """Why the round is the unit: 50 correlated samples taken as independent give an interval that is right much too seldom."""
+    """Why the round is the unit: 50 correlated samples taken as independent give an interval that is right much too
+    seldom.
+    """
     rng = np.random.default_rng(2)
     covered = 0
     for _ in range(EXPERIMENTS):
@@ -133,7 +140,8 @@ def test_a_difference_is_found(factor: float, verdict: str) -> None:
     rng = np.random.default_rng(4)
     ratios = [paired_ratio(_rounds(rng, factor * 1e4), _rounds(rng, 1e4)) for _ in range(50)]
     assert all(ratio.verdict == verdict for ratio in ratios)
-    # The median of ten log ratios of standard deviation sqrt(2) * 0.02 has a standard error of about 0.011; the mean of 50 one of 0.0016.
+    # The median of ten log ratios of standard deviation sqrt(2) * 0.02 has a standard error of about 0.011; the mean of
+    # 50 one of 0.0016.
     assert np.mean(np.log([ratio.value for ratio in ratios])) == pytest.approx(math.log(factor), abs=3 * 0.0016)
 
 

@@ -1,8 +1,9 @@
-"""Print which TFLite release brought each version of each op, as TensorFlow itself says: the content of ``op_versions.json``.
+"""Print which TFLite release brought each version of each op, as TensorFlow itself says: the content of
+``op_versions.json``.
 
-Runs under the Python of the tensorflow runtime's environment. TensorFlow's converter ends by writing ``min_runtime_version`` into the
-model's metadata with a function of its C++ library; here that function is called on models that name one op each. Importing TensorFlow
-is not needed for that, which keeps this quick.
+Runs under the Python of the tensorflow runtime's environment. TensorFlow's converter ends by writing
+``min_runtime_version`` into the model's metadata with a function of its C++ library; here that function is called on
+models that name one op each. Importing TensorFlow is not needed for that, which keeps this quick.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The real runtimes, each in its own environment: they load, run, time, list their ops, and die without taking us along."""
+"""The real runtimes, each in its own environment: they load, run, time, list their ops, and die without taking us
+along.
+"""
 
 from __future__ import annotations
 
@@ -104,7 +106,9 @@ def test_files_that_are_no_model(runtime: Runtime, small_tflite: Path, tmp_path:
 
 
 def test_a_model_that_loads_and_cannot_run(runtime: Runtime, dividing_tflite: Path) -> None:
-    """An integer division by zero. Newer runtimes refuse, in the kernel's own words; tflite-runtime 2.14.0 divides, and is no more."""
+    """An integer division by zero. Newer runtimes refuse, in the kernel's own words; tflite-runtime 2.14.0 divides, and
+    is no more.
+    """
     zeros, sevens = np.zeros(4, np.int32), np.full(4, 7, np.int32)
     crash = runtime.name == "tflite-runtime"
     expected, words = (MachineError, "tflite-runtime 2.14.0 was ended by SIGFPE") if crash else (RuntimeError, "DIV")
@@ -157,7 +161,9 @@ def test_a_worker_that_hangs(foreign: ForeignRuntime, addition: Path) -> None:
 
 
 def test_an_interrupt_ends_the_worker_and_nothing_else(foreign: ForeignRuntime, addition: Path) -> None:
-    """After Ctrl-C between question and answer the worker must not be asked again: its next answer is to the old question."""
+    """After Ctrl-C between question and answer the worker must not be asked again: its next answer is to the old
+    question.
+    """
     with foreign.open(addition) as session:
         worker = _worker_of(session)
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()

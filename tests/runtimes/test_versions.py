@@ -33,7 +33,9 @@ def test_table_is_what_tensorflow_says(installed: Callable[[str], Runtime]) -> N
 def test_table_is_what_tflite_runtime_loads(
     installed: Callable[[str], Runtime], declares: Callable[[str, int], Path]
 ) -> None:
-    """For each op: its newest version in 2.14.0 loads, the next does not and is reported as too new, never as a crash."""
+    """For each op: its newest version in 2.14.0 loads, the next does not and is reported as too new, never as a
+    crash.
+    """
     runtime = installed("tflite-runtime")
     for op in TABLE:
         known = newest_known(op, "2.14.0")

@@ -1,4 +1,5 @@
-"""Fuzzing along the schema: any field of a .tflite may hold anything, and reading it ends in a result or in one line about the file.
+"""Fuzzing along the schema: any field of a .tflite may hold anything, and reading it ends in a result or in one line
+about the file.
 
 ``EVIT_MOBILE_FUZZ_EXAMPLES`` says how many files are tried; ``make fuzz-files`` tries many.
 """

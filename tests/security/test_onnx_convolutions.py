@@ -1,4 +1,6 @@
-"""A convolution whose weights have other dimensions than its input: onnx reads past the end, and the process may end."""
+"""A convolution whose weights have other dimensions than its input: onnx reads past the end, and the process may
+end.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""A .tflite whose parts do not fit together is refused before a runtime sees it: LiteRT takes most of these for granted."""
+"""A .tflite whose parts do not fit together is refused before a runtime sees it: LiteRT takes most of these for
+granted.
+"""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
 """The device side of the ADB protocol, over TCP, in front of an arm64 root: what adbd is on a phone.
 
-Run as the first process of namespaces of its own, so that nothing of this machine changes and its end is the end of all that it
-started:
+Run as the first process of namespaces of its own, so that nothing of this machine changes and its end is the end of all
+that it started:
 
     unshare --user --map-root-user --mount --pid --fork --kill-child python adbd.py --root ROOT --qemu QEMU
 
-It registers QEMU for arm64 programs with its user namespace's own binfmt_misc (Linux 6.7), enters the root and prints its port.
-Shell commands then are arm64 processes, and pushed files are files in the root. It reads faults from stdin, a JSON object a line with
-values for ``Faults``, and answers each with an empty line.
+It registers QEMU for arm64 programs with its user namespace's own binfmt_misc (Linux 6.7), enters the root and prints
+its port. Shell commands then are arm64 processes, and pushed files are files in the root. It reads faults from stdin, a
+JSON object a line with values for ``Faults``, and answers each with an empty line.
 
 Protocol: AOSP, packages/modules/adb/{protocol.txt,SYNC.TXT,shell_protocol.h}.
 """
@@ -37,7 +37,8 @@ AUTH_TOKEN = 1
 
 FEATURES = "shell_v2,cmd,stat_v2,ls_v2,fixed_push_mkdir"
 
-#: ELF, 64 bit, little endian, executable or shared object, AArch64; the mask leaves the ABI byte and the lowest bit of the type free.
+#: ELF, 64 bit, little endian, executable or shared object, AArch64; the mask leaves the ABI byte and the lowest bit of
+#: the type free.
 ELF_ARM64 = rb"\x7fELF\x02\x01\x01\x00" + rb"\x00" * 8 + rb"\x02\x00\xb7\x00"
 ELF_MASK = rb"\xff" * 7 + rb"\x00" + rb"\xff" * 8 + rb"\xfe\xff\xff\xff"
 MS_NOEXEC, MS_BIND, MS_REC = 8, 4096, 16384
@@ -50,10 +51,12 @@ class Faults:
     Attributes:
         authorized: whether the user has allowed this computer.
         mute: connections are taken and never answered, as by a phone that hangs.
-        unplugged: the cable is pulled, and the phone lives on; connections are cut, and refused until it is plugged in again.
+        unplugged: the cable is pulled, and the phone lives on; connections are cut, and refused until it is plugged in
+            again.
         truncate_push: only the first so many bytes of each pushed file are kept, and the push is reported whole.
         vanish_in_push: the device is gone after so many bytes of a push.
-        vanish_in_shell: the device is gone ``vanish_after_s`` seconds after the start of a command that holds this text.
+        vanish_in_shell: the device is gone ``vanish_after_s`` seconds after the start of a command that holds this
+            text.
     """
 
     authorized: bool = True
@@ -138,7 +141,8 @@ class Link:
             self.send(b"AUTH", AUTH_TOKEN, 0, os.urandom(20))
 
     def _authenticate(self, kind: int, _: int, __: bytes) -> None:
-        # The host answers a token by a signature, one key after the other; after the last by its public key, for the user to accept.
+        # The host answers a token by a signature, one key after the other; after the last by its public key, for the
+        # user to accept.
         if kind == 2:
             self.send(b"AUTH", AUTH_TOKEN, 0, os.urandom(20))
 
@@ -221,7 +225,9 @@ class Device:
             listener.cancel()
 
     async def _shell_input(self, stream: Stream, process: asyncio.subprocess.Process, v2: bool) -> None:
-        """Stdin until the host goes away; then the shell is told by SIGHUP, and what it started may live on, as on a phone."""
+        """Stdin until the host goes away; then the shell is told by SIGHUP, and what it started may live on, as on a
+        phone.
+        """
         assert process.stdin is not None
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while not stream.incoming.at_eof():
@@ -305,7 +311,9 @@ def mount(source: str, target: str, kind: str | None = None, flags: int = 0, opt
 
 
 def enter(root: str, qemu: str, data_bytes: int | None, noexec: bool) -> None:
-    """Make the namespaces a device: QEMU for arm64 programs, /proc with the profile's cpuinfo, /dev, a /data of its own if asked for."""
+    """Make the namespaces a device: QEMU for arm64 programs, /proc with the profile's cpuinfo, /dev, a /data of its own
+    if asked for.
+    """
     mount("binfmt_misc", "/proc/sys/fs/binfmt_misc", "binfmt_misc")
     with open("/proc/sys/fs/binfmt_misc/register", "wb", buffering=0) as register:
         # F: the interpreter is opened now, so it need not be in the root.

@@ -1,6 +1,8 @@
-"""What Android answers: properties, dumpsys, settings, and the files below /sys, made from a profile and moved by a test.
+"""What Android answers: properties, dumpsys, settings, and the files below /sys, made from a profile and moved by a
+test.
 
-The commands are scripts for the device's own shell; their state is files below /virtual in the root, which a test may read and write.
+The commands are scripts for the device's own shell; their state is files below /virtual in the root, which a test may
+read and write.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ echo "$3" >/virtual/fixed_performance""",
 }
 #: toybox's commands that Android's /system/bin has too.
 TOYBOX = (
-    "cat chmod cp df echo egrep fgrep find grep head id kill ln ls mkdir mv nproc od printf ps rm rmdir sed seq sha256sum sleep sort stat "
+    "cat chmod cp df echo egrep fgrep find grep head id kill ln ls mkdir mv nproc od printf ps rm rmdir sed seq "
+    "sha256sum sleep sort stat "
     "sync tail taskset test touch tr true uname wc"
 ).split()
 
@@ -58,7 +61,9 @@ class Profile:
     clusters: tuple[Cluster, ...]
 
     def with_two_cores(self) -> Profile:
-        """One little core and one big: all that a small machine can run in earnest, and so all that affinity can be tested on."""
+        """One little core and one big: all that a small machine can run in earnest, and so all that affinity can be
+        tested on.
+        """
         little, big = self.clusters[0], self.clusters[-1]
         return replace(self, clusters=(replace(little, cores=(0,)), replace(big, cores=(1,))))
 
@@ -105,7 +110,8 @@ def _install_properties(root: Path, profile: Profile) -> None:
     }
     _write(root / "virtual" / "properties", "".join(f"[{name}]: [{value}]\n" for name, value in properties.items()))
     processors = [
-        f"processor\t: {core}\nBogoMIPS\t: 38.40\nFeatures\t: {cluster.features}\nCPU implementer\t: 0x41\nCPU architecture: 8\n"
+        f"processor\t: {core}\nBogoMIPS\t: 38.40\nFeatures\t: {cluster.features}\nCPU implementer\t: 0x41\nCPU "
+        "architecture: 8\n"
         f"CPU variant\t: 0x1\nCPU part\t: {cluster.part:#05x}\nCPU revision\t: 0\n"
         for cluster in profile.clusters
         for core in cluster.cores
@@ -148,7 +154,8 @@ def _cpu(root: Path, core: int) -> Path:
 
 def _write(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Replaced, not rewritten: a reader sees the old value or the new one, and a file shared with another root stays as it is.
+    # Replaced, not rewritten: a reader sees the old value or the new one, and a file shared with another root stays as
+    # it is.
     new = path.with_name(path.name + ".new")
     new.write_text(text)
     if path.exists():

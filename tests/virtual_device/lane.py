@@ -10,7 +10,8 @@ from pathlib import Path
 from android_bench.emulator import root as emulator
 from tests import apt
 
-#: Beyond the emulated device's own needs, by the program that shows it is there. The static QEMU can be used from within a root.
+#: Beyond the emulated device's own needs, by the program that shows it is there. The static QEMU can be used from
+#: within a root.
 PROGRAMS = {"adb": "adb", "qemu-aarch64-static": "qemu-user-static", "unshare": "util-linux"}
 
 
@@ -32,12 +33,15 @@ def missing() -> str | None:
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script], capture_output=True, text=True
     )
     if done.returncode != 0:
-        return f"the virtual phone needs user namespaces with a binfmt_misc of their own (Linux 6.7): {done.stderr.strip()}"
+        missing = "the virtual phone needs user namespaces with a binfmt_misc of their own (Linux 6.7)"
+        return f"{missing}: {done.stderr.strip()}"
     return None
 
 
 def adb_binaries() -> dict[str, Path]:
-    """The generations of adb that are here, by what they are called in a test: the distribution's, and Google's from a wheel."""
+    """The generations of adb that are here, by what they are called in a test: the distribution's, and Google's from a
+    wheel.
+    """
     found = {}
     on_path = shutil.which("adb")
     if on_path is not None:

@@ -1,7 +1,7 @@
 """A virtual Arm64 Android phone behind real adb.
 
-The adb client and server are the real ones; the programs that run on the phone are arm64 programs, under QEMU; only the device side of
-the wire protocol (``adbd.py``) and what Android says of its hardware (``android.py``) are ours.
+The adb client and server are the real ones; the programs that run on the phone are arm64 programs, under QEMU; only the
+device side of the wire protocol (``adbd.py``) and what Android says of its hardware (``android.py``) are ours.
 """
 
 from __future__ import annotations

@@ -66,7 +66,9 @@ def test_what_is_no_image(tmp_path: Path) -> None:
 
 
 def test_padding_shows_all_of_an_image() -> None:
-    """A picture of 512x256 in an input of 128x128: the upper half of it, on YOLOX's grey; and boxes go back by the same factor of 4."""
+    """A picture of 512x256 in an input of 128x128: the upper half of it, on YOLOX's grey; and boxes go back by the same
+    factor of 4.
+    """
     picture = Image.new("RGB", (512, 256), "white")
     whole = Preprocessing(mean=(0, 0, 0), std=(1, 1, 1), interpolation="bilinear", fit="pad")
     pixels, placement = to_input(picture, Resolution(128, 128), whole)

@@ -1,7 +1,8 @@
 """ReLU linear attention in whatever form an exporter wrote it becomes one canonical form that a delegate takes whole.
 
-Given: q, k, v [B, h, d, N] by reshape and gather, split or slices; KᵀV and q·KV in either order; a denominator with ε; a projection.
-Result: the form of ``forms`` that suits the target, in its place, with the weights of the convolutions around it put in order.
+Given: q, k, v [B, h, d, N] by reshape and gather, split or slices; KᵀV and q·KV in either order; a denominator with ε;
+a projection. Result: the form of ``forms`` that suits the target, in its place, with the weights of the convolutions
+around it put in order.
 """
 
 from __future__ import annotations
@@ -29,13 +30,16 @@ if TYPE_CHECKING:
 #: What ``--attention-form`` takes.
 ATTENTION_FORMS = ("auto", *(form.value for form in Form))
 
-#: From here on the passes that ``gram-matmul`` adds over k cost less than the transpose that it saves (x86-64, LiteRT 2.1.2, 2.3.0).
+#: From here on the passes that ``gram-matmul`` adds over k cost less than the transpose that it saves (x86-64, LiteRT
+#: 2.1.2, 2.3.0).
 _MATMUL_TOKENS = 1024
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the attention's result is read: ``value`` [1, h·dᵥ, H, W] whose channels are (head · dᵥ + p) in ``channels``' order."""
+    """Where the attention's result is read: ``value`` [1, h·dᵥ, H, W] whose channels are (head · dᵥ + p) in
+    ``channels``' order.
+    """
 
     value: ir.Value
     channels: Array

@@ -1,11 +1,12 @@
-"""Reading the denominator of a linear attention, den[head, n] = Σⱼ (Σₘ φ(k[j, m])) · φ(q[j, n]), in the forms that exporters write.
+"""Reading the denominator of a linear attention, den[head, n] = Σⱼ (Σₘ φ(k[j, m])) · φ(q[j, n]), in the forms that
+exporters write.
 
 1. Rows of the numerator's own product where V was padded with ones: Σⱼ (Σₘ 1 · φ(k)) · φ(q).
 2. A matrix product of φ(q) and the token sum (or mean) of φ(k).
 3. A sum over channels of the elementwise product of the two.
 
-In each, every element is a sum over pairs (channel of q, channel of k) at one token of q; the pairs must be those of the numerator's
-head.
+In each, every element is a sum over pairs (channel of q, channel of k) at one token of q; the pairs must be those of
+the numerator's head.
 """
 
 from __future__ import annotations
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 class Numerator:
     """What the numerator showed, for the denominator to agree with.
 
-    ``root`` is the product's output, numbered in ``shape`` as (head, p, n), or (head, n, p) where ``flipped``; ``q_tokens`` [n] are
-    the image's tokens. ``head`` and ``token`` have the division's shape and say what each element of it is.
+    ``root`` is the product's output, numbered in ``shape`` as (head, p, n), or (head, n, p) where ``flipped``;
+    ``q_tokens`` [n] are the image's tokens. ``head`` and ``token`` have the division's shape and say what each element
+    of it is.
     """
 
     q: Factor
@@ -46,7 +48,9 @@ class Numerator:
 
 @dataclass(frozen=True)
 class _Sums:
-    """Elements that are sums over pairs: ``q`` and ``k`` are channels [rows, r]; ``row`` and ``token`` say it for each element."""
+    """Elements that are sums over pairs: ``q`` and ``k`` are channels [rows, r]; ``row`` and ``token`` say it for each
+    element.
+    """
 
     q: Array
     k: Array
@@ -56,7 +60,8 @@ class _Sums:
 
 
 def read_denominator(value: ir.Value, numerator: Numerator) -> tuple[float, bool, float]:
-    """ε as it stands in the graph, whether it is a lower bound (else it is added), and the scale of what it is added to.
+    """ε as it stands in the graph, whether it is a lower bound (else it is added), and the scale of what it is added
+    to.
 
     Raises:
         NoMatch: ``value`` is not this numerator's denominator.
@@ -151,7 +156,9 @@ def _elementwise_sums(den: Trace, numerator: Numerator) -> _Sums | None:
 
 
 def _token_sum(total: Trace, numerator: Numerator) -> tuple[Array, float] | None:
-    """Channels of k, in the shape of ``total``, where it holds sums of φ(k) over all tokens; and the scale of these sums."""
+    """Channels of k, in the shape of ``total``, where it holds sums of φ(k) over all tokens; and the scale of these
+    sums.
+    """
     node = total.root.producer()
     if node is None or node.op_type not in ("ReduceSum", "ReduceMean") or node.inputs[0] is None:
         return None

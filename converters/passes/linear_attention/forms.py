@@ -1,19 +1,23 @@
 """The canonical forms of linear attention: every op is delegated, and what differs is how often the tokens are moved.
 
-Shapes: N = H·W tokens, h heads, d channels a head (dₖ for q and k, dᵥ for v), x [1, C, H, W] the input of the projections, P [h·dᵥ, O]
-the output projection with its bias b. q, k, v are outputs of convolutions, which lie in memory as [N, h, d].
+Shapes: N = H·W tokens, h heads, d channels a head (dₖ for q and k, dᵥ for v), x [1, C, H, W] the input of the
+projections, P [h·dᵥ, O] the output projection with its bias b. q, k, v are outputs of convolutions, which lie in memory
+as [N, h, d].
 
-``channel-major``  q, k, v as [h, d, N]: KV = v φ(k)ᵀ, out = (KV φ(q)) / (Σφ(k)ᵀ φ(q)), back to [N, h·dᵥ], then P. Four transposes.
-``token-major``    q, v as [h, N, d], k as [h, d, N]: KV = φ(k)ᵀ v, out = (φ(q) KV) / (φ(q) Σφ(k)), back, then P. Four transposes.
-``fold-output``    KVP = KVₕ Pₕ [h·dₖ, O] once an image, then out = (φ(q) / den) KVP + b: q is divided and multiplied where it lies, and
+``channel-major``  q, k, v as [h, d, N]: KV = v φ(k)ᵀ, out = (KV φ(q)) / (Σφ(k)ᵀ φ(q)), back to [N, h·dᵥ], then P. Four
+transposes. ``token-major``    q, v as [h, N, d], k as [h, d, N]: KV = φ(k)ᵀ v, out = (φ(q) KV) / (φ(q) Σφ(k)), back,
+then P. Four transposes. ``fold-output``    KVP = KVₕ Pₕ [h·dₖ, O] once an image, then out = (φ(q) / den) KVP + b: q is
+divided and multiplied where it lies, and
                    the product over all tokens with KVP replaces the ones with KV and with P. k and v are transposed.
-``gram``           Where v = x Wᵥ + bᵥ has no activation, φ(k)ᵀ v = (φ(k)ᵀ x) Wᵥ + Σφ(k) bᵥᵀ: G = φ(k)ᵀ x [h·dₖ, C] takes as many
-                   multiplications as v's projection; v, its transpose and φ(k)ᵀ v are never made. G Wᵥ takes h·dₖ·dᵥ·C, once an
-                   image: worth it where N > C. Then as ``fold-output``. Only k is transposed.
-``gram-matmul``    As ``gram``, φ(k)ᵀ [h·dₖ, N] made as Wₖ xᵀ: nothing is transposed, but bias and ReLU of k are passes of their own.
+``gram``           Where v = x Wᵥ + bᵥ has no activation, φ(k)ᵀ v = (φ(k)ᵀ x) Wᵥ + Σφ(k) bᵥᵀ: G = φ(k)ᵀ x [h·dₖ, C]
+takes as many
+                   multiplications as v's projection; v, its transpose and φ(k)ᵀ v are never made. G Wᵥ takes h·dₖ·dᵥ·C,
+                   once an image: worth it where N > C. Then as ``fold-output``. Only k is transposed.
+``gram-matmul``    As ``gram``, φ(k)ᵀ [h·dₖ, N] made as Wₖ xᵀ: nothing is transposed, but bias and ReLU of k are passes
+of their own.
 
-The last three take den [N, h, 1] as an elementwise product of φ(q) and Σφ(k), summed over the last axis. Without a projection, or with
-one that must stay a convolution, only the first two can be had.
+The last three take den [N, h, 1] as an elementwise product of φ(q) and Σφ(k), summed over the last axis. Without a
+projection, or with one that must stay a convolution, only the first two can be had.
 """
 
 from __future__ import annotations
@@ -30,7 +34,8 @@ from converters.passes.tools.linear import Linear
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-#: Metadata of the nodes that give Σφ(k) and the denominator: ``BLOCK ROLE``, the block being the name of the division that was replaced.
+#: Metadata of the nodes that give Σφ(k) and the denominator: ``BLOCK ROLE``, the block being the name of the division
+#: that was replaced.
 ROLE, KEY_SUM, DENOMINATOR = "evit_mobile.attention", "key-sum", "denominator"
 
 _NHWC = (0, 2, 3, 1)
@@ -61,8 +66,9 @@ class Form(StrEnum):
 class Operands:
     """What a form is built from.
 
-    ``q``, ``k`` [1, h·dₖ, H, W] after their ReLU and ``v`` [1, h·dᵥ, H, W], each made when it is asked for. ``key`` is the projection
-    that ``k`` is the ReLU of, ``value`` the one that gives ``v``, where there are such. ``projection`` is P: its source is unused.
+    ``q``, ``k`` [1, h·dₖ, H, W] after their ReLU and ``v`` [1, h·dᵥ, H, W], each made when it is asked for. ``key`` is
+    the projection that ``k`` is the ReLU of, ``value`` the one that gives ``v``, where there are such. ``projection``
+    is P: its source is unused.
     """
 
     emit: Emitter
@@ -213,7 +219,8 @@ def _guarded(o: Operands, denominator: ir.Value) -> ir.Value:
     if o.epsilon == 0.0:
         return _marked(o, DENOMINATOR, denominator)
     epsilon = o.emit.constant("epsilon", np.array([o.epsilon], np.float32))
-    # onnx2tf 2.6.7 takes max(x, c) for a ReLU where |c| <= 1e-6, which makes 0/0 of a zero query; it looks at the second operand.
+    # onnx2tf 2.6.7 takes max(x, c) for a ReLU where |c| <= 1e-6, which makes 0/0 of a zero query; it looks at the
+    # second operand.
     op_type, operands = ("Max", [epsilon, denominator]) if o.epsilon_is_floor else ("Add", [denominator, epsilon])
     return _marked(o, DENOMINATOR, o.emit.op(op_type, "denominator_guarded", operands, shape))
 

@@ -1,12 +1,13 @@
 """Linear attention whose sums fit into half precision, which holds 2^-14 to 65504.
 
-out = q (kᵀv) / (q Σk + ε) does not change when k is multiplied by a number c and ε with it: k stands once above and once below the
-line, and φ(c k) = c φ(k) for c > 0. With c = 2^-n ≈ 1/N the sums over N tokens become means, whose size does not grow with the image,
-and a power of two moves no digit. c goes into the projection that gives k, so it costs nothing.
+out = q (kᵀv) / (q Σk + ε) does not change when k is multiplied by a number c and ε with it: k stands once above and
+once below the line, and φ(c k) = c φ(k) for c > 0. With c = 2^-n ≈ 1/N the sums over N tokens become means, whose size
+does not grow with the image, and a power of two moves no digit. c goes into the projection that gives k, so it costs
+nothing.
 
-ε then is 1e-6 / N, which half precision takes for zero: 0/0 for a token whose q is zero. So ε gives way to a lower bound of
-``SMALLEST``, which changes no quotient whose denominator is above it. (Numbers between 2^-24 and 2^-14 cannot be relied on: LiteRT
-tells the processor to take them for zero.)
+ε then is 1e-6 / N, which half precision takes for zero: 0/0 for a token whose q is zero. So ε gives way to a lower
+bound of ``SMALLEST``, which changes no quotient whose denominator is above it. (Numbers between 2^-24 and 2^-14 cannot
+be relied on: LiteRT tells the processor to take them for zero.)
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ if TYPE_CHECKING:
 
 
 def fit_half(operands: Operands) -> Operands:
-    """``operands`` with k scaled, and ε scaled or replaced, as the module says; a graph without ε gets a lower bound too."""
+    """``operands`` with k scaled, and ε scaled or replaced, as the module says; a graph without ε gets a lower bound
+    too.
+    """
     gain = 2.0 ** -round(math.log2(operands.tokens))
     key = operands.key
     if key is not None:

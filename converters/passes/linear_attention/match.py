@@ -7,10 +7,11 @@ For each head, with φ = ReLU, dₖ key channels j, dᵥ value channels p, and N
     den[n]    = Σⱼ (Σₘ φ(k[j, m])) · φ(q[j, n])
     out[p, n] = num[p, n] / (den[n] + ε)          or  / max(den[n], ε)
 
-The match starts at the division and reads the graph upwards. ``trace`` removes layout, so the order of operands, transposes, one or
-three projections, and how heads are laid out do not matter: each factor becomes a table that names a channel of a root tensor for each
-(head, j) or (head, p). Everything is checked on the element numbers, so a product that merely looks alike, such as softmax attention's
-(contraction over channels) or another kernel's (no ReLU on q or k), is refused with its reason.
+The match starts at the division and reads the graph upwards. ``trace`` removes layout, so the order of operands,
+transposes, one or three projections, and how heads are laid out do not matter: each factor becomes a table that names a
+channel of a root tensor for each (head, j) or (head, p). Everything is checked on the element numbers, so a product
+that merely looks alike, such as softmax attention's (contraction over channels) or another kernel's (no ReLU on q or
+k), is refused with its reason.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ if TYPE_CHECKING:
 class Attention:
     """One linear attention found in a graph; see the module's algebra.
 
-    ``gain`` multiplies the result (scales of q, k, v that the denominator does not share). ``epsilon`` is relative to a denominator
-    of unscaled q and k, added or, where ``epsilon_is_floor``, a lower bound. ``output`` is the division's result; ``positions``, of
-    its shape, numbers its elements as (head · dᵥ + p) · N + n.
+    ``gain`` multiplies the result (scales of q, k, v that the denominator does not share). ``epsilon`` is relative to a
+    denominator of unscaled q and k, added or, where ``epsilon_is_floor``, a lower bound. ``output`` is the division's
+    result; ``positions``, of its shape, numbers its elements as (head · dᵥ + p) · N + n.
     """
 
     q: Factor
@@ -135,7 +136,9 @@ def _is_product(value: ir.Value) -> bool:
 
 
 def _key_and_value(inner: Product, kv: Trace) -> tuple[Trace, Trace, Array, Array, int]:
-    """k, v, their channel tables [heads, r] and [heads, p] in the order in which KV [heads, p, r] is read, and the tokens."""
+    """k, v, their channel tables [heads, r] and [heads, p] in the order in which KV [heads, p, r] is read, and the
+    tokens.
+    """
     if (kv.index < 0).any():
         raise NoMatch("KᵀV holds constants")
     if not (inner.left.relu or inner.right.relu):

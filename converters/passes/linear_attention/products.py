@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 class NoMatch(Exception):
-    """This is no linear attention; the message says why. ``close`` tells whether it looked enough like one to be reported."""
+    """This is no linear attention; the message says why. ``close`` tells whether it looked enough like one to be
+    reported.
+    """
 
     def __init__(self, reason: str, *, close: bool = True) -> None:
         super().__init__(reason)
@@ -33,7 +35,9 @@ class Factor:
 
 @dataclass(frozen=True)
 class Product:
-    """A MatMul as Σᵣ left[b, i, r] · right[b, j, r], operands traced; ``shape`` is (b, i, j), as its output is numbered."""
+    """A MatMul as Σᵣ left[b, i, r] · right[b, j, r], operands traced; ``shape`` is (b, i, j), as its output is
+    numbered.
+    """
 
     left: Trace
     right: Trace
@@ -41,7 +45,9 @@ class Product:
 
 
 def product(value: ir.Value) -> Product | None:
-    """The matrix product that gives ``value``, batch axes merged into one; None where it is none or its shape is not static."""
+    """The matrix product that gives ``value``, batch axes merged into one; None where it is none or its shape is not
+    static.
+    """
     node = value.producer()
     shape = shape_of(value)
     if node is None or node.op_type != "MatMul" or shape is None or node.inputs[0] is None or node.inputs[1] is None:
@@ -59,7 +65,8 @@ def product(value: ir.Value) -> Product | None:
 
 
 def channels_and_tokens(factor: Trace, tokens: int, what: str) -> tuple[Array, Array]:
-    """Split element numbers [heads, d, tokens] of a [1, C, H, W] root into channels [heads, d] and token numbers [tokens].
+    """Split element numbers [heads, d, tokens] of a [1, C, H, W] root into channels [heads, d] and token numbers
+    [tokens].
 
     A row of constant ones has the channel ``trace.ONE``.
 

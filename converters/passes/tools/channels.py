@@ -1,10 +1,13 @@
-"""A tensor with other channels, or the same in another order, computed in the first place instead of picked out afterwards.
+"""A tensor with other channels, or the same in another order, computed in the first place instead of picked out
+afterwards.
 
 Given: y [1, C, H, W] from a convolution, and a table of channels.
-Result: a convolution whose output *is* ``y[:, table]``: rows of the weights and biases taken in the table's order. Depthwise and grouped
-convolutions pass the choice on to their inputs, concatenations to their parts, activations to their argument.
+Result: a convolution whose output *is* ``y[:, table]``: rows of the weights and biases taken in the table's order.
+Depthwise and grouped convolutions pass the choice on to their inputs, concatenations to their parts, activations to
+their argument.
 
-So the one q, k, v projection falls into three without a slice or a gather, whatever the order in which its heads are laid out.
+So the one q, k, v projection falls into three without a slice or a gather, whatever the order in which its heads are
+laid out.
 """
 
 from __future__ import annotations

@@ -38,7 +38,9 @@ def scalar_of(value: ir.Value | None) -> float | None:
 
 
 def axes_of(node: ir.Node, rank: int) -> tuple[int, ...] | None:
-    """The reduced axes of a Reduce* node as non-negative numbers, from the attribute or the second input; None if computed."""
+    """The reduced axes of a Reduce* node as non-negative numbers, from the attribute or the second input; None if
+    computed.
+    """
     attribute = node.attributes.get("axes")
     if attribute is not None:
         axes = list(attribute.as_ints())
@@ -120,7 +122,9 @@ class Emitter:
         return self.op("Transpose", name, [value], [shape[axis] for axis in permutation], perm=list(permutation))
 
     def slice(self, name: str, value: ir.Value, axis: int, start: int, end: int) -> ir.Value:
-        """The places ``start`` up to before ``end`` along ``axis``, none of them negative; the value's shape must be static."""
+        """The places ``start`` up to before ``end`` along ``axis``, none of them negative; the value's shape must be
+        static.
+        """
         shape = shape_of(value)
         assert shape is not None
         bounds = [self.ints("starts", [start]), self.ints("ends", [end]), self.ints("axes", [axis])]

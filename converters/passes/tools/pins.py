@@ -1,7 +1,7 @@
 """Outputs that are one value, or an input, stay outputs of their own while passes run.
 
-Given: outputs a and b that are both x, by Identity, or one that is a graph input. Removing Identity or merging equal nodes would leave x
-with one of the names and drop the other.
+Given: outputs a and b that are both x, by Identity, or one that is a graph input. Removing Identity or merging equal
+nodes would leave x with one of the names and drop the other.
 Result: each of them is made by a node that no pass knows; afterwards these are Identity.
 """
 

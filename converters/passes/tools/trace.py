@@ -1,9 +1,10 @@
 """Where each element of a tensor comes from, through any chain of layout operations.
 
-An exporter may write one and the same arrangement of heads, channels and tokens as reshape + gather, as split, as slices, as
-transposes. Instead of a pattern for each, a chain of such operations is run on the *numbers of the elements*: the result says for each
-element of a tensor which element of the chain's root it is. ReLU and multiplication by a positive constant commute with moving elements
-about and with each other (relu(s·x) = s·relu(x) for s > 0), so they may stand anywhere in the chain and are noted beside it.
+An exporter may write one and the same arrangement of heads, channels and tokens as reshape + gather, as split, as
+slices, as transposes. Instead of a pattern for each, a chain of such operations is run on the *numbers of the
+elements*: the result says for each element of a tensor which element of the chain's root it is. ReLU and multiplication
+by a positive constant commute with moving elements about and with each other (relu(s·x) = s·relu(x) for s > 0), so they
+may stand anywhere in the chain and are noted beside it.
 
 Given: root [1, 6, 4] → reshape [1, 3, 2, 4] → gather axis 1, index 1 → ReLU → transpose (0, 2, 1).
 Result: Trace(root, index = [[[8, 12], [9, 13], [10, 14], [11, 15]]], relu=True, scale=1).

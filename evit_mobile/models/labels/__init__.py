@@ -1,11 +1,11 @@
 """Class names, one per line, in the order of a model's logits.
 
-``imagenet-1k.txt``: the first WordNet lemma of each ILSVRC-2012 synset, synsets sorted by WordNet id; the second lemma, or what
-tells them apart, is added where two classes share the first (crane, maillot). ``imagenet-1k-wordnet.txt``: those WordNet ids, which
-name the folders in which ImageNet is handed out.
+``imagenet-1k.txt``: the first WordNet lemma of each ILSVRC-2012 synset, synsets sorted by WordNet id; the second lemma,
+or what tells them apart, is added where two classes share the first (crane, maillot). ``imagenet-1k-wordnet.txt``:
+those WordNet ids, which name the folders in which ImageNet is handed out.
 
-``coco-80.txt``: the 80 categories of COCO 2017's instance annotations, by category id. ``cityscapes-19.txt``: the classes that
-Cityscapes evaluates, by train id.
+``coco-80.txt``: the 80 categories of COCO 2017's instance annotations, by category id. ``cityscapes-19.txt``: the
+classes that Cityscapes evaluates, by train id.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """A small detector with trained weights: it finds discs, squares and triangles, and is what the demo runs.
 
-The network is the paper's with the same blocks, neck and head, only narrower and shallower. It was trained on drawings of 128x128 pixels;
-``drawing.png`` beside this file is drawing 2,000,001 of ``benchmarks.accuracy.shapes``, which training did not see, enlarged four times.
+The network is the paper's with the same blocks, neck and head, only narrower and shallower. It was trained on drawings
+of 128x128 pixels; ``drawing.png`` beside this file is drawing 2,000,001 of ``benchmarks.accuracy.shapes``, which
+training did not see, enlarged four times.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Every chart of a result file, in one form: what it is called, what it says in words and in a table, and how it is drawn."""
+"""Every chart of a result file, in one form: what it is called, what it says in words and in a table, and how it is
+drawn.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +29,16 @@ from evit_mobile.results.summary import (
 )
 
 INTERVALS_CAPTION = (
-    "Large dot: median. Thick bar: its 95% interval. Thin line: p10 to p90 of all samples. Small dots: the medians of the rounds, the "
+    "Large dot: median. Thick bar: its 95% interval. Thin line: p10 to p90 of all samples. Small dots: the medians of "
+    "the rounds, the "
     "first on top."
 )
 ESTIMATES_CAPTION = (
     "Dot: the estimate. Bar: what its error against published latencies leaves open. Nothing was measured."
 )
 ESTIMATED_CURVE_CAPTION = (
-    "Estimates with what their error against published latencies leaves open, on logarithmic axes. Nothing was measured. A cross: no "
+    "Estimates with what their error against published latencies leaves open, on logarithmic axes. Nothing was "
+    "measured. A cross: no "
     "value there, for the reason beside it."
 )
 #: Of a chart of intervals, measured or estimated: caption, what its large dots are, and what they are with their bars.
@@ -45,7 +49,10 @@ _INTERVAL_WORDS = {
 _INTERVAL_HEADER = (
     "95% low", "95% high", "p10", "p90", "rounds", "samples", "ratio to the first", "ratio 95% low", "ratio 95% high",
 )  # fmt: skip
-BARS_CAPTION = "Cycles of one core by the model of the core. Waiting is what memory adds to computing, as far as the two do not overlap."
+BARS_CAPTION = (
+    "Cycles of one core by the model of the core. "
+    "Waiting is what memory adds to computing, as far as the two do not overlap."
+)
 CURVE_CAPTION = (
     "Medians with 95% intervals over rounds, on logarithmic axes. A cross: no value there, for the reason beside it."
 )
@@ -82,7 +89,9 @@ class Chart:
 
 
 def charts(results: ResultSet) -> list[Chart]:
-    """The curves of a suite; of any other result its medians with their intervals, if there are any; of estimates what they are of."""
+    """The curves of a suite; of any other result its medians with their intervals, if there are any; of estimates what
+    they are of.
+    """
     found = [_curve_chart(curve, results) for curve in curves(results)] or _interval_charts(results)
     return [*found, *_estimate_charts(results)]
 
@@ -132,7 +141,8 @@ def _exponent(series: Series, curve: Curve) -> Iterator[str]:
             if found.interval is not None
             else ""
         )
-        yield f"{series.name}: grows with {curve.x.label.lower()} to the power {found.exponent:.2f}{sure}, from {found.points} points."
+        power = f"to the power {found.exponent:.2f}{sure}"
+        yield f"{series.name}: grows with {curve.x.label.lower()} {power}, from {found.points} points."
 
 
 def _in_words(series: Series, curve: Curve) -> str:
@@ -156,7 +166,8 @@ def _interval_charts(results: ResultSet) -> list[Chart]:
         return []
     name, heading = unit(quantity), measured(results)
     said = "; ".join(
-        f"{row.label} {show(quantity, row.summary.median)} {name}, interval {show_interval(quantity, row.summary.interval)}"
+        f"{row.label} {show(quantity, row.summary.median)} {name}, interval "
+        f"{show_interval(quantity, row.summary.interval)}"
         for row in shown
         if row.summary is not None
     )

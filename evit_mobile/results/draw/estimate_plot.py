@@ -14,7 +14,9 @@ HEADER = ("model", "M cycles computing", "M cycles waiting", "L2, MB", "L3, MB",
 
 @dataclass(frozen=True)
 class Bar:
-    """One model: millions of cycles on one core, and megabytes per inference from L2, L3 and memory, and written to it."""
+    """One model: millions of cycles on one core, and megabytes per inference from L2, L3 and memory, and written
+    to it.
+    """
 
     label: str
     computing: float
@@ -28,7 +30,9 @@ class Bar:
 
 
 def bars(rows: Sequence[Row]) -> list[Bar]:
-    """A bar for each model that was estimated; cycles are of one core, so that the number of threads does not matter."""
+    """A bar for each model that was estimated; cycles are of one core, so that the number of threads does not
+    matter.
+    """
     made: dict[str, Bar] = {}
     for row in rows:
         estimate = row.point.rounds[0].estimate if row.point.rounds else None

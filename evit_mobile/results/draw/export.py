@@ -61,7 +61,9 @@ def _cell(value: str | float | int | None) -> str:
 
 
 def _named_charts(named: Sequence[tuple[str, ResultSet]]) -> list[tuple[str, Chart]]:
-    """Charts under file names that differ: the result file's name, then the chart's key without what the name says already."""
+    """Charts under file names that differ: the result file's name, then the chart's key without what the name says
+    already.
+    """
     found: dict[str, Chart] = {}
     for name, results in named:
         file = Path(name).stem

@@ -24,7 +24,9 @@ PNG_DPI = 200
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a picture; each passes 4.5:1 against ``paper``, and neighbours in ``series`` differ to the colour-blind."""
+    """Colours of a picture; each passes 4.5:1 against ``paper``, and neighbours in ``series`` differ to the
+    colour-blind.
+    """
 
     paper: str
     ink: str
@@ -51,8 +53,9 @@ def picture(
     style = {
         "svg.fonttype": "none", "svg.hashsalt": "evit-mobile", "font.family": "sans-serif", "font.size": font_size,
         "text.parse_math": False, "text.color": theme.ink, "axes.labelcolor": theme.ink, "axes.edgecolor": theme.quiet,
-        "axes.facecolor": theme.paper, "figure.facecolor": theme.paper, "xtick.color": theme.quiet, "ytick.color": theme.quiet,
-        "xtick.labelcolor": theme.ink, "ytick.labelcolor": theme.ink, "legend.frameon": False, "legend.fontsize": font_size - 1,
+        "axes.facecolor": theme.paper, "figure.facecolor": theme.paper, "xtick.color": theme.quiet,
+        "ytick.color": theme.quiet, "xtick.labelcolor": theme.ink, "ytick.labelcolor": theme.ink,
+        "legend.frameon": False, "legend.fontsize": font_size - 1,
     }  # fmt: skip
     buffer = io.BytesIO()
     with matplotlib.rc_context(style), warnings.catch_warnings():
@@ -88,8 +91,8 @@ def interval_plot(
 ) -> bytes:
     """One line per row, with its median, 95 % interval, p10 to p90, and the median of each round as a small dot.
 
-    Rows without a summary are left out; at least one row needs one. Sized so that its text can be read at 360 CSS pixels.
-    ``axis`` replaces the quantity's own title; ``heading`` is for a picture that stands alone.
+    Rows without a summary are left out; at least one row needs one. Sized so that its text can be read at 360 CSS
+    pixels. ``axis`` replaces the quantity's own title; ``heading`` is for a picture that stands alone.
     """
     shown = [row for row in rows if row.summary is not None]
 

@@ -14,7 +14,8 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class RatioCheck(Entry):
-    """Wherever both series have a point, ``of`` takes ``low`` to ``high`` times as much as ``to``; ``high`` may be open.
+    """Wherever both series have a point, ``of`` takes ``low`` to ``high`` times as much as ``to``; ``high`` may be
+    open.
 
     Their counted MACs must agree within ``macs_within``, if it is set.
     """
@@ -28,7 +29,9 @@ class RatioCheck(Entry):
 
 
 class GrowthCheck(Entry):
-    """The ratio of ``of`` to ``to`` grows along the curve; with ``counts`` the ratio of MACs, and so that it passes 1."""
+    """The ratio of ``of`` to ``to`` grows along the curve; with ``counts`` the ratio of MACs, and so that it
+    passes 1.
+    """
 
     kind: Literal["growth"]
     of: Name
@@ -63,9 +66,10 @@ class MacsCheck(Entry):
 class Claim(Entry):
     """What the paper claims.
 
-    ``figure`` is that of the suites that can check it (``Suite.figure``). ``measured_on`` is the SoC of the paper's figure, ``soc_part``
-    its part number and ``max_clock_khz`` the highest clock of its cores; None for what is counted and not measured. ``unstated`` lists
-    what the paper leaves open, and ``reading`` says how a vague term ("similar", "3x") was interpreted.
+    ``figure`` is that of the suites that can check it (``Suite.figure``). ``measured_on`` is the SoC of the paper's
+    figure, ``soc_part`` its part number and ``max_clock_khz`` the highest clock of its cores; None for what is counted
+    and not measured. ``unstated`` lists what the paper leaves open, and ``reading`` says how a vague term ("similar",
+    "3x") was interpreted.
     """
 
     id: Name

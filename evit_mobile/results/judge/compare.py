@@ -1,8 +1,9 @@
 """Two result files of the same device and settings: what became slower or faster from one to the other.
 
-A difference counts only if it is significant, however large it looks. Latencies are compared by a Mann-Whitney test over rounds at 5 %,
-with p-values adjusted for the number of models (Benjamini and Hochberg), so that a file of twenty models does not raise a false alarm
-each time. Instruction counts repeat, and differ if the counts of the two files do not overlap.
+A difference counts only if it is significant, however large it looks. Latencies are compared by a Mann-Whitney test
+over rounds at 5 %, with p-values adjusted for the number of models (Benjamini and Hochberg), so that a file of twenty
+models does not raise a false alarm each time. Instruction counts repeat, and differ if the counts of the two files do
+not overlap.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ def compare(before: ResultSet, after: ResultSet, *, allow_unlike: bool = False) 
         allow_unlike: compare other devices and settings too, and say what differs.
 
     Raises:
-        RequestError: devices or settings are unlike and this is not allowed; the files measure different quantities; or they have no
-            point in common.
+        RequestError: devices or settings are unlike and this is not allowed; the files measure different quantities; or
+            they have no point in common.
     """
     quantities = [
         {point.quantity for point in results.points if point.quantity is not None} for results in (before, after)
@@ -143,7 +144,8 @@ def _unlike_points(before: Point, after: Point) -> Iterator[str]:
     for name in names:
         yield f"{name} of {after.name} was {getattr(before.settings, name)} and is {getattr(after.settings, name)}"
     if before.resolution != after.resolution:
-        yield f"the resolution of {after.name} was {before.resolution or 'unknown'} and is {after.resolution or 'unknown'}"
+        was, now = before.resolution or "unknown", after.resolution or "unknown"
+        yield f"the resolution of {after.name} was {was} and is {now}"
 
 
 def _differing(before: ResultSet, after: ResultSet, names: Sequence[str]) -> Iterator[str]:

@@ -45,7 +45,9 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Series:
-    """One line of a chart, by rising x; ``growth`` is the exponent of y against x, over the x at which every line was measured."""
+    """One line of a chart, by rising x; ``growth`` is the exponent of y against x, over the x at which every line was
+    measured.
+    """
 
     name: str
     points: tuple[CurvePoint, ...]
@@ -63,7 +65,9 @@ class Band:
 
 @dataclass(frozen=True)
 class Curve:
-    """A chart. ``key`` tells it apart within a result file and is fit for a file name; ``notes`` must be read with it."""
+    """A chart. ``key`` tells it apart within a result file and is fit for a file name; ``notes`` must be read
+    with it.
+    """
 
     key: str
     title: str
@@ -84,8 +88,8 @@ _ALONG: dict[Along, Axis] = {
 def curves(results: ResultSet) -> list[Curve]:
     """The curves of the suite in ``results``; none without a suite.
 
-    Latency (or instructions) of every series; its ratio to the first series wherever both have points at the same x, with the
-    paper's range if it states one; and counted MACs.
+    Latency (or instructions) of every series; its ratio to the first series wherever both have points at the same x,
+    with the paper's range if it states one; and counted MACs.
     """
     suite = results.suite
     if suite is None or not any(point.place for point in results.points):

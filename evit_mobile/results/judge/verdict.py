@@ -22,7 +22,9 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Number:
-    """A figure behind a verdict: ``interval`` is its 95 % interval, ``n`` the rounds (or points) behind it, 0 for a count."""
+    """A figure behind a verdict: ``interval`` is its 95 % interval, ``n`` the rounds (or points) behind it, 0 for a
+    count.
+    """
 
     name: str
     value: float

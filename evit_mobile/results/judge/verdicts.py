@@ -1,8 +1,8 @@
 """What a result file says about the paper's claims.
 
-A latency claim can be reproduced, or not, only on the paper's own SoC, measured and not emulated. Another phone is not comparable with
-the figure. A host CPU, an Android emulator, QEMU and an estimate (marked as one) show whether the same quantity goes in the same
-direction there. What is counted (MACs) is the same everywhere.
+A latency claim can be reproduced, or not, only on the paper's own SoC, measured and not emulated. Another phone is not
+comparable with the figure. A host CPU, an Android emulator, QEMU and an estimate (marked as one) show whether the same
+quantity goes in the same direction there. What is counted (MACs) is the same everywhere.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ Groups = dict[str, list[Point]]
 
 
 def verdicts(results: ResultSet) -> list[Verdict]:
-    """One verdict per claim and setting, for the claims that the suite of ``results`` can check; none without a suite."""
+    """One verdict per claim and setting, for the claims that the suite of ``results`` can check; none without a
+    suite.
+    """
     if results.suite is None:
         return []
     found = []
@@ -166,8 +168,9 @@ def _rival(check: RivalCheck, results: ResultSet, groups: Groups) -> Finding:
 
 
 def _judge(numbers: list[Number], low: float, high: float | None, notes: tuple[str, ...]) -> Finding:
-    """Judge ratios by a range. Below it the claim is not reproduced; above it, it is. The direction is the claim's if the ratios exceed the
-    smaller of 1 and ``low``."""
+    """Judge ratios by a range. Below it the claim is not reproduced; above it, it is. The direction is the claim's if
+    the ratios exceed the smaller of 1 and ``low``.
+    """
     if not numbers:
         return Finding(None, None, "No two points that the claim compares were measured.", (), notes)
     least, most = min(numbers, key=lambda number: number.value), max(numbers, key=lambda number: number.value)

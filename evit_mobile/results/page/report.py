@@ -93,7 +93,9 @@ class Cells:
 
 @dataclass(frozen=True)
 class Section:
-    """A result file on the page. ``has_ratios`` is False for a suite, where curves replace ratios to the first point."""
+    """A result file on the page. ``has_ratios`` is False for a suite, where curves replace ratios to the first
+    point.
+    """
 
     name: str
     results: ResultSet

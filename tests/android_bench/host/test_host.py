@@ -112,7 +112,8 @@ def test_inputs_fit_the_type(dtype: str) -> None:
     assert array.dtype == np.dtype(dtype) and array.shape == (2, 512)
     assert np.isfinite(array.astype(np.float64)).all()
     if array.dtype.itemsize == 1 and dtype != "bool":
-        # 1024 draws of 256 values: the chance that an end is never drawn is (255 / 256) ** 1024, 2 % an end; the seed is fixed.
+        # 1024 draws of 256 values: the chance that an end is never drawn is (255 / 256) ** 1024, 2 % an end; the seed
+        # is fixed.
         assert np.ptp(array.astype(int)) > 250
     if dtype in ("int32", "int64", "bool"):
         assert not array.any()

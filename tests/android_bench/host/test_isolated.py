@@ -1,4 +1,6 @@
-"""The host with caps: a real model that may use too little memory or time ends as a result, and this process goes on."""
+"""The host with caps: a real model that may use too little memory or time ends as a result, and this process
+goes on.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,9 @@ PLAN = Measure(rounds=6, most_rounds=10, interval_percent=4.0)
 
 
 class Scripted:
-    """Gives each model's rounds from a list; what is no number is raised. ``log`` has the order, ``prepared`` what was prepared."""
+    """Gives each model's rounds from a list; what is no number is raised. ``log`` has the order, ``prepared`` what was
+    prepared.
+    """
 
     def __init__(self, rounds: dict[str, list[float | Exception]], counts: bool = False) -> None:
         self.rounds, self.counts = rounds, counts
@@ -63,7 +65,10 @@ def models(tmp_path: Path) -> list[Candidate]:
 
 
 def _run(device: Scripted, models: list[Candidate], budget_s: float = 60.0, **more: object) -> State:
-    *_, last = measure_suite(device, models[1:], models[0], SETTINGS, PLAN, budget_s=budget_s, **more)  # type: ignore[arg-type]
+    states = measure_suite(
+        device, models[1:], models[0], SETTINGS, PLAN, budget_s=budget_s, **more  # type: ignore[arg-type]
+    )  # fmt: skip
+    *_, last = states
     return last
 
 

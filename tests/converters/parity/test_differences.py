@@ -98,7 +98,9 @@ def test_class_numbers_are_judged_by_how_many_differ() -> None:
 
 
 def test_classes_that_score_alike_are_no_difference() -> None:
-    """Scores up to 10 that may be off by 1e-4 of that: two within 2e-3 of each other may swap, a third of them may not."""
+    """Scores up to 10 that may be off by 1e-4 of that: two within 2e-3 of each other may swap, a third of them
+    may not.
+    """
     scores = np.array([[10.0, 9.999, 0.0], [10.0, 9.997, 0.0], [10.0, 9.999, 0.0], [10.0, 9.999, 0.0]])
     expected, actual = np.array([0, 0, 0, 0]), np.array([1, 1, 2, 7])
     assert without_ties(expected, actual, scores, 1e-4).tolist() == [0, 1, 2, 7]

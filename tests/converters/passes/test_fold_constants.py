@@ -1,4 +1,6 @@
-"""Neutral operands go, numbers that are nearly neutral stay. Oracle: PyTorch; float32 sums of the same terms, so results are equal."""
+"""Neutral operands go, numbers that are nearly neutral stay. Oracle: PyTorch; float32 sums of the same terms, so
+results are equal.
+"""
 
 from __future__ import annotations
 

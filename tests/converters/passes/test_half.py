@@ -1,7 +1,7 @@
 """What the passes do for fp16: the same numbers in float, and none that half precision cannot hold.
 
-Oracle: PyTorch in float64. In float32 both graphs compute the same, so the tolerance is that of the other passes' tests; what half
-precision then does is run in ``tests/emulator``.
+Oracle: PyTorch in float64. In float32 both graphs compute the same, so the tolerance is that of the other passes'
+tests; what half precision then does is run in ``tests/emulator``.
 """
 
 from __future__ import annotations

@@ -121,7 +121,8 @@ def test_int8_keeps_the_scale_out_of_the_weights() -> None:
 
 @pytest.mark.parametrize("ratio", [1e2, 1e3, 1e4])
 def test_mean_far_above_the_deviation(ratio: float) -> None:
-    """The input itself is only known to ratio · 2⁻²⁴ of its deviation; E[x²] − μ² would be off by ratio² · 2⁻²⁴, all of it at 1e4.
+    """The input itself is only known to ratio · 2⁻²⁴ of its deviation; E[x²] − μ² would be off by ratio² · 2⁻²⁴, all of
+    it at 1e4.
 
     Compared with the float64 result of the same float32 input, the subtraction is exact to rounding: 8 ulp of the mean.
     """

@@ -1,8 +1,10 @@
-"""The linear attention pass: every spelling of the algebra becomes the canonical form and computes the same; look-alikes are left alone.
+"""The linear attention pass: every spelling of the algebra becomes the canonical form and computes the same;
+look-alikes are left alone.
 
-The oracle is PyTorch's own run of the module, in float64 where the rounding of the reference itself would count. A rewrite changes the
-order of sums, so float32 results differ by a few units in the last place times the length of the sums: 1e-5 of the largest output
-leaves a factor of ten over the worst seen (1.1e-6), and is a tenth of what a conversion may lose.
+The oracle is PyTorch's own run of the module, in float64 where the rounding of the reference itself would count. A
+rewrite changes the order of sums, so float32 results differ by a few units in the last place times the length of the
+sums: 1e-5 of the largest output leaves a factor of ten over the worst seen (1.1e-6), and is a tenth of what a
+conversion may lose.
 """
 
 from __future__ import annotations
@@ -117,7 +119,9 @@ def test_a_token_with_zero_query_stays_zero() -> None:
 
 
 class MultiScale(nn.Module):
-    """Multi-scale linear attention as the authors' later code has it: heads of q, k, v beside heads of their 5x5 aggregation."""
+    """Multi-scale linear attention as the authors' later code has it: heads of q, k, v beside heads of their 5x5
+    aggregation.
+    """
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()

@@ -1,4 +1,5 @@
-"""What counts in the end: the rewritten graph lowered to TFLite is one delegate partition, and LiteRT computes what PyTorch computes.
+"""What counts in the end: the rewritten graph lowered to TFLite is one delegate partition, and LiteRT computes what
+PyTorch computes.
 
 The op counts are part of the test: an update of the converter or of the runtime that changes them is seen here.
 """
@@ -108,7 +109,8 @@ def test_every_form_in_litert(form: str, layers: list[Attention], tmp_path: Path
         parts = read_partitioning(session.ops(), [info.index for info in session.outputs])
     assert (parts.count, parts.undelegated) == (1, ())
     for number, value in enumerate(expected):
-        # The bound of ``verify``: where a query is nearly silent, float32 sums in another order part by more than roundings.
+        # The bound of ``verify``: where a query is nearly silent, float32 sums in another order part by more than
+        # roundings.
         assert relative_error(value.ravel(), from_file(results[f"y{number}"], value.shape, None).ravel()) <= 1e-4, (
             layers[number]
         )

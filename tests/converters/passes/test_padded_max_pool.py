@@ -1,4 +1,6 @@
-"""A max pool's padding becomes zeros where the map is nowhere negative. Oracle: PyTorch; values are only chosen, so results are equal."""
+"""A max pool's padding becomes zeros where the map is nowhere negative. Oracle: PyTorch; values are only chosen, so
+results are equal.
+"""
 
 from __future__ import annotations
 

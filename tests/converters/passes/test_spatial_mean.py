@@ -1,4 +1,6 @@
-"""The mean of a large map by tiles. Oracle: PyTorch in float64; TFLite's own kernels, which lose digits on the mean in one step."""
+"""The mean of a large map by tiles. Oracle: PyTorch in float64; TFLite's own kernels, which lose digits on the mean in
+one step.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """A trained classifier in every precision. Oracle: what the digits on the canvases are.
 
-The network has the paper's blocks and was trained by ``benchmarks/accuracy/train_digits.py``. int8 may cost half a point and has to
-answer as fp32 does on 99 % of the canvases; fp16, in the half-precision arithmetic of Arm64, on 99.9 %.
+The network has the paper's blocks and was trained by ``benchmarks/accuracy/train_digits.py``. int8 may cost half a
+point and has to answer as fp32 does on 99 % of the canvases; fp16, in the half-precision arithmetic of Arm64, on 99.9
+%.
 """
 
 from __future__ import annotations

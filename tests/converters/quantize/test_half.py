@@ -78,7 +78,9 @@ def test_a_weight_that_is_too_large_is_refused(damaged: Callable[..., Path], sma
 
 
 def test_range_check(half_tflite: Path, small_tflite: Path) -> None:
-    """Noise passes; an image whose values leave float16 is refused; an fp32 graph's epsilon, which becomes zero, too."""
+    """Noise passes; an image whose values leave float16 is refused; an fp32 graph's epsilon, which becomes zero,
+    too.
+    """
     noise = np.random.default_rng(0).standard_normal((1, 96, 96, 3), np.float32)
     model = Tflite.read(small_tflite)
     found = measure_range(model, [Stimulus("noise", noise)])

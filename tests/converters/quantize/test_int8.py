@@ -1,6 +1,7 @@
 """The product: base-r224 in int8. Oracles: the runtimes' own delegates, PyTorch's float model, and the file's size.
 
-The figures of SQNR and size are those that the README promises; benchmarks/quantize measures them over more photographs and seeds.
+The figures of SQNR and size are those that the README promises; benchmarks/quantize measures them over more photographs
+and seeds.
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ def test_size(int8: Path, base_r224_tflite: Path) -> None:
 def test_signal_to_noise_on_photographs(
     converted: Callable[..., Path], calibration: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The logits of 16 photographs that calibration did not see; benchmarks/results/int8_ablation.md has five seeds of weights.
+    """The logits of 16 photographs that calibration did not see; benchmarks/results/int8_ablation.md has five seeds of
+    weights.
 
     Trained weights keep 32.8 dB (benchmarks/results/accuracy.md).
     """

@@ -1,4 +1,6 @@
-"""ONNX files as sources: free sizes, several inputs, half precision, and files that are refused before a dependency reads them."""
+"""ONNX files as sources: free sizes, several inputs, half precision, and files that are refused before a dependency
+reads them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""PyTorch's two exporters, what is said of a module's own code, and several inputs. Oracle: PyTorch, by ONNX Runtime."""
+"""PyTorch's two exporters, what is said of a module's own code, and several inputs. Oracle: PyTorch, by ONNX
+Runtime.
+"""
 
 from __future__ import annotations
 
@@ -144,7 +146,9 @@ class Function(nn.Module):
 
 
 class Attends(nn.Module):
-    """PyTorch's own attention, or a transformer layer with it, in evaluation mode: it has a fused form that cannot be exported."""
+    """PyTorch's own attention, or a transformer layer with it, in evaluation mode: it has a fused form that cannot be
+    exported.
+    """
 
     def __init__(self, whole: bool) -> None:
         super().__init__()

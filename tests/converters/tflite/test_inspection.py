@@ -33,12 +33,15 @@ def test_macs_against_pytorch(stock: Path) -> None:
     assert module is not None
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(torch.zeros(1, 3, 96, 96))
-    # Convolutions, linear layers and matrix products, two operations each; a tenth of a percent for what either leaves out.
+    # Convolutions, linear layers and matrix products, two operations each; a tenth of a percent for what either leaves
+    # out.
     assert inspect_model(stock).macs == pytest.approx(counter.get_total_flops() / 2, rel=1e-3)
 
 
 def test_stock_graph(stock: Path) -> None:
-    """What onnx2tf makes of seven attention layers: q, k and v of each are gathered from a rank-5 tensor outside the delegate."""
+    """What onnx2tf makes of seven attention layers: q, k and v of each are gathered from a rank-5 tensor outside the
+    delegate.
+    """
     found = inspect_model(stock)
     assert found.partitions == 8 and len(found.undelegated) == 21
     assert {op.type for op in found.undelegated} == {"GATHER"}

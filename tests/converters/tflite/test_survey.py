@@ -65,7 +65,9 @@ def test_what_a_runtime_cannot_do_is_told(small_tflite: Path, tmp_path: Path, mo
 
 @pytest.fixture
 def looking_up_tflite(tmp_path: Path) -> Path:
-    """A GATHER of rows of a constant [3, 4] by an int32 input: an index beyond the table makes LiteRT refuse to run it."""
+    """A GATHER of rows of a constant [3, 4] by an int32 input: an index beyond the table makes LiteRT refuse to
+    run it.
+    """
     from ai_edge_litert import schema_py_generated as schema
 
     from evit_mobile.tflite.flatbuffer import pack
@@ -111,7 +113,9 @@ def test_commands(command: str, small_tflite: Path, installed: Callable[[str], R
     arguments = [sys.executable, "-m", "evit_mobile.cli.main", command, str(small_tflite), "--runtime", "all"]
     text = subprocess.run(arguments, capture_output=True, text=True, check=True, env=os.environ).stdout
     for name, runtime in RUNTIMES.items():
-        (line,) = (line for line in text.splitlines() if f"  {name} " in line and runtime.version() in line)  # type: ignore[operator]
+        version = runtime.version()
+        assert version is not None
+        (line,) = (line for line in text.splitlines() if f"  {name} " in line and version in line)
         assert "×" in line
     document = json.loads(
         subprocess.run([*arguments, "--json"], capture_output=True, check=True, env=os.environ).stdout

@@ -9,7 +9,8 @@ from android_bench.estimate.schedule import Region, Scheduler
 from android_bench.estimate.tools import Llvm
 from evit_mobile.errors import MachineError
 
-#: Independent instructions, so that pipes are what limits them; registers that follow each other in chains, so that latency does.
+#: Independent instructions, so that pipes are what limits them; registers that follow each other in chains, so that
+#: latency does.
 TURNS = 64
 
 
@@ -23,7 +24,8 @@ def _marginal(llvm: Llvm, code: Region) -> float:
 @pytest.mark.parametrize(
     ("code", "cycles"),
     [
-        # Arm Neoverse N1 Software Optimization Guide: FMLA 2 per cycle, LDR Q 2, STR Q 1, FADD latency 2, ADD 3 per cycle, SDOT 2.
+        # Arm Neoverse N1 Software Optimization Guide: FMLA 2 per cycle, LDR Q 2, STR Q 1, FADD latency 2, ADD 3 per
+        # cycle, SDOT 2.
         (tuple(f"fmla v{number}.4s, v30.4s, v31.4s" for number in range(16)), 0.5),
         (tuple(f"ldr q{number}, [x{number}]" for number in range(8)), 0.5),
         (tuple(f"str q{number}, [x{number}]" for number in range(8)), 1.0),

@@ -38,8 +38,10 @@ def segment(trace: Trace) -> Segment:
 
 
 def test_lines_come_from_where_they_are(segment: Segment) -> None:
-    """Oracle: arithmetic. Of what was read last time only what the caches hold is left, and the stores took that: all of the large
-    array comes from memory, the small part from there once more and then stays. A few lines of stack and code come on top."""
+    """Oracle: arithmetic. Of what was read last time only what the caches hold is left, and the stores took that: all
+    of the large array comes from memory, the small part from there once more and then stays. A few lines of stack and
+    code come on top.
+    """
     l2, l3, memory = segment.levels
     assert 0 <= memory.lines - (LARGE_LINES + SMALL_LINES) < 100
     assert l2.lines + l3.lines < 100
@@ -47,7 +49,9 @@ def test_lines_come_from_where_they_are(segment: Segment) -> None:
 
 
 def test_stored_lines_are_written_and_not_read(segment: Segment) -> None:
-    """Oracle: arithmetic. What the caches hold at the end is written later: as many lines as were left there by the turn before."""
+    """Oracle: arithmetic. What the caches hold at the end is written later: as many lines as were left there by the
+    turn before.
+    """
     assert abs(segment.stored - LARGE_LINES) < 100
     assert abs(segment.written - LARGE_LINES) < 100
 

@@ -1,4 +1,6 @@
-"""Charts and what is exported of them: the figures are the curves', and nothing of a name is taken for anything but text."""
+"""Charts and what is exported of them: the figures are the curves', and nothing of a name is taken for anything but
+text.
+"""
 
 from __future__ import annotations
 

@@ -82,7 +82,9 @@ def test_a_large_difference_without_significance_is_none() -> None:
 
 @pytest.mark.parametrize("models", [1, 8])
 def test_false_alarms_do_not_grow_with_the_number_of_models(models: int) -> None:
-    """A file without any change raises an alarm, for one model or more, in 5 of 100 cases: unadjusted, eight models would in 34."""
+    """A file without any change raises an alarm, for one model or more, in 5 of 100 cases: unadjusted, eight models
+    would in 34.
+    """
     experiments = 480 // models
     alarms = 0
     for seed in range(experiments):
