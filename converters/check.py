@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from converters.parity.differences import CRITERIA, Criterion
 from converters.parity.expected import Case, Expected
 from converters.parity.layout import from_file, to_file
 from converters.passes.base import PassReport
+from evit_mobile.arrays import Array
 from evit_mobile.errors import ClaimError, EvitMobileError, MachineError, first_line
 from evit_mobile.runtimes import RUNTIMES, Session
 from evit_mobile.specs import Precision, Resolution
@@ -26,7 +26,6 @@ from evit_mobile.tflite.file import Tflite
 if TYPE_CHECKING:
     import onnx
 
-Array = NDArray[np.generic]
 _FP32 = CRITERIA[Precision.FP32]
 #: Values of an input up to which TFLite's own kernels run too: those of 1024x2048 images take 20 s. Beyond it they are
 #: only prepared.

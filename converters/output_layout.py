@@ -8,10 +8,9 @@ last op is the opposite TRANSPOSE, that one is dropped instead.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from converters.parity.layout import to_file
 from converters.tflite.editor import FlatbufferEditor
@@ -23,8 +22,6 @@ from evit_mobile.tflite.graph import Tensor
 
 if TYPE_CHECKING:
     import onnx
-
-Array = NDArray[Any]
 
 
 def with_output_layout(model: Tflite, stock: onnx.ModelProto, layout: OutputLayout) -> Tflite:

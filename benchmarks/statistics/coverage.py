@@ -160,8 +160,7 @@ that round.
 
 Two-sided Mann-Whitney at 5 % over the medians of rounds, as `evit-mobile compare` does for one model. With few rounds
 the test has few possible p-values, and keeps below 5 %. What no simulation of rounds knows is how much a machine
-changes
-from one bench to the next.
+changes from one bench to the next.
 
 {chr(10).join(changes_table())}
 """

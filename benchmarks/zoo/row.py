@@ -12,19 +12,17 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from converters.options import ConvertOptions
 from converters.parity.stimuli import verification_stimuli
 from converters.pipeline import convert
 from converters.source.load import Source, load_source
 from converters.tflite.inspection import inspect_model
+from evit_mobile.arrays import Array
 from evit_mobile.runtimes import RUNTIMES
 
-Array = NDArray[Any]
 #: A file agrees with PyTorch where no output differs by more than this part of its largest magnitude: verify's bound
 #: for fp32.
 BOUND = 1e-4

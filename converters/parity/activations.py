@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from converters.parity.reference import Reference, open_onnx
+from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError, first_line
 from evit_mobile.runtimes.session import TensorInfo
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from evit_mobile.tflite.graph import Graph, Tensor
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from converters.parity.determinism import run_repeatable
 from converters.parity.differences import CRITERIA, Criterion, Difference, compare, without_ties
@@ -18,9 +16,9 @@ from converters.parity.layout import from_file
 from converters.parity.reference import Reference, open_onnx
 from converters.parity.rounding import allowed, largest_values, own_rounding
 from converters.parity.stimuli import Stimulus
+from evit_mobile.arrays import Array
 from evit_mobile.specs import OutputLayout, Precision
 
-Array = NDArray[Any]
 #: A runtime's name, whether XNNPACK takes part, and the number of threads; None, None for ONNX Runtime.
 Setting = tuple[str, bool | None, int | None]
 

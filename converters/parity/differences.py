@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from evit_mobile.arrays import Array
 from evit_mobile.specs import Precision
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from converters.parity.determinism import run_repeatable
 from converters.parity.differences import CRITERIA, Criterion, Difference, compare, without_ties
@@ -22,13 +21,12 @@ from converters.parity.reference import open_onnx_inputs
 from converters.parity.rounding import Run, allowed, largest_values, own_rounding, run_in_double
 from converters.source.load import Source
 from converters.source.onnx_file import graph_inputs
+from evit_mobile.arrays import Array
 from evit_mobile.errors import ClaimError
 from evit_mobile.specs import OutputLayout, Precision
 
 if TYPE_CHECKING:
     import onnx
-
-Array = NDArray[np.generic]
 
 
 @dataclass(frozen=True)

@@ -28,14 +28,13 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from converters.parity.activations import Activation, Trace, reference_trace, tflite_values
 from converters.parity.reference import Reference
 from converters.parity.stimuli import Stimulus
+from evit_mobile.arrays import Array
 from evit_mobile.tflite.graph import Graph, Op, read_graph
 
-Array = NDArray[Any]
 #: Values looked at before whole tensors are compared.
 PROBES = 64
 #: Ops that read a part of their operand.

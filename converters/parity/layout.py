@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from evit_mobile.arrays import Array
 from evit_mobile.specs import OutputLayout
-
-Array = NDArray[Any]
 
 
 def to_file(value: Array, shape: tuple[int, ...]) -> Array:

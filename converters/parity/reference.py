@@ -7,14 +7,13 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from converters.source.inputs import InputRequest
 from converters.source.load import Source, load_source, module_source
 from converters.source.onnx_file import graph_inputs
 from converters.source.torch_export import Exporter
+from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError
 from evit_mobile.models import trained_of
 from evit_mobile.specs import ModelName, Preprocessing, Resolution
@@ -23,8 +22,6 @@ from evit_mobile.tflite.description import ModelDescription
 if TYPE_CHECKING:
     import onnx
     from torch import nn
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

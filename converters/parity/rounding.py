@@ -21,16 +21,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from converters.parity.differences import CRITERIA, Difference
 from converters.source.outputs import flatten_outputs
+from evit_mobile.arrays import Array
 from evit_mobile.specs import Precision
 
 if TYPE_CHECKING:
     from torch import nn
 
-Array = NDArray[np.generic]
 Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 #: One unit in the last place of float32 numbers from 1 to 2.
 _ULP = 2.0**-23

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from evit_mobile.arrays import Float32Array
 from evit_mobile.specs import Preprocessing, Resolution
 from evit_mobile.vision.images import load_image, normalise
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,7 @@ class Stimulus:
     """A named input: ``image`` is [1, H, W, C] float32, NHWC."""
 
     name: str
-    image: Array
+    image: Float32Array
 
 
 def verification_stimuli(

@@ -7,21 +7,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Sequence
 
-from numpy.typing import NDArray
-
 from converters.parity.comparison import Comparison, IllConditioned, ParityRow, compared
 from converters.parity.differences import CRITERIA, Criterion
 from converters.parity.layers import LayerReport, find_parting_layer
 from converters.parity.layout import in_source_terms
 from converters.parity.reference import Reference, Request, build_reference
 from converters.parity.stimuli import Stimulus, verification_stimuli
+from evit_mobile.arrays import Array
 from evit_mobile.errors import CrashingFileError, EvitMobileError, RequestError, first_line
 from evit_mobile.runtimes import RUNTIMES, Runtime, Session
 from evit_mobile.specs import Precision
 from evit_mobile.tflite.description import read_description
 from evit_mobile.tflite.graph import read_graph
 
-Array = NDArray[Any]
 #: Largest relative error of an integer model's values that are taken for the reference's: some steps of int8 out of
 #: 255.
 INTEGER_TOLERANCE = 0.15

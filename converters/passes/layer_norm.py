@@ -25,8 +25,9 @@ import numpy as np
 
 from converters.float16 import SMALLEST
 from converters.passes.base import NodePass, Refused, Rewrite
-from converters.passes.tools.graph import Array, Emitter, constant_of, replace_value, shape_of, where
+from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of, where
 from converters.passes.tools.linear import linear_of_gemm
+from evit_mobile.arrays import Array
 from evit_mobile.specs import Precision, Target
 
 if TYPE_CHECKING:

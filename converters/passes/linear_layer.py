@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.passes.base import NodePass, Rewrite
-from converters.passes.tools.graph import Array, Emitter, constant_of, replace_value, shape_of, sole_consumer, where
+from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of, sole_consumer, where
 from converters.passes.tools.linear import Linear
+from evit_mobile.arrays import Array
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:

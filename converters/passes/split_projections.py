@@ -17,9 +17,10 @@ import numpy as np
 
 from converters.passes.base import NodePass, Refused, Rewrite
 from converters.passes.tools.channels import CannotSelect, ChannelSelector
-from converters.passes.tools.graph import Array, Emitter, replace_value, shape_of
+from converters.passes.tools.graph import Emitter, replace_value, shape_of
 from converters.passes.tools.linear import Linear, linear_of_gemm
 from converters.passes.tools.trace import Trace, Untraceable, trace
+from evit_mobile.arrays import Array
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:

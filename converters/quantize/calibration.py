@@ -25,13 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.source.importing import import_named
+from evit_mobile.arrays import Float32Array
 from evit_mobile.errors import RequestError
 from evit_mobile.files import cache_folder
 from evit_mobile.specs import Preprocessing, Resolution
 from evit_mobile.vision.images import load_pixels, normalise
 from evit_mobile.weights import sha256_of
-
-Array = NDArray[np.float32]
 
 #: Of more than these, an evenly spaced part is taken: ranges do not change any more, and a folder may hold a million.
 MOST_INPUTS = 512
@@ -57,7 +56,7 @@ class InputFormat:
         """[H, W, C] of one input."""
         return self.resolution.height, self.resolution.width, self.channels
 
-    def prepare(self, value: NDArray[Any], name: str) -> Array:
+    def prepare(self, value: NDArray[Any], name: str) -> Float32Array:
         """One input, [H, W, C] uint8 or floats, as [1, H, W, C] float32.
 
         Raises:
@@ -109,14 +108,14 @@ class CalibrationData:
     source: str
     count: int
     sha256: str
-    _inputs: Callable[[], Iterator[Array]] = field(repr=False)
+    _inputs: Callable[[], Iterator[Float32Array]] = field(repr=False)
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return self.count
 
-    def __iter__(self) -> Iterator[Array]:
+    def __iter__(self) -> Iterator[Float32Array]:
         """Yield each input, [1, H, W, C] float32."""
         return self._inputs()
 
@@ -233,7 +232,7 @@ def _mode_notes(modes: Counter[str]) -> list[str]:
     return [f"turned to RGB: {told}"] if told else []
 
 
-def _spooled(spool: IO[bytes], count: int, form: InputFormat) -> Iterator[Array]:
+def _spooled(spool: IO[bytes], count: int, form: InputFormat) -> Iterator[Float32Array]:
     size = math.prod(form.shape)
     for number in range(count):
         # At an own position each, so that two passes may run in turn.
@@ -252,7 +251,7 @@ def _from_arrays(source: str, inputs: Callable[[], Iterator[NDArray[Any]]], form
     again.
     """
 
-    def ready() -> Iterator[Array]:
+    def ready() -> Iterator[Float32Array]:
         for number, value in enumerate(itertools.islice(inputs(), MOST_INPUTS)):
             yield form.prepare(value, f"input {number} of calibration data {source}")
 
@@ -274,7 +273,7 @@ def _from_arrays(source: str, inputs: Callable[[], Iterator[NDArray[Any]]], form
     return CalibrationData(source, count, digest.hexdigest(), lambda: _as_before(ready(), count, source), [], notes)
 
 
-def _as_before(values: Iterator[Array], count: int, source: str) -> Iterator[Array]:
+def _as_before(values: Iterator[Float32Array], count: int, source: str) -> Iterator[Float32Array]:
     """``values``, which have to be as many as in the first pass."""
     given = 0
     for given, value in enumerate(values, 1):

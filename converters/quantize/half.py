@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.float16 import LARGEST, SMALLEST
+from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from evit_mobile.tflite.file import Tflite
     from evit_mobile.tflite.graph import Graph, Op
 
-Array = NDArray[Any]
 
 #: A value is told where it comes nearer than this factor to the largest: other images may go beyond.
 HEADROOM = 4.0

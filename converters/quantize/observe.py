@@ -10,15 +10,13 @@ import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError
 from evit_mobile.tflite.graph import Graph
-
-Array = NDArray[Any]
 
 #: Bins of a histogram, half of them below zero: at least 8 to a step of int8 even for a tensor of one sign right after
 #: a doubling.

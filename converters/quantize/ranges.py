@@ -5,14 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from converters.quantize.observe import Observation
-
-Array = NDArray[Any]
 
 
 class RangeChoice(StrEnum):

@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from converters.options import ConvertOptions
 from converters.report import Conversion
+from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError
 from evit_mobile.models.registry import check_name
 from evit_mobile.specs import Precision, Resolution
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-Array = NDArray[Any]
 
 
 def convert(

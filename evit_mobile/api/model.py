@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from converters.report import Conversion
 from evit_mobile.api.checks import tflite_of
+from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError
 from evit_mobile.runtimes import find_runtime
 from evit_mobile.specs import Resolution
@@ -20,8 +20,6 @@ from evit_mobile.tflite.file import Tflite
 
 if TYPE_CHECKING:
     from evit_mobile.runtimes import Runtime, Session
-
-Array = NDArray[Any]
 
 
 def load(model: Conversion | Path | str, *, runtime: str = "litert", threads: int = 1) -> Model:

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError
 from evit_mobile.evaluation.base import Options, Progress, counted, pictures_in, spread
 from evit_mobile.models.labels import class_names
 from evit_mobile.vision.images import open_image
 from evit_mobile.vision.inference import ImageModel, mask_in
 
-Array = NDArray[Any]
 #: In a mask: this pixel is not judged.
 IGNORED = 255
 #: Cityscapes' own label numbers of the 19 classes that it evaluates, by class number (the label table of

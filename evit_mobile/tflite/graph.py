@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError
 from evit_mobile.text import visible
 from evit_mobile.tflite.flatbuffer import read_bytes, unpack
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -7,20 +7,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from evit_mobile.arrays import Float32Array
 
 
 @dataclass(frozen=True)
 class Detections:
     """The boxes that are left, best first: ``boxes`` [K, 4] (x0, y0, x1, y1), ``scores`` [K], ``classes`` [K]."""
 
-    boxes: Array
-    scores: Array
+    boxes: Float32Array
+    scores: Float32Array
     classes: NDArray[np.int64]
 
 
 def select_boxes(
-    boxes: Array, scores: Array, *, threshold: float = 0.3, iou: float = 0.65, most: int = 100
+    boxes: Float32Array, scores: Float32Array, *, threshold: float = 0.3, iou: float = 0.65, most: int = 100
 ) -> Detections:
     """Non-maximum suppression, each class on its own, of a detector's two outputs: ``boxes`` [M, 4] and ``scores`` [M,
     classes].
@@ -42,15 +42,15 @@ def select_boxes(
     return Detections(boxes[kept], best[kept], classes[kept])
 
 
-def overlap(box: Array, others: Array) -> Array:
+def overlap(box: Float32Array, others: Float32Array) -> Float32Array:
     """Intersection over union of ``box`` [4] with each of ``others`` [K, 4]; 0 where both are empty."""
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
     common = np.prod(np.clip(high - low, 0, None), axis=1)
     union = _area(box[np.newaxis]) + _area(others) - common
-    ratio: Array = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+    ratio: Float32Array = np.divide(common, union, out=np.zeros_like(common), where=union > 0)
     return ratio
 
 
-def _area(boxes: Array) -> Array:
-    area: Array = np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1)
+def _area(boxes: Float32Array) -> Float32Array:
+    area: Float32Array = np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1)
     return area

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from evit_mobile.arrays import Float32Array
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Preprocessing, Resolution
 
 if TYPE_CHECKING:
     from PIL import Image
 
-Array = NDArray[np.float32]
 #: What Pillow raises on a picture that is cut short or damaged, by format.
 _DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, struct.error, zlib.error)
 #: What surrounds an image that does not fill the input, of 255: YOLOX's grey.
@@ -39,15 +39,15 @@ class Placement:
     image_width: int
     image_height: int
 
-    def boxes_in_image(self, boxes: Array) -> Array:
+    def boxes_in_image(self, boxes: Float32Array) -> Float32Array:
         """Boxes [K, 4] (x0, y0, x1, y1) in pixels of the input -> the same in pixels of the image, held inside it."""
         scale = np.array([self.image_width / self.width, self.image_height / self.height] * 2, np.float32)
         moved = (boxes - np.array([self.left, self.top] * 2, np.float32)) * scale
-        inside: Array = np.clip(moved, 0, np.array([self.image_width, self.image_height] * 2, np.float32))
+        inside: Float32Array = np.clip(moved, 0, np.array([self.image_width, self.image_height] * 2, np.float32))
         return inside
 
 
-def load_image(path: Path, resolution: Resolution, preprocessing: Preprocessing) -> Array:
+def load_image(path: Path, resolution: Resolution, preprocessing: Preprocessing) -> Float32Array:
     """An image file as a model's input: [1, H, W, 3] float32, NHWC, RGB, normalised; see ``open_image`` and
     ``to_input``.
 
@@ -105,7 +105,9 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def to_input(image: Image.Image, resolution: Resolution, preprocessing: Preprocessing) -> tuple[Array, Placement]:
+def to_input(
+    image: Image.Image, resolution: Resolution, preprocessing: Preprocessing
+) -> tuple[Float32Array, Placement]:
     """An RGB image as a model's input [1, H, W, 3], and where it lies in it."""
     pixels, placement = _fit(image, resolution, preprocessing)
     return normalise(pixels[np.newaxis].astype(np.float32) / np.float32(255), preprocessing), placement
@@ -124,7 +126,7 @@ def _fit(
     return np.asarray(whole), placement
 
 
-def normalise(pixels: Array, preprocessing: Preprocessing) -> Array:
+def normalise(pixels: Float32Array, preprocessing: Preprocessing) -> Float32Array:
     """[..., 3] RGB in [0, 1] -> the same, minus ``mean``, divided by ``std``."""
     normalised = (pixels - np.array(preprocessing.mean, np.float32)) / np.array(preprocessing.std, np.float32)
     return normalised.astype(np.float32)

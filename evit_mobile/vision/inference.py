@@ -7,11 +7,12 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError
 from evit_mobile.runtimes import RUNTIMES, Session
 from evit_mobile.specs import OutputLayout, Preprocessing, Resolution
@@ -22,7 +23,6 @@ from evit_mobile.vision.images import Placement, to_input
 if TYPE_CHECKING:
     from PIL import Image
 
-Array = NDArray[Any]
 #: Of a mask's places that the model did not see.
 UNSEEN = -1
 

@@ -17,13 +17,11 @@ import onnxruntime
 import torch
 import torch.nn.functional as F
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from converters.passes import PassReport, default_passes, run_passes
+from evit_mobile.arrays import Float32Array
 from evit_mobile.specs import Precision, Target
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -190,12 +188,12 @@ def rewrite(
     return rewritten, {report.name: report for report in reports}
 
 
-def run_onnx(model: onnx.ModelProto, *inputs: Array) -> Array:
+def run_onnx(model: onnx.ModelProto, *inputs: Float32Array) -> Float32Array:
     """The first output by ONNX Runtime, its own optimiser off, so that it is the graph itself that runs."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    result: Array = session.run(None, {info.name: value for info, value in zip(session.get_inputs(), inputs)})[0]
+    result: Float32Array = session.run(None, {info.name: value for info, value in zip(session.get_inputs(), inputs)})[0]
     return result
 
 
@@ -204,12 +202,12 @@ def ops(model: onnx.ModelProto) -> Counter[str]:
     return Counter(node.op_type for node in model.graph.node if node.op_type != "Constant")
 
 
-def noise(shape: tuple[int, ...], seed: int = 0) -> Array:
+def noise(shape: tuple[int, ...], seed: int = 0) -> Float32Array:
     """Standard normal numbers."""
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def relative_error(expected: Array, given: Array) -> float:
+def relative_error(expected: Float32Array, given: Float32Array) -> float:
     """Largest difference relative to the expected output's largest magnitude."""
     assert expected.shape == given.shape
     return float(np.abs(expected.astype(np.float64) - given).max() / max(np.abs(expected).max(), 1e-30))

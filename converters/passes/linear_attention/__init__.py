@@ -18,9 +18,10 @@ from converters.passes.linear_attention.half import fit_half
 from converters.passes.linear_attention.match import Attention, match
 from converters.passes.linear_attention.products import Factor, NoMatch
 from converters.passes.tools.channels import CannotSelect, ChannelSelector
-from converters.passes.tools.graph import Array, Emitter, constant_of, replace_value, shape_of, sole_consumer
+from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of, sole_consumer
 from converters.passes.tools.linear import Linear
 from converters.passes.tools.trace import layout_step
+from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Precision, Target
 

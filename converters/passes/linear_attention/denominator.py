@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.passes.linear_attention.products import Factor, NoMatch, channels_and_tokens, product
-from converters.passes.tools.graph import Array, axes_of, scalar_of, shape_of
+from converters.passes.tools.graph import axes_of, scalar_of, shape_of
 from converters.passes.tools.trace import ONE, Trace, trace
+from evit_mobile.arrays import Array
 
 if TYPE_CHECKING:
     import onnx_ir as ir

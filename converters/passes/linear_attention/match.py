@@ -23,8 +23,9 @@ import numpy as np
 
 from converters.passes.linear_attention.denominator import Numerator, read_denominator
 from converters.passes.linear_attention.products import Factor, NoMatch, Product, channels_and_tokens, product
-from converters.passes.tools.graph import Array, scalar_of, shape_of
+from converters.passes.tools.graph import scalar_of, shape_of
 from converters.passes.tools.trace import Trace, Untraceable, trace
+from evit_mobile.arrays import Array
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.passes.tools.graph import Array, shape_of
+from converters.passes.tools.graph import shape_of
 from converters.passes.tools.trace import Trace, trace
+from evit_mobile.arrays import Array
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from evit_mobile.arrays import Array
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-Array = NDArray[Any]
 
 
 def shape_of(value: ir.Value | None) -> tuple[int, ...] | None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.passes.tools.graph import Array, Emitter, constant_of, shape_of
+from converters.passes.tools.graph import Emitter, constant_of, shape_of
+from evit_mobile.arrays import Array
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.passes.tools.graph import Array, constant_of, scalar_of, shape_of
+from converters.passes.tools.graph import constant_of, scalar_of, shape_of
+from evit_mobile.arrays import Array
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from converters.parity.differences import Difference, compare
 from converters.parity.rounding import allowed, own_rounding
+from evit_mobile.arrays import Array
 
-Array = NDArray[np.generic]
 NOISE = {"x": np.random.default_rng(0).standard_normal((1, 3, 8, 8), np.float32)}
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from benchmarks.accuracy.outputs import answers, sqnr_db
 from benchmarks.photos import crops
@@ -21,18 +20,18 @@ from benchmarks.quantize.calibrated import calibrated_weights
 from converters.parity.stimuli import verification_stimuli
 from converters.parity.verify import verify_model
 from converters.tflite.inspection import inspect_model
+from evit_mobile.arrays import Float32Array
 from evit_mobile.runtimes import Runtime
 from evit_mobile.runtimes.litert import LITERT
 from evit_mobile.specs import IoType, Precision, Preprocessing, Resolution
 from evit_mobile.tflite.description import read_description
 
-Array = NDArray[np.float32]
 SIDE = 224
 #: Of logits of calibrated weights that are not trained.
 LEAST_DB = 20
 
 
-def normalised(pictures: Array) -> Array:
+def normalised(pictures: Float32Array) -> Float32Array:
     return ((pictures / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]).astype(np.float32)
 
 
