@@ -28,32 +28,18 @@ class LimitError(DeviceError):
         self.limit = limit
 
 
-class Device(Protocol):
-    """Something that runs a .tflite and says how long, or how many instructions, it took."""
-
-    def describe(self) -> DeviceInfo:
-        """The hardware and its system; asked once, before the first round."""
-
-    def components(self) -> tuple[Component, ...]:
-        """The programs and libraries that run the model, with versions and hashes."""
+class Prepared(Protocol):
+    """A device that is held for measuring, with the models ready to run. ``Device.prepare`` yields it, and it ends
+    with that context.
+    """
 
     def conditions(self) -> Conditions:
         """The state right now: clocks, temperatures, load."""
 
-    def prepare(self, models: Sequence[Path], settings: RunSettings) -> AbstractContextManager[None]:
-        """Hold the device as ``settings`` want it, with ``models`` ready to run; leaving puts everything back as it
-        was.
-
-        Raises:
-            RequestError: the device cannot do what ``settings`` ask for, or a file is no model that it can load.
-            DeviceError: the device is absent or fails.
-        """
-
-    def run(self, model: Path, settings: RunSettings) -> Round:
+    def run(self, model: Path) -> Round:
         """One round: load, first inference, warm-up, then at least ``runs / rounds`` measured inferences.
 
-        Only valid inside ``prepare``. The conditions before it are the caller's to add, unless the device had to wait
-        for them itself.
+        The conditions before it are the caller's to add, unless the device had to wait for them itself.
 
         Raises:
             DeviceError: the run did not end as it should; an ``UnusableDeviceError`` where no other would, a
@@ -62,11 +48,11 @@ class Device(Protocol):
 
 
 @runtime_checkable
-class ProfilingDevice(Device, Protocol):
-    """A device whose runner has an op profiler."""
+class Profiler(Prepared, Protocol):
+    """A prepared device whose runner has an op profiler."""
 
-    def profile(self, model: Path, settings: RunSettings) -> tuple[OpTime, ...]:
-        """Time by op of a run of its own, in order of execution; only valid inside ``prepare``.
+    def profile(self, model: Path) -> tuple[OpTime, ...]:
+        """Time by op of a run of its own, since the profiler takes time itself; in order of execution.
 
         Raises:
             DeviceError: the run did not end as it should, or this build of the runner has no profiler.
@@ -74,14 +60,37 @@ class ProfilingDevice(Device, Protocol):
 
 
 @runtime_checkable
-class EstimatingDevice(Device, Protocol):
-    """A device whose latency is estimated, op by op."""
+class OpEstimator(Prepared, Protocol):
+    """A prepared device whose latency is estimated, op by op."""
 
-    def op_estimates(self, model: Path, settings: RunSettings) -> tuple[OpEstimate, ...]:
-        """The estimate of each op in order of execution; only valid inside ``prepare``.
+    def op_estimates(self, model: Path) -> tuple[OpEstimate, ...]:
+        """The estimate of each op in order of execution.
 
         Raises:
             DeviceError: the model could not be traced.
+        """
+
+
+class Device(Protocol):
+    """Something that runs a .tflite and says how long, or how many instructions, it took."""
+
+    @property
+    def profiles(self) -> bool:
+        """Whether ``prepare`` yields a ``Profiler`` or an ``OpEstimator``."""
+
+    def describe(self) -> DeviceInfo:
+        """The hardware and its system; asked once, before the first round."""
+
+    def components(self) -> tuple[Component, ...]:
+        """The programs and libraries that run the model, with versions and hashes."""
+
+    def prepare(self, models: Sequence[Path], settings: RunSettings) -> AbstractContextManager[Prepared]:
+        """Hold the device as ``settings`` want it, with ``models`` ready to run; leaving puts everything back as it
+        was.
+
+        Raises:
+            RequestError: the device cannot do what ``settings`` ask for, or a file is no model that it can load.
+            DeviceError: the device is absent or fails.
         """
 
 

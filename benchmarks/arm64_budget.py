@@ -91,8 +91,8 @@ def _counted(name: str, runtime: str, paths: dict[str, Path]) -> dict[str, int]:
     from android_bench.device import DeviceOptions, open_device
 
     device = open_device(name, DeviceOptions(runtime=runtime))
-    with device.prepare(list(paths.values()), SETTINGS):
-        rounds = {key: device.run(path, SETTINGS) for key, path in paths.items()}
+    with device.prepare(list(paths.values()), SETTINGS) as prepared:
+        rounds = {key: prepared.run(path) for key, path in paths.items()}
     return {key: entry.estimate.cycles if entry.estimate else int(entry.values[-1]) for key, entry in rounds.items()}
 
 

@@ -71,9 +71,9 @@ def count_instructions(models: dict[str, Path]) -> dict[str, dict[str, int]]:
     counted: dict[str, dict[str, int]] = {}
     for processor in PROCESSORS:
         device = open_device(f"qemu:{processor}", DeviceOptions())
-        with device.prepare(list(models.values()), SETTINGS):
+        with device.prepare(list(models.values()), SETTINGS) as prepared:
             for precision, path in models.items():
-                counted.setdefault(precision, {})[processor] = int(device.run(path, SETTINGS).values[-1])
+                counted.setdefault(precision, {})[processor] = int(prepared.run(path).values[-1])
     return counted
 
 

@@ -29,16 +29,16 @@ RELEASES = dict(zip(("litert", "litert-latest"), LITERT_RELEASES))
 class EmulatedDevice:
     """The device ``qemu:CPU``.
 
-    Rounds do not depend on when or beside what they run, so ``prepare`` starts them all, one a host core, and ``run``
-    collects.
+    Rounds do not depend on when or beside what they run, so ``prepare`` starts them all, one a host core, and
+    ``PreparedEmulator.run`` collects.
     """
+
+    profiles = False
 
     def __init__(self, qemu: Qemu, program: Program | None = None) -> None:
         """``program`` is the benchmark_model to count by; None takes our runner with LiteRT's library."""
         self._qemu, self._program = qemu, program
         self._counter: Counter = qemu if program is None else BenchmarkBinary(qemu, program.path)
-        self._rounds: dict[Path, list[Future[tuple[int, ...]]]] = {}
-        self._counted: dict[Path, tuple[int, ...]] = {}
 
     def describe(self) -> DeviceInfo:
         cpu, root = self._qemu.cpu, self._qemu.root
@@ -76,11 +76,8 @@ class EmulatedDevice:
             ),
         )
 
-    def conditions(self) -> Conditions:
-        return Conditions(at=datetime.now(UTC))
-
     @contextlib.contextmanager
-    def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[None]:
+    def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[PreparedEmulator]:
         """Check the models and start every round."""
         if settings.threads != 1:
             raise RequestError(
@@ -94,19 +91,34 @@ class EmulatedDevice:
         for model in models:
             self._counter.check(model)
         inferences = math.ceil(settings.runs / settings.rounds)
+        rounds: dict[Path, list[Future[tuple[int, ...]]]] = {}
         pool = ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)))
         try:
             for turn in range(settings.rounds):
                 for model in models:
-                    self._rounds.setdefault(model, []).append(pool.submit(self._counter.count, model, inferences))
-            yield
+                    rounds.setdefault(model, []).append(pool.submit(self._counter.count, model, inferences))
+            yield PreparedEmulator(self._counter, rounds)
         finally:
             with self._qemu.stopped():
                 pool.shutdown(cancel_futures=True)
-            self._rounds.clear()
-            self._counted.clear()
 
-    def run(self, model: Path, settings: RunSettings) -> Round:
+
+class PreparedEmulator:
+    """An emulated processor whose rounds have been started.
+
+    Args:
+        counter: counts once more where two counts disagree.
+        rounds: of each model in the order of its rounds, each giving the counts of one process.
+    """
+
+    def __init__(self, counter: Counter, rounds: dict[Path, list[Future[tuple[int, ...]]]]) -> None:
+        self._counter, self._rounds = counter, rounds
+        self._counted: dict[Path, tuple[int, ...]] = {}
+
+    def conditions(self) -> Conditions:
+        return Conditions(at=datetime.now(UTC))
+
+    def run(self, model: Path) -> Round:
         """One process's counts. Where the last two of all rounds so far disagree, one process counts until two
         agree.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +25,8 @@ from evit_mobile.weights import sha256_of
 
 class EstimatedDevice:
     """The device ``estimate:NAME``. A model is traced once, whatever the number of threads that it is estimated for."""
+
+    profiles = True
 
     def __init__(self, name: str, model: DeviceModel, qemu: Qemu, llvm: Llvm) -> None:
         self._name, self._model, self._qemu, self._llvm = name, model, qemu, llvm
@@ -59,11 +61,8 @@ class EstimatedDevice:
             Component(name="arm64 libraries", version=root.distribution, sha256=parts.fingerprint(root.root)),
         )
 
-    def conditions(self) -> Conditions:
-        return Conditions(at=datetime.now(UTC))
-
     @contextlib.contextmanager
-    def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[None]:
+    def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[PreparedEstimate]:
         """Check the models and start tracing them."""
         self._check(settings)
         for model in models:
@@ -75,41 +74,11 @@ class EstimatedDevice:
                 key = sha256_of(model)
                 if key not in self._works:
                     self._works[key] = pool.submit(kept_works, self._qemu, self._llvm, model, self._model)
-            yield
+            yield PreparedEstimate(self._model, dict(self._works), settings.threads)
         finally:
             with self._qemu.stopped():
                 pool.shutdown(cancel_futures=True)
             self._works = {key: works for key, works in self._works.items() if works.done() and not works.cancelled()}
-
-    def run(self, model: Path, settings: RunSettings) -> Round:
-        """The estimate of one inference."""
-        costs = self._costs(model, settings)
-        time_us, error = total_us(costs), self._model.error.value
-        estimate = Estimate(
-            estimated_latency_us=time_us,
-            low_us=time_us / (1 + error),
-            high_us=time_us * (1 + error),
-            instructions=sum(op.instructions for op in costs),
-            cycles=round(sum(op.cycles for op in costs)),
-            wait_cycles=round(sum(op.wait_cycles for op in costs)),
-            traffic=_traffic(costs),
-        )
-        return Round(estimate=estimate, cores_mask=f"{(1 << settings.threads) - 1:#x}")
-
-    def op_estimates(self, model: Path, settings: RunSettings) -> tuple[OpEstimate, ...]:
-        """The estimate of each op, in the order in which they run."""
-        return tuple(
-            OpEstimate(
-                op=op.name,
-                delegated=op.is_op,
-                estimated_us=op.time_us,
-                instructions=op.instructions,
-                cycles=round(op.cycles),
-                wait_cycles=round(op.wait_cycles),
-                traffic=_traffic([op]),
-            )
-            for op in self._costs(model, settings)
-        )
 
     def _check(self, settings: RunSettings) -> None:
         cores = len(self._model.clocks_ghz)
@@ -122,11 +91,57 @@ class EstimatedDevice:
                 "an estimated device has no cores to choose from", hint="name another device, e.g. snapdragon-855-gold"
             )
 
-    def _costs(self, model: Path, settings: RunSettings) -> list[OpCost]:
+
+class PreparedEstimate:
+    """An estimated device with its models traced, or being traced.
+
+    Args:
+        device: the constants of the estimate.
+        works: what each model does, by its file's hash.
+        threads: the number of threads to estimate for.
+    """
+
+    def __init__(self, device: DeviceModel, works: Mapping[str, Future[list[Work]]], threads: int) -> None:
+        self._device, self._works, self._threads = device, works, threads
+
+    def conditions(self) -> Conditions:
+        return Conditions(at=datetime.now(UTC))
+
+    def run(self, model: Path) -> Round:
+        """The estimate of one inference."""
+        costs = self._costs(model)
+        time_us, error = total_us(costs), self._device.error.value
+        estimate = Estimate(
+            estimated_latency_us=time_us,
+            low_us=time_us / (1 + error),
+            high_us=time_us * (1 + error),
+            instructions=sum(op.instructions for op in costs),
+            cycles=round(sum(op.cycles for op in costs)),
+            wait_cycles=round(sum(op.wait_cycles for op in costs)),
+            traffic=_traffic(costs),
+        )
+        return Round(estimate=estimate, cores_mask=f"{(1 << self._threads) - 1:#x}")
+
+    def op_estimates(self, model: Path) -> tuple[OpEstimate, ...]:
+        """The estimate of each op, in the order in which they run."""
+        return tuple(
+            OpEstimate(
+                op=op.name,
+                delegated=op.is_op,
+                estimated_us=op.time_us,
+                instructions=op.instructions,
+                cycles=round(op.cycles),
+                wait_cycles=round(op.wait_cycles),
+                traffic=_traffic([op]),
+            )
+            for op in self._costs(model)
+        )
+
+    def _costs(self, model: Path) -> list[OpCost]:
         works = self._works.get(sha256_of(model))
         if works is None:
             raise DeviceError(f"{model.name} was not prepared")
-        return [cost(work, self._model, settings.threads) for work in works.result()]
+        return [cost(work, self._device, self._threads) for work in works.result()]
 
 
 def _traffic(costs: Sequence[OpCost]) -> Traffic:

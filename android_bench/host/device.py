@@ -29,6 +29,8 @@ class Host:
         runtime: the runtime that runs the models; it must be installed.
     """
 
+    profiles = False
+
     def __init__(self, runtime: Runtime) -> None:
         self.runtime = runtime
         self._home = Path(runtime.status().path)
@@ -54,6 +56,24 @@ class Host:
         name, _, version = (self.runtime.version() or self.runtime.name).partition(" ")
         return (Component(name=name, version=version, sha256=_native_sha256(name, self._home)),)
 
+    @contextlib.contextmanager
+    def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[PreparedHost]:
+        """Set the affinity of this thread, and so of those that the runtime starts; load each model once to see that it
+        can be.
+        """
+        with affinity(parse_cores(settings.cores)):
+            for model in models:
+                with self.runtime.open(model, threads=settings.threads):
+                    pass
+            yield PreparedHost(self.runtime, settings)
+
+
+class PreparedHost:
+    """``host`` with the affinity set; a round runs in the runtime's own process."""
+
+    def __init__(self, runtime: Runtime, settings: RunSettings) -> None:
+        self._runtime, self._settings = runtime, settings
+
     def conditions(self) -> Conditions:
         import psutil
 
@@ -70,22 +90,11 @@ class Host:
             },
         )
 
-    @contextlib.contextmanager
-    def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[None]:
-        """Set the affinity of this thread, and so of those that the runtime starts; load each model once to see that it
-        can be.
-        """
-        with affinity(parse_cores(settings.cores)):
-            for model in models:
-                with self.runtime.open(model, threads=settings.threads):
-                    pass
-            yield
-
-    def run(self, model: Path, settings: RunSettings) -> Round:
+    def run(self, model: Path) -> Round:
         # Loaded anew in each round, as a process on a phone would: where the memory lands is part of what varies
         # between rounds.
-        with self.runtime.open(model, threads=settings.threads) as session:
-            first_us, warmup_us, latency_us = _measure(model, session, settings)
+        with self._runtime.open(model, threads=self._settings.threads) as session:
+            first_us, warmup_us, latency_us = _measure(model, session, self._settings)
             peak = session.peak_memory_bytes()
             init_us = session.init_us
         return Round(

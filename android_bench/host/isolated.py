@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from android_bench.device import LimitError
-from android_bench.host.device import Host, affinity, parse_cores
+from android_bench.host.device import Host, PreparedHost, affinity, parse_cores
 from evit_mobile.errors import DeviceError, EvitMobileError
 from evit_mobile.results.record import Round, RunSettings
 from evit_mobile.runtimes import RUNTIMES, Runtime
@@ -49,15 +49,23 @@ class CappedHost(Host):
         self._limit, self._timeout = memory_limit_bytes, timeout_s
 
     @contextlib.contextmanager
-    def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[None]:
+    def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[PreparedHost]:
         """See that the cores are there. No model is loaded here."""
         parse_cores(settings.cores)
-        yield
+        yield PreparedCappedHost(self.runtime, settings, self._limit, self._timeout)
 
-    def run(self, model: Path, settings: RunSettings) -> Round:
-        with tempfile.NamedTemporaryFile(mode="r", prefix="evit-mobile-", errors="replace") as said:
+
+class PreparedCappedHost(PreparedHost):
+    """``host`` with every round in a process of its own; the arguments are those of ``CappedHost``."""
+
+    def __init__(self, runtime: Runtime, settings: RunSettings, memory_limit_bytes: int, timeout_s: float) -> None:
+        super().__init__(runtime, settings)
+        self._limit, self._timeout = memory_limit_bytes, timeout_s
+
+    def run(self, model: Path) -> Round:
+        with tempfile.NamedTemporaryFile(mode="r", prefix="evit-mobile-", errors="replace") as errors:
             reader, writer = _CONTEXT.Pipe(duplex=False)
-            arguments = (writer, said.name, self.runtime.name, str(model), settings, self._limit)
+            arguments = (writer, errors.name, self._runtime.name, str(model), self._settings, self._limit)
             process = _CONTEXT.Process(target=_round, args=arguments, daemon=True)
             process.start()
             writer.close()
@@ -70,19 +78,19 @@ class CappedHost(Host):
                         return answer
                     raise _failure(model, str(answer), self._limit, None)
                 process.join()
-                raise _failure(model, said.read(), self._limit, process.exitcode)
+                raise _failure(model, errors.read(), self._limit, process.exitcode)
             finally:
                 process.kill()
                 process.join()
                 reader.close()
 
 
-def _failure(model: Path, said: str, limit_bytes: int, exit_code: int | None) -> DeviceError:
-    """What became of a round that gave nothing, by its last words."""
+def _failure(model: Path, message: str, limit_bytes: int, exit_code: int | None) -> DeviceError:
+    """What became of a round without a result; ``message`` is the last that it wrote."""
     # The kernel's own killer leaves no word, and a null pointer none about memory.
-    if exit_code == -signal.SIGKILL or _NO_MEMORY.search(said):
+    if exit_code == -signal.SIGKILL or _NO_MEMORY.search(message):
         return LimitError("does not fit", f"exceeded its memory limit of {limit_bytes / 1e6:,.0f} MB")
-    lines = said.strip().splitlines()
+    lines = message.strip().splitlines()
     ending = signal.Signals(-exit_code).name if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"
     reason = (
         lines[-1]
@@ -92,17 +100,17 @@ def _failure(model: Path, said: str, limit_bytes: int, exit_code: int | None) ->
     return DeviceError(f"{model.name} does not run: {reason}")
 
 
-def _round(writer: Connection, said: str, runtime: str, model: str, settings: RunSettings, limit_bytes: int) -> None:
-    """Runs in the process of the round."""
-    os.dup2(os.open(said, os.O_WRONLY | os.O_APPEND), 2)
+def _round(writer: Connection, stderr: str, runtime: str, model: str, settings: RunSettings, limit_bytes: int) -> None:
+    """Runs in the process of the round; ``stderr`` is the path of the file that its messages go to."""
+    os.dup2(os.open(stderr, os.O_WRONLY | os.O_APPEND), 2)
     # What Python and the libraries hold is ours, not the model's.
     own = re.search(r"^VmData:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
     limit = limit_bytes + (int(own[1]) * 1024 if own else 0)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     try:
         with affinity(parse_cores(settings.cores)):
-            device = Host(LITERT_IN_PROCESS if runtime == LITERT_IN_PROCESS.name else RUNTIMES[runtime])
-            writer.send(device.run(Path(model), settings))
+            here = LITERT_IN_PROCESS if runtime == LITERT_IN_PROCESS.name else RUNTIMES[runtime]
+            writer.send(PreparedHost(here, settings).run(Path(model)))
     except MemoryError:
         writer.send("MemoryError")
     except EvitMobileError as error:

@@ -85,7 +85,7 @@ def measure_suite(
             else not _is_done(point, settings.rounds, plan)
         )
     ]
-    with device.prepare(needed, settings):
+    with device.prepare(needed, settings) as prepared:
         clock.start()
         for turn in itertools.count():
             waiting = [
@@ -105,7 +105,7 @@ def measure_suite(
                 if clock.is_over() or (stop is not None and stop.is_set()):
                     return
                 with clock.timed(point.name):
-                    points[index] = advance(point, device, everything[index].path)
+                    points[index] = advance(point, prepared, everything[index].path)
                 yield state()
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Sequence
 
-from android_bench.device import Device, EstimatingDevice, LimitError, ProfilingDevice, UnusableDeviceError
+from android_bench.device import Device, LimitError, OpEstimator, Prepared, Profiler, UnusableDeviceError
 from evit_mobile.errors import EvitMobileError, RequestError
 from evit_mobile.results.record import Place, Point, RunSettings
 from evit_mobile.weights import sha256_of
@@ -50,24 +50,24 @@ def measure(
         EvitMobileError: from ``Device.prepare``, before anything is measured.
         UnusableDeviceError: later on; what was yielded stands.
     """
-    if profile and not isinstance(device, (ProfilingDevice, EstimatingDevice)):
+    if profile and not device.profiles:
         raise RequestError("this device has no op profile", hint="for qemu: evit-mobile emulator profile FILE.tflite")
     before = {point.name: point for point in done}
     points = [first_point(candidate, settings, before.get(candidate.name)) for candidate in candidates]
     if all(point.is_complete and (_has_profile(point) or not profile) for point in points):
         yield tuple(points)
         return
-    with device.prepare([candidate.path for candidate in candidates], settings):
+    with device.prepare([candidate.path for candidate in candidates], settings) as prepared:
         for turn in range(settings.rounds):
             order = range(len(candidates)) if turn % 2 == 0 else reversed(range(len(candidates)))
             for index in order:
                 if points[index].error is None and len(points[index].rounds) <= turn:
-                    points[index] = advance(points[index], device, candidates[index].path)
+                    points[index] = advance(points[index], prepared, candidates[index].path)
                     yield tuple(points)
-        if profile and isinstance(device, (ProfilingDevice, EstimatingDevice)):
+        if profile and isinstance(prepared, (Profiler, OpEstimator)):
             for index, candidate in enumerate(candidates):
                 if points[index].is_complete and not _has_profile(points[index]):
-                    points[index] = _profiled(points[index], device, candidate.path)
+                    points[index] = _profiled(points[index], prepared, candidate.path)
                     yield tuple(points)
 
 
@@ -91,12 +91,12 @@ def _has_profile(point: Point) -> bool:
     return bool(point.profile or point.op_estimates)
 
 
-def _profiled(point: Point, device: ProfilingDevice | EstimatingDevice, path: Path) -> Point:
+def _profiled(point: Point, prepared: Profiler | OpEstimator, path: Path) -> Point:
     """``point`` with its profile; or why it has none: the rounds count all the same."""
     try:
-        if isinstance(device, EstimatingDevice):
-            return point.evolve(op_estimates=device.op_estimates(path, point.settings))
-        return point.evolve(profile=device.profile(path, point.settings))
+        if isinstance(prepared, OpEstimator):
+            return point.evolve(op_estimates=prepared.op_estimates(path))
+        return point.evolve(profile=prepared.profile(path))
     except UnusableDeviceError:
         raise
     except EvitMobileError as error:
@@ -118,14 +118,14 @@ def _empty_point(candidate: Candidate, settings: RunSettings) -> Point:
     )
 
 
-def advance(point: Point, device: Device, path: Path) -> Point:
+def advance(point: Point, prepared: Prepared, path: Path) -> Point:
     """``point`` with one more round, or with the error that ended it."""
-    before = device.conditions()
+    before = prepared.conditions()
     try:
-        measured = device.run(path, point.settings)
+        measured = prepared.run(path)
     except UnusableDeviceError:
         raise
     except EvitMobileError as error:
         return point.evolve(error=str(error), limit=error.limit if isinstance(error, LimitError) else None)
-    whole = measured.evolve(before=measured.before or before, after=device.conditions())
+    whole = measured.evolve(before=measured.before or before, after=prepared.conditions())
     return point.evolve(rounds=(*point.rounds, whole))

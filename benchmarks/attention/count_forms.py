@@ -37,8 +37,8 @@ class Count:
 def counts_of(size: Size, models: dict[str, Path], processor: str) -> Iterator[Count]:
     """Every model of ``size``, by its last measured inference."""
     device = open_device(f"qemu:{processor}", DeviceOptions())
-    with device.prepare(list(models.values()), SETTINGS):
-        counted = {form: int(device.run(path, SETTINGS).values[-1]) for form, path in models.items()}
+    with device.prepare(list(models.values()), SETTINGS) as prepared:
+        counted = {form: int(prepared.run(path).values[-1]) for form, path in models.items()}
     for form, instructions in counted.items():
         yield Count(processor, size.channels, size.tokens, form, instructions, round(instructions / counted[FLOOR], 4))
 

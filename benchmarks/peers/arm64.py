@@ -43,8 +43,8 @@ class Count:
 def counts_of(row: Row, models: dict[str, Path], processor: str, runtime: str) -> list[Count]:
     """Every converter's model of ``row``, by its last measured inference."""
     device = open_device(f"qemu:{processor}", DeviceOptions(runtime=runtime))
-    with device.prepare(list(models.values()), SETTINGS):
-        counted = {converter: int(device.run(path, SETTINGS).values[-1]) for converter, path in models.items()}
+    with device.prepare(list(models.values()), SETTINGS) as prepared:
+        counted = {converter: int(prepared.run(path).values[-1]) for converter, path in models.items()}
     return [
         Count(row.title, processor, runtime, converter, instructions, round(counted["ours"] / instructions, 4))
         for converter, instructions in counted.items()

@@ -94,7 +94,6 @@ def _models(files: tuple[Path, ...]) -> dict[str, Path]:
 
 def _observe(device: Device, models: dict[str, Path], settings: RunSettings, base: DeviceModel) -> list[Observation]:
     """Measure every model on the phone, then trace it here."""
-    from android_bench.device import ProfilingDevice
     from android_bench.emulator.device import open_qemu
     from android_bench.estimate.calibrate import Observation
     from android_bench.estimate.kept import kept_works
@@ -106,7 +105,7 @@ def _observe(device: Device, models: dict[str, Path], settings: RunSettings, bas
     candidates = [Candidate(name, path) for name, path in models.items()]
     points: Sequence[Point] = ()
     with progress("measuring"):
-        for points in measure(device, candidates, settings, profile=isinstance(device, ProfilingDevice)):
+        for points in measure(device, candidates, settings, profile=device.profiles):
             pass
     observed = []
     for point in points:

@@ -68,8 +68,8 @@ def test_the_prediction_is_near_what_a_run_takes(converted: Callable[..., Path])
     for model, side in (("attention-softmax", 32), ("attention-linear", 32)):
         path = converted(model, resolution=Resolution(side, side))
         device = open_device("host", DeviceOptions(memory_limit_bytes=4 * GIGABYTE))
-        with device.prepare([path], settings):
-            taken = device.run(path, settings).peak_memory_bytes
+        with device.prepare([path], settings) as prepared:
+            taken = prepared.run(path).peak_memory_bytes
         predicted = memory_bytes(read_graph(path))
         assert taken is not None and 0.5 * taken - 12e6 < predicted < 2 * taken + 12e6, (model, predicted, taken)
 

@@ -23,8 +23,8 @@ QUICK = RunSettings(runs=12, rounds=4, warmup_runs=2, min_time_s=0)
 
 def test_a_round_holds_what_was_asked_for(small_tflite: Path) -> None:
     device = open_device("host")
-    with device.prepare([small_tflite], QUICK):
-        measured = device.run(small_tflite, QUICK)
+    with device.prepare([small_tflite], QUICK) as prepared:
+        measured = prepared.run(small_tflite)
     assert measured.latency_us is not None and len(measured.latency_us) == 3  # 12 runs over 4 rounds
     assert len(measured.warmup_us) == 2
     assert measured.init_us and measured.first_inference_us
@@ -50,8 +50,8 @@ def test_runs_of_a_round(runs: int, min_time_s: float, expected_us: float, wante
 def test_peak_memory_counts_the_model_in_every_round(small_tflite: Path) -> None:
     """The file's bytes are read and its weights are packed again by the delegate: never less than the file."""
     device = open_device("host")
-    with device.prepare([small_tflite], QUICK):
-        for measured in [device.run(small_tflite, QUICK) for _ in range(3)]:
+    with device.prepare([small_tflite], QUICK) as prepared:
+        for measured in [prepared.run(small_tflite) for _ in range(3)]:
             assert measured.peak_memory_bytes is not None
             assert measured.peak_memory_bytes > small_tflite.stat().st_size
 
@@ -67,7 +67,8 @@ def test_description_agrees_with_the_system() -> None:
     [runtime] = device.components()
     assert (runtime.name, runtime.version) == ("ai-edge-litert", importlib.metadata.version("ai-edge-litert"))
     assert runtime.sha256 is not None
-    assert device.conditions().load_average_1min is not None
+    with device.prepare([], QUICK) as prepared:
+        assert prepared.conditions().load_average_1min is not None
 
 
 def test_affinity_is_in_force_and_put_back(small_tflite: Path) -> None:
@@ -75,8 +76,8 @@ def test_affinity_is_in_force_and_put_back(small_tflite: Path) -> None:
     core = max(before)
     settings = QUICK.model_copy(update={"cores": f"{1 << core:x}"})
     device = open_device("host")
-    with device.prepare([small_tflite], settings):
-        assert device.run(small_tflite, settings).cores_mask == hex(1 << core)
+    with device.prepare([small_tflite], settings) as prepared:
+        assert prepared.run(small_tflite).cores_mask == hex(1 << core)
     assert os.sched_getaffinity(0) == before
     with pytest.raises(KeyboardInterrupt), affinity({core}):
         assert os.sched_getaffinity(0) == {core}
@@ -102,8 +103,8 @@ def test_unusable_models_are_refused_before_anything_is_measured(small_tflite: P
 
 def test_a_model_that_loads_and_does_not_run_is_a_device_error(dividing_tflite: Path) -> None:
     device = open_device("host")
-    with device.prepare([dividing_tflite], QUICK), pytest.raises(DeviceError, match="does not run"):
-        device.run(dividing_tflite, QUICK)
+    with device.prepare([dividing_tflite], QUICK) as prepared, pytest.raises(DeviceError, match="does not run"):
+        prepared.run(dividing_tflite)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "uint8", "int32", "int64", "bool"])
@@ -123,8 +124,8 @@ def test_a_runtime_in_a_process_of_its_own(small_tflite: Path, installed: Callab
     """Its library is the one that is hashed; its process times and measures itself."""
     runtime = installed("litert-latest")
     device, ours = open_device("host", DeviceOptions(runtime="litert-latest")), open_device("host")
-    with device.prepare([small_tflite], QUICK):
-        measured = device.run(small_tflite, QUICK)
+    with device.prepare([small_tflite], QUICK) as prepared:
+        measured = prepared.run(small_tflite)
     assert len(measured.values) == 3 and measured.first_inference_us
     assert measured.init_us and measured.peak_memory_bytes
     assert measured.peak_memory_bytes > small_tflite.stat().st_size

@@ -26,23 +26,23 @@ def layer(converted: Callable[..., Path]) -> Path:
 
 def test_a_round_in_its_own_process_has_all_that_a_round_has(layer: Path) -> None:
     device = open_device("host", DeviceOptions(memory_limit_bytes=GIGABYTE))
-    with device.prepare([layer], SETTINGS):
-        found = device.run(layer, SETTINGS)
+    with device.prepare([layer], SETTINGS) as prepared:
+        found = prepared.run(layer)
     assert found.latency_us is not None and len(found.latency_us) == 3 and len(found.warmup_us) == 1
     assert found.init_us and found.first_inference_us and found.peak_memory_bytes and found.cores_mask
 
 
 def test_a_model_that_gets_too_little_memory_does_not_fit(layer: Path) -> None:
     device = open_device("host", DeviceOptions(memory_limit_bytes=500_000))
-    with device.prepare([layer], SETTINGS), pytest.raises(LimitError) as caught:
-        device.run(layer, SETTINGS)
+    with device.prepare([layer], SETTINGS) as prepared, pytest.raises(LimitError) as caught:
+        prepared.run(layer)
     assert caught.value.limit == "does not fit"
 
 
 def test_a_round_that_takes_too_long_is_timed_out(layer: Path) -> None:
     device = open_device("host", DeviceOptions(memory_limit_bytes=GIGABYTE, run_timeout_s=0.001))
-    with device.prepare([layer], SETTINGS), pytest.raises(LimitError) as caught:
-        device.run(layer, SETTINGS)
+    with device.prepare([layer], SETTINGS) as prepared, pytest.raises(LimitError) as caught:
+        prepared.run(layer)
     assert caught.value.limit == "timed out"
 
 
@@ -50,6 +50,6 @@ def test_a_file_that_is_no_model_is_an_error_and_no_limit(tmp_path: Path) -> Non
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(b"no model at all")
     device = open_device("host", DeviceOptions(memory_limit_bytes=GIGABYTE))
-    with device.prepare([broken], SETTINGS), pytest.raises(DeviceError) as caught:
-        device.run(broken, SETTINGS)
+    with device.prepare([broken], SETTINGS) as prepared, pytest.raises(DeviceError) as caught:
+        prepared.run(broken)
     assert not isinstance(caught.value, LimitError) and "Traceback" not in str(caught.value)

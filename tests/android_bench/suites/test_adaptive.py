@@ -25,6 +25,8 @@ class Scripted:
     prepared.
     """
 
+    profiles = False
+
     def __init__(self, rounds: dict[str, list[float | Exception]], counts: bool = False) -> None:
         self.rounds, self.counts = rounds, counts
         self.log, self.prepared = list[str](), list[list[str]]()
@@ -41,11 +43,11 @@ class Scripted:
         return Conditions(at=datetime.now(UTC))
 
     @contextlib.contextmanager
-    def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[None]:
+    def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[Scripted]:
         self.prepared.append([model.stem for model in models])
-        yield
+        yield self
 
-    def run(self, model: Path, settings: RunSettings) -> Round:
+    def run(self, model: Path) -> Round:
         self.log.append(model.stem)
         script = self.rounds.get(model.stem)
         found = script.pop(0) if script else 100.0

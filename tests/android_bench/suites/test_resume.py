@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -39,6 +40,8 @@ COMPONENTS = (Component(name="adb", version="36"),)
 class Failing:
     """A device that is pulled after so many runs, and takes its threads' number of microseconds for each."""
 
+    profiles = False
+
     def __init__(self, lasts: int = 1000) -> None:
         self.left, self.log = lasts, list[tuple[str, int]]()
 
@@ -52,19 +55,22 @@ class Failing:
         return Conditions(at=datetime.now(UTC))
 
     @contextlib.contextmanager
-    def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[None]:
-        yield
+    def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[Self]:
+        self.threads = settings.threads
+        yield self
 
-    def run(self, model: Path, settings: RunSettings) -> Round:
+    def run(self, model: Path) -> Round:
         if not self.left:
             raise UnusableDeviceError("the cable was pulled")
         self.left -= 1
-        self.log.append((model.stem, settings.threads))
-        return Round(latency_us=(float(settings.threads),))
+        self.log.append((model.stem, self.threads))
+        return Round(latency_us=(float(self.threads),))
 
 
 class Profiling(Failing):
-    def profile(self, model: Path, settings: RunSettings) -> tuple[OpTime, ...]:
+    profiles = True
+
+    def profile(self, model: Path) -> tuple[OpTime, ...]:
         return (OpTime(op="CONV_2D", name=model.stem, mean_us=1.0, calls=1),)
 
 
@@ -143,7 +149,9 @@ def test_profile(candidates: list[Candidate]) -> None:
 
 
 class Unprofiled(Failing):
-    def profile(self, model: Path, settings: RunSettings) -> tuple[OpTime, ...]:
+    profiles = True
+
+    def profile(self, model: Path) -> tuple[OpTime, ...]:
         raise DeviceError("this build has no profiler")
 
 

@@ -19,6 +19,8 @@ from evit_mobile.weights import sha256_of
 class Logbook:
     """A device that only notes what it is asked for; ``fails_at`` is the number of the run that ends in an error."""
 
+    profiles = False
+
     def __init__(self, fails_at: int | None = None) -> None:
         self.log: list[str] = []
         self.fails_at = fails_at
@@ -33,14 +35,14 @@ class Logbook:
         return Conditions(at=datetime.now(UTC))
 
     @contextlib.contextmanager
-    def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[None]:
+    def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[Logbook]:
         self.log.append("prepare")
         try:
-            yield
+            yield self
         finally:
             self.log.append("put back")
 
-    def run(self, model: Path, settings: RunSettings) -> Round:
+    def run(self, model: Path) -> Round:
         self.log.append(model.stem)
         if self.fails_at is not None and len(self.log) - 1 == self.fails_at:
             raise DeviceError("the cable was pulled")

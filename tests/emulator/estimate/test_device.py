@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from android_bench.device import DeviceOptions, EstimatingDevice, default_settings, open_device
+from android_bench.device import DeviceOptions, default_settings, open_device
 from android_bench.emulator.qemu import Qemu
 from android_bench.estimate.device import EstimatedDevice
 from android_bench.estimate.devices import find_device, load_device, names
@@ -17,19 +17,24 @@ from android_bench.estimate.tools import Llvm
 from android_bench.estimate.works import trace, works_of
 from evit_mobile.cli.main import cli
 from evit_mobile.errors import RequestError
-from evit_mobile.results.estimates import Estimate
+from evit_mobile.results.estimates import Estimate, OpEstimate
 from evit_mobile.results.record import load
 
 DEVICE = "estimate:snapdragon-855"
 SETTINGS = default_settings(DEVICE)
 
 
-def _estimate(device: EstimatingDevice, model: Path, threads: int = 1) -> Estimate:
+def _estimate(device: EstimatedDevice, model: Path, threads: int = 1) -> Estimate:
     settings = SETTINGS.evolve(threads=threads)
-    with device.prepare([model], settings):
-        estimate = device.run(model, settings).estimate
+    with device.prepare([model], settings) as prepared:
+        estimate = prepared.run(model).estimate
     assert estimate is not None
     return estimate
+
+
+def _op_estimates(device: EstimatedDevice, model: Path) -> tuple[OpEstimate, ...]:
+    with device.prepare([model], SETTINGS) as prepared:
+        return prepared.op_estimates(model)
 
 
 @pytest.fixture(scope="module")
@@ -58,14 +63,14 @@ def test_instructions_are_those_of_the_counter(device: EstimatedDevice, a76: Qem
     1,100 instructions."""
     [counted] = a76.count(small_tflite, 1)
     traced = _estimate(device, small_tflite).instructions
-    ops = len(device.op_estimates(small_tflite, SETTINGS))
+    ops = len(_op_estimates(device, small_tflite))
     assert 0 <= traced - counted < 1500 * ops
     assert traced < 1.02 * counted
 
 
 def test_ops_add_up_and_have_names(device: EstimatedDevice, small_tflite: Path) -> None:
     whole = _estimate(device, small_tflite)
-    ops = device.op_estimates(small_tflite, SETTINGS)
+    ops = _op_estimates(device, small_tflite)
     assert sum(op.estimated_us for op in ops) == pytest.approx(whole.estimated_latency_us)
     assert sum(op.instructions for op in ops) == whole.instructions
     assert all(0 <= op.wait_cycles <= op.cycles for op in ops)
