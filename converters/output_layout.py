@@ -23,22 +23,26 @@ from evit_mobile.tflite.graph import Tensor
 if TYPE_CHECKING:
     import onnx
 
+    from converters.source.load import Source
 
-def with_output_layout(model: Tflite, stock: onnx.ModelProto, layout: OutputLayout) -> Tflite:
+
+def with_output_layout(model: Tflite, source: Source, stock: onnx.ModelProto, layout: OutputLayout) -> Tflite:
     """``model`` with its outputs in the order that ``layout`` says; itself where they are.
 
     Args:
         model: as it was lowered.
-        stock: the exported graph, whose outputs it has under the same names and in the same order.
+        source: the network.
+        stock: its exported graph, whose outputs it has under the same names and in the same order.
         layout: of outputs of rank 4.
     """
-    shapes = [tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim) for value in stock.graph.output]
-    if len(shapes) != len(model.graph.outputs):
+    if len(stock.graph.output) != len(model.graph.outputs):
         return model  # the check says which output is missing
     wrong = []
-    for position, (index, shape) in enumerate(zip(model.graph.outputs, shapes)):
-        last = _channels_last(model, stock, position, shape)
-        if last is not None and last is not (layout is OutputLayout.NHWC and len(shape) == 4):
+    for position, index in enumerate(model.graph.outputs):
+        last = _channels_last(model, source, stock, position)
+        if last is not None and last is not (
+            layout is OutputLayout.NHWC and len(_shape(stock.graph.output[position])) == 4
+        ):
             wrong.append((position, index, last))
     if not wrong:
         return model
@@ -48,26 +52,29 @@ def with_output_layout(model: Tflite, stock: onnx.ModelProto, layout: OutputLayo
     return Tflite(pack(editor.model, len(model.content)), model.name)
 
 
-def _channels_last(model: Tflite, stock: onnx.ModelProto, position: int, shape: tuple[int, ...]) -> bool | None:
-    """Whether an output of ``shape`` [N, C, …] has its channels last in the file; None where that makes no
-    difference.
-    """
+def _shape(value: onnx.ValueInfoProto) -> tuple[int, ...]:
+    return tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+
+
+def _channels_last(model: Tflite, source: Source, stock: onnx.ModelProto, position: int) -> bool | None:
+    """Whether an output [N, C, …] has its channels last in the file; None where that makes no difference."""
+    shape = _shape(stock.graph.output[position])
     tensor = model.graph.tensors[model.graph.outputs[position]]
     if len(shape) < 3 or len(tensor.shape) != len(shape):
         return None
     moved = (shape[0], *shape[2:], shape[1])
     if shape != moved:
         return {shape: False, moved: True}.get(tensor.shape)
-    return _measured(model, stock, position)
+    return _measured(model, source, stock, position)
 
 
-def _measured(model: Tflite, stock: onnx.ModelProto, position: int) -> bool | None:
+def _measured(model: Tflite, source: Source, stock: onnx.ModelProto, position: int) -> bool | None:
     """``_channels_last`` where all sizes are alike and the shape tells nothing: by the values for one input."""
     from converters.parity.expected import noise_for
     from converters.parity.reference import open_onnx_inputs
 
     inputs = noise_for(stock)
-    expected = list(open_onnx_inputs(stock)(inputs).values())[position]
+    expected = list(open_onnx_inputs(stock, source)(inputs).values())[position]
     try:
         with model.on_disk() as path, RUNTIMES["litert"].open(path, xnnpack=False) as session:
             values = session.run(

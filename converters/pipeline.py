@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from converters import onnx_reader
 from converters.cache import kept, through_cache
 from converters.check import Attempt, check_finished, right_attempt
 from converters.code_hash import code_hash
@@ -20,6 +21,7 @@ from converters.quantize.attention_ranges import AttentionRange, attention_range
 from converters.quantize.attention_ranges import warnings as range_warnings
 from converters.quantize.precisions import InPrecision, check_precision, in_precision
 from converters.report import Conversion, ConversionReport
+from converters.source.blame import file_at_fault
 from converters.source.load import Source, load_source
 from converters.stopwatch import Stopwatch
 from evit_mobile.errors import RequestError
@@ -27,7 +29,7 @@ from evit_mobile.files import whole_file
 from evit_mobile.models import trained_of
 from evit_mobile.models.labels import labels_for
 from evit_mobile.models.registry import check_name
-from evit_mobile.specs import OutputLayout, Precision, Resolution, Target
+from evit_mobile.specs import ModelName, OutputLayout, Precision, Resolution
 from evit_mobile.text import visible
 from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.graph import graph_of
@@ -72,9 +74,10 @@ def convert_in_memory(model: str | Source, options: ConvertOptions = ConvertOpti
         return _convert(model, options)
     check_name(model)
     options = with_bundled_weights(model, options)
-    if options.keep_onnx is not None:
-        return _convert(model, options)
-    return through_cache(model, options, lambda: _convert(model, options))
+    with file_at_fault(Path(model) if ModelName.parse(model).kind == "onnx" else None):
+        if options.keep_onnx is not None:
+            return _convert(model, options)
+        return through_cache(model, options, lambda: _convert(model, options))
 
 
 def with_bundled_weights(model: str, options: ConvertOptions) -> ConvertOptions:
@@ -105,7 +108,7 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
         _save_onnx(attempt.graph, options.keep_onnx)
     with watch.stage("ranges"):
         # Only half precision has ranges that an attention can leave.
-        ranges = attention_ranges(attempt.graph, source.preprocessing) if options.precision is Precision.FP16 else []
+        ranges = attention_ranges(attempt.graph, source) if options.precision is Precision.FP16 else []
     with watch.stage("quantise"):
         result = in_precision(attempt.lowered, source, options)
     with watch.stage("write"):
@@ -146,11 +149,11 @@ class _Maker:
 
     def __call__(self, left_out: frozenset[str]) -> Attempt:
         with self._watch.stage("passes"):
-            graph, passes = rewritten(self._stock, self._options, left_out)
+            graph, passes = _rewritten(self._source, self._stock, self._options, left_out)
         with self._watch.stage("lower"):
             lowered = Tflite(self._lower(graph), self._source.name)
             layout = in_source_terms(self._options.output_layout, channels_last=self._source.channels_last)
-            return Attempt(graph, passes, with_output_layout(lowered, self._stock, layout))
+            return Attempt(graph, passes, with_output_layout(lowered, self._source, self._stock, layout))
 
     def _lower(self, graph: onnx.ModelProto) -> bytes:
         from converters.lowering.lower import Lowering
@@ -179,23 +182,19 @@ def _loaded(model: str, options: ConvertOptions) -> Source:
     return load_source(model, options.resolution, options.weights, options.seed, options.inputs)
 
 
-def rewritten(
-    stock: onnx.ModelProto, options: ConvertOptions, left_out: frozenset[str] = frozenset()
+def _rewritten(
+    source: Source, stock: onnx.ModelProto, options: ConvertOptions, left_out: frozenset[str]
 ) -> tuple[onnx.ModelProto, list[PassReport]]:
     """``stock`` after the passes but those whose names are ``left_out``, and their reports; ``stock`` itself without a
     rewrite.
     """
     if not options.rewrite:
         return stock, []
-    import onnx_ir as ir
+    if source.onnx_path is not None:
+        return onnx_reader.rewrite(stock, source.name, options.attention_form, options.precision, left_out)
+    from converters.rewriting import rewrite
 
-    from converters.passes import default_passes, run_passes
-    from converters.passes.functions import expand_functions
-
-    model = ir.from_proto(expand_functions(stock))
-    passes = [item for item in default_passes(options.attention_form) if item.name not in left_out]
-    reports = run_passes(model, Target(precision=options.precision), passes)
-    return ir.to_proto(model), reports
+    return rewrite(stock, options.attention_form, options.precision, left_out)
 
 
 def _save_onnx(graph: onnx.ModelProto, path: Path) -> None:

@@ -49,6 +49,10 @@ class MachineError(EvitMobileError):
     exit_code = 4
 
 
+class ConversionError(MachineError):
+    """A stage of a conversion failed on this very network."""
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, or its type's name where it has none: other people's errors run over many
     lines.

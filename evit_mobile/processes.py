@@ -21,6 +21,8 @@ PREFIX = "evit-mobile-held-"
 #: A folder younger than this may not be locked yet, seconds.
 _SETTLED_S = 60.0
 _PR_SET_PDEATHSIG = 1
+#: Signals that a program's own faults end it by.
+CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS}
 
 
 class EndedError(KeyboardInterrupt):

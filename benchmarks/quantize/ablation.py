@@ -21,10 +21,9 @@ from benchmarks.quantize.calibrated import calibrated_weights
 from benchmarks.quantize.compare import logits
 from benchmarks.quantize.equalisation import equalised
 from converters.lowering.lower import Lowering
-from converters.options import ConvertOptions
-from converters.pipeline import rewritten
 from converters.quantize import RangeChoice, parameters, plan, quantise_int8, ranges
 from converters.quantize.observe import Observation, observe
+from converters.rewriting import rewrite
 from converters.source.export import export_onnx
 from converters.source.load import load_source
 from evit_mobile.files import cache_folder
@@ -44,9 +43,7 @@ RESULT = Path(__file__).resolve().parent.parent / "results" / "int8_ablation.md"
 def float_model(seed: int, weights: Path | None) -> bytes:
     """The float .tflite that an int8 conversion quantises."""
     with Lowering() as lowering:
-        graph, _ = rewritten(
-            export_onnx(load_source(MODEL, weights=weights, seed=seed)), ConvertOptions(precision=Precision.INT8)
-        )
+        graph, _ = rewrite(export_onnx(load_source(MODEL, weights=weights, seed=seed)), "auto", Precision.INT8)
         return lowering.lower(graph)
 
 

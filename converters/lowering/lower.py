@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Self
 
 from converters.lowering.boundary import plain, restore
 from converters.lowering.refusal import UNSUPPORTED, check_operators, unsupported
-from evit_mobile.errors import MachineError
-from evit_mobile.processes import temporary_folder
+from evit_mobile.errors import ConversionError, MachineError
+from evit_mobile.processes import CRASHES, temporary_folder
 
 if TYPE_CHECKING:
     import onnx
@@ -84,7 +85,8 @@ class Lowering:
 
         Raises:
             RequestError: ``model`` has an operator that TFLite has no form of.
-            MachineError: onnx2tf failed, crashed or hung; its last words are in the message.
+            ConversionError: onnx2tf failed or crashed; its last words are in the message.
+            MachineError: it hung, or was killed.
         """
         try:
             self._process.wait(TIMEOUT_S)
@@ -94,12 +96,15 @@ class Lowering:
         if code == UNSUPPORTED:
             raise unsupported(words)
         if code < 0:
-            raise MachineError(f"onnx2tf was ended by signal {-code}: {words}", hint="out of memory?")
+            name = signal.Signals(-code).name
+            if -code in CRASHES:
+                raise ConversionError(f"onnx2tf was ended by {name}: {words}")
+            raise MachineError(f"onnx2tf was ended by {name}: {words}", hint="out of memory?")
         if code:
-            raise MachineError(f"onnx2tf failed: {words}")
+            raise ConversionError(f"onnx2tf failed: {words}")
         results = list((self._folder / "out").glob("*_float32.tflite"))
         if len(results) != 1:
-            raise MachineError(f"onnx2tf made no model: {words}")
+            raise ConversionError(f"onnx2tf made no model: {words}")
         content = results[0].read_bytes()
         check_operators(content, self._model)
         return restore(content, self._boundary)

@@ -99,7 +99,7 @@ def reference_trace(reference: Reference, image: Array) -> Trace:
     modules = {name for name, _ in module.named_modules() if name} if module is not None else set()
     naming = Trace([], reference.stock, modules)
     activations = list(_module_values(module, planar)) if module is not None else []
-    for node, name, value in _node_values(reference.stock, planar):
+    for node, name, value in _node_values(reference, planar):
         layer = naming.layer_in(node.name) or node.name or name
         activations.append(Activation(name, layer, node.op_type, value, module is None))
     return Trace(activations, reference.stock, modules)
@@ -129,11 +129,11 @@ def _module_values(module: nn.Module, image: Array) -> Iterator[Activation]:
     return iter(values)
 
 
-def _node_values(stock: onnx.ModelProto, image: Array) -> Iterator[tuple[onnx.NodeProto, str, Array]]:
+def _node_values(reference: Reference, image: Array) -> Iterator[tuple[onnx.NodeProto, str, Array]]:
     """Every float32 value that depends on the image, with its node."""
     import onnx
 
-    model = onnx.ModelProto()
+    stock, model = reference.stock, onnx.ModelProto()
     model.CopyFrom(stock)
     live = {value.name for value in stock.graph.input}
     known = {value.name for value in stock.graph.output}
@@ -144,7 +144,7 @@ def _node_values(stock: onnx.ModelProto, image: Array) -> Iterator[tuple[onnx.No
                 live.add(name)
                 nodes[name] = node
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in nodes if name not in known)
-    values = open_onnx(model)(image)
+    values = open_onnx(model, reference.source)(image)
     return ((node, name, values[name]) for name, node in nodes.items() if values[name].dtype == np.float32)
 
 

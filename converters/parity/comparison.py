@@ -79,7 +79,7 @@ class Comparison:
         """The stock ONNX graph against PyTorch; nothing where ONNX Runtime is the reference itself."""
         if self.reference.source.module is None:
             return
-        run = open_onnx(self.reference.stock)
+        run = open_onnx(self.reference.stock, self.reference.source)
         for stimulus in self.stimuli:
             outputs = dict(zip(self.expected[stimulus.name], run(_nchw(stimulus.image)).values(), strict=True))
             yield from self.rows(("onnxruntime", None, None), stimulus, outputs, criterion)

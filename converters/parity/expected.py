@@ -18,9 +18,10 @@ from converters.parity.determinism import run_repeatable
 from converters.parity.differences import CRITERIA, Criterion, Difference, compare, without_ties
 from converters.parity.layout import in_source_terms
 from converters.parity.reference import open_onnx_inputs
-from converters.parity.rounding import Run, allowed, largest_values, own_rounding, run_in_double
+from converters.parity.rounding import allowed, largest_values, own_rounding, run_in_double
 from converters.source.load import Source
 from converters.source.onnx_file import graph_inputs
+from converters.source.onnx_session import Run
 from evit_mobile.arrays import Array
 from evit_mobile.errors import ClaimError
 from evit_mobile.specs import OutputLayout, Precision
@@ -120,7 +121,7 @@ class Expected:
 
     @functools.cached_property
     def _run(self) -> Run:
-        return open_onnx_inputs(self.stock)
+        return open_onnx_inputs(self.stock, self.source)
 
     @functools.cached_property
     def _exact(self) -> Run | None:

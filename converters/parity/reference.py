@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from converters.onnx_reader import OnnxSession
 from converters.source.inputs import InputRequest
 from converters.source.load import Source, load_source, module_source
 from converters.source.onnx_file import graph_inputs
+from converters.source.onnx_session import Run, open_session
 from converters.source.torch_export import Exporter
 from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError
@@ -60,7 +62,7 @@ class Reference:
     def run(self, image: Array) -> dict[str, Array]:
         """Outputs by name for a [1, C, H, W] float32 image."""
         if self.source.module is None:
-            return run_onnx(self.stock, image)
+            return open_onnx(self.stock, self.source)(image)
         return self._computed(self.source.module, image)
 
     def scores(self, image: Array) -> Array | None:
@@ -219,28 +221,13 @@ def _check_weights(file: Path, description: ModelDescription, weights: Path | No
         )
 
 
-def run_onnx(model: onnx.ModelProto, image: Array) -> dict[str, Array]:
-    """Outputs by name of ``model`` in ONNX Runtime on the CPU for one [1, C, H, W] float32 image."""
-    return open_onnx(model)(image)
-
-
-def open_onnx(model: onnx.ModelProto) -> Callable[[Array], dict[str, Array]]:
-    """``model`` loaded by ONNX Runtime on the CPU: a function from its one image to outputs by name."""
+def open_onnx(model: onnx.ModelProto, source: Source) -> Callable[[Array], dict[str, Array]]:
+    """``model``, a graph of ``source``, in ONNX Runtime: from its one [1, C, H, W] float32 image to outputs by name."""
     name = graph_inputs(model)[0].name
-    run = open_onnx_inputs(model)
+    run = open_onnx_inputs(model, source)
     return lambda image: run({name: image})
 
 
-def open_onnx_inputs(model: onnx.ModelProto) -> Callable[[Mapping[str, Array]], dict[str, Array]]:
-    """``model`` loaded by ONNX Runtime on the CPU: a function from inputs by name to outputs by name."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    outputs = [output.name for output in session.get_outputs()]
-
-    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        return dict(zip(outputs, session.run(outputs, dict(inputs))))
-
-    return run
+def open_onnx_inputs(model: onnx.ModelProto, source: Source) -> Run:
+    """``model``, a graph of ``source``, in ONNX Runtime: of a user's file, in a process of its own."""
+    return open_session(model) if source.onnx_path is None else OnnxSession(model, source.name)

@@ -17,12 +17,13 @@ rounding is by itself beyond the bound, nothing can be said of the output on thi
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from converters.parity.differences import CRITERIA, Difference
+from converters.source.onnx_session import Run
 from converters.source.outputs import flatten_outputs
 from evit_mobile.arrays import Array
 from evit_mobile.specs import Precision
@@ -30,7 +31,6 @@ from evit_mobile.specs import Precision
 if TYPE_CHECKING:
     from torch import nn
 
-Run = Callable[[Mapping[str, Array]], dict[str, Array]]
 #: One unit in the last place of float32 numbers from 1 to 2.
 _ULP = 2.0**-23
 #: Rounding adds up over layers, and grows where large values cancel: to no more than a disturbance of so many units

@@ -13,10 +13,11 @@ from converters.parity.layers import LayerReport, find_parting_layer
 from converters.parity.layout import in_source_terms
 from converters.parity.reference import Reference, Request, build_reference
 from converters.parity.stimuli import Stimulus, verification_stimuli
+from converters.source.blame import file_at_fault
 from evit_mobile.arrays import Array
 from evit_mobile.errors import CrashingFileError, EvitMobileError, RequestError, first_line
 from evit_mobile.runtimes import RUNTIMES, Runtime, Session
-from evit_mobile.specs import Precision
+from evit_mobile.specs import ModelName, Precision
 from evit_mobile.tflite.description import read_description
 from evit_mobile.tflite.graph import read_graph
 
@@ -118,12 +119,15 @@ def verify_model(
         # With nothing to compare it to, a file that cannot be loaded is a wrong request, not a model without parity.
         with runtimes[0].open(path):
             pass
-    reference = build_reference(path, description, request)
-    stimuli = verification_stimuli(reference.resolution, reference.channels, reference.preprocessing, image=image)
-    _check_input(path, stimuli[0])
-    layout = description.output_layout if description else None
-    comparison = compared(reference, stimuli, in_source_terms(layout, channels_last=reference.source.channels_last))
-    rows = list(comparison.onnx_rows(CRITERIA[Precision.FP32]))
+    with file_at_fault(
+        Path(request.model) if request.model and ModelName.parse(request.model).kind == "onnx" else None
+    ):
+        reference = build_reference(path, description, request)
+        stimuli = verification_stimuli(reference.resolution, reference.channels, reference.preprocessing, image=image)
+        _check_input(path, stimuli[0])
+        layout = description.output_layout if description else None
+        comparison = compared(reference, stimuli, in_source_terms(layout, channels_last=reference.source.channels_last))
+        rows = list(comparison.onnx_rows(CRITERIA[Precision.FP32]))
     states = []
     for runtime in runtimes:
         state, runtime_rows = _runtime_rows(path, runtime, comparison, criterion)

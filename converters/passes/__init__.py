@@ -29,7 +29,7 @@ from converters.passes.split_projections import SplitProjections
 from converters.passes.static_gather import StaticGather
 from converters.passes.tools.graph import tidy
 from converters.passes.tools.pins import pin_outputs, unpin
-from evit_mobile.errors import EvitMobileError, MachineError
+from evit_mobile.errors import ConversionError, EvitMobileError
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def run_passes(model: ir.Model, target: Target, passes: Sequence[Pass] | None = 
         passes: the passes to run, in order; ``default_passes()`` where None.
 
     Raises:
-        MachineError: a pass failed; the message says which, and which had run before it.
+        ConversionError: a pass failed; the message says which, and which had run before it.
     """
     reports: list[PassReport] = []
     pins = pin_outputs(model)
@@ -87,7 +87,7 @@ def run_passes(model: ir.Model, target: Target, passes: Sequence[Pass] | None = 
             raise
         except Exception as error:
             before = ", ".join(report.name for report in reports) or "none"
-            raise MachineError(
+            raise ConversionError(
                 f"pass {graph_pass.name} failed: {type(error).__name__}: {error}; passes that had run: {before}",
                 hint="--no-rewrite converts without passes",
             ) from error

@@ -13,10 +13,12 @@ import numpy as np
 
 from converters.float16 import LARGEST, SMALLEST
 from converters.passes.linear_attention.forms import DENOMINATOR, KEY_SUM, ROLE
-from evit_mobile.specs import Preprocessing, Resolution
+from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
     import onnx
+
+    from converters.source.load import Source
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class AttentionRange:
     input: str
 
 
-def attention_ranges(graph: onnx.ModelProto, preprocessing: Preprocessing) -> list[AttentionRange]:
-    """Run the rewritten ``graph`` on each verification input in ONNX Runtime; one entry a block, in order of
+def attention_ranges(graph: onnx.ModelProto, source: Source) -> list[AttentionRange]:
+    """Run ``graph``, the rewritten one of ``source``, on each verification input; one entry a block, in order of
     execution.
     """
     import onnx
@@ -55,10 +57,10 @@ def attention_ranges(graph: onnx.ModelProto, preprocessing: Preprocessing) -> li
     probe.CopyFrom(graph)
     given = {output.name for output in graph.graph.output}
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in marked if name not in given)
-    run = open_onnx(probe)
+    run = open_onnx(probe, source)
     _, channels, height, width = (dim.dim_value for dim in graph.graph.input[0].type.tensor_type.shape.dim)
     extremes: dict[str, dict[str, list[tuple[float, str]]]] = {}
-    for stimulus in verification_stimuli(Resolution(height, width), channels, preprocessing):
+    for stimulus in verification_stimuli(Resolution(height, width), channels, source.preprocessing):
         values = run(np.ascontiguousarray(stimulus.image.transpose(0, 3, 1, 2)))
         for name, (block, role) in marked.items():
             found = extremes.setdefault(block, {KEY_SUM: [], DENOMINATOR: []})[role]

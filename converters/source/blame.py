@@ -11,12 +11,30 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from evit_mobile.errors import first_line
+from evit_mobile.errors import ConversionError, EvitMobileError, RequestError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _OWN = Path(__file__).resolve().parent.parent.parent
+
+
+@contextlib.contextmanager
+def file_at_fault(path: Path | None) -> Iterator[None]:
+    """While the body works on a user's ONNX file, what a library raises is the file's fault; None: there is no file.
+
+    Raises:
+        RequestError: in place of any exception but this machine's.
+    """
+    try:
+        yield
+    except Exception as error:
+        own = isinstance(error, (EvitMobileError, OSError, MemoryError)) and not isinstance(error, ConversionError)
+        if path is None or own:
+            raise
+        reason = first_line(error)
+        what = reason if isinstance(error, ConversionError) else f"{type(error).__name__}: {reason}"
+        raise RequestError(f"{path} cannot be used: {what}") from error
 
 
 def user_line(error: BaseException) -> str:

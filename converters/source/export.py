@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from converters import onnx_reader
 from converters.source.load import Source
-from converters.source.onnx_file import read_onnx
 from converters.source.torch_export import Exportable, Exported, export_module
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def export_source(source: Source) -> Exported:
             export.
     """
     if source.onnx_path is not None:
-        return Exported(read_onnx(source.onnx_path, source.inputs))
+        return Exported(onnx_reader.read(source.onnx_path, source.inputs))
     if source.module is None:
         raise ValueError(f"{source.name} has neither a module nor a file")
     return export_module(Exportable(source.module, source.inputs, source.outputs, source.name), source.exporter)

@@ -14,8 +14,8 @@ from evit_mobile.errors import RequestError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-#: As of the ONNX gate: 1 GB of float32.
-_MAX_ELEMENTS = 2**28
+#: Numbers that one input may hold, 256 MB of float32: an image of 4096x4096 has 50 million.
+MAX_INPUT_ELEMENTS = 2**26
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
             )
         shape = tuple(int(size) for size in sizes.split("x"))
         elements = math.prod(shape)
-        if not 1 <= elements <= _MAX_ELEMENTS:
-            raise RequestError(f"input shape {text} has {elements} elements", hint=f"from 1 to {_MAX_ELEMENTS}")
+        if not 1 <= elements <= MAX_INPUT_ELEMENTS:
+            raise RequestError(f"input shape {text} has {elements} elements", hint=f"from 1 to {MAX_INPUT_ELEMENTS}")
         if name in shapes:
             raise RequestError(f"input {name} is given two shapes")
         shapes[name] = shape

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.source.onnx_gate import check_structure
+from converters.source.inputs import MAX_INPUT_ELEMENTS
+from converters.source.onnx_gate import MAX_ELEMENTS, check_structure
+from converters.source.onnx_session import open_session
 from evit_mobile.errors import RequestError, first_line
 
 if TYPE_CHECKING:
@@ -18,8 +21,16 @@ if TYPE_CHECKING:
 _INPUT_TYPES = (1, 2, 6, 7, 9, 10)
 
 
-def read_onnx(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
+def read_onnx(path: Path, shapes: Mapping[str, tuple[int, ...]], name: str | None = None) -> onnx.ModelProto:
     """An ONNX file, checked, with every input of a fixed shape: as the file says, or ``shapes`` by name, or batch 1.
+
+    The checks of onnx and ONNX Runtime, which a file may crash, run in this process: ``converters.onnx_reader`` calls
+    it in another.
+
+    Args:
+        path: of the file.
+        shapes: of inputs by name.
+        name: what messages call the file; None: its path.
 
     Raises:
         RequestError: the file is not a whole, valid ONNX file or describes no network that can be converted; an input's
@@ -28,7 +39,7 @@ def read_onnx(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelPr
     import onnx
     from google.protobuf.message import DecodeError
 
-    name = path.as_posix()
+    name = name or path.as_posix()
     try:
         model = onnx.load(path)
         check_structure(model, name)
@@ -75,8 +86,11 @@ def _type_name(value: onnx.ValueInfoProto) -> str:
     import onnx
 
     if not value.type.HasField("tensor_type"):
-        return f"a {(value.type.WhichOneof('value') or 'thing without a type').removesuffix('_type')}"
-    name: str = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type)
+        return f"of the type {(value.type.WhichOneof('value') or 'undefined').removesuffix('_type')}"
+    kind = value.type.tensor_type.elem_type
+    if kind not in onnx.TensorProto.DataType.values():
+        return f"of the unknown type {kind}"
+    name: str = onnx.TensorProto.DataType.Name(kind)
     return name.lower()
 
 
@@ -107,12 +121,21 @@ def _fix_shape(value: onnx.ValueInfoProto, shape: tuple[int, ...] | None, name: 
         len(written) != len(shape) or any(old > 0 and old != new for old, new in zip(written, shape))
     ):
         raise RequestError(f"input {value.name} of {name} is {spelled}, not {'x'.join(map(str, shape))}")
+    if math.prod(shape) > MAX_INPUT_ELEMENTS:
+        limit = f"the limit is {MAX_INPUT_ELEMENTS}"
+        raise RequestError(f"input {value.name} of {name} has {math.prod(shape)} elements, {limit}")
     if written == list(shape):
         return False
-    del kind.shape.dim[:]
+    _set_shape(value, shape)
+    return True
+
+
+def _set_shape(value: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:
+    kind = value.type.tensor_type
+    kind.ClearField("shape")
+    kind.shape.SetInParent()
     for size in shape:
         kind.shape.dim.add().dim_value = size
-    return True
 
 
 def _widen(model: onnx.ModelProto) -> None:
@@ -144,25 +167,22 @@ def _widen(model: onnx.ModelProto) -> None:
 
 def _check_runs(model: onnx.ModelProto, name: str) -> None:
     """Operators, types and the shapes of weights and operands fit each other: by onnx's inference, then by a run on
-    zeros.
+    zeros, from which the outputs get the shapes that the file leaves free.
 
     Raises:
         RequestError: they do not.
     """
     import onnx
-    import onnxruntime
 
     try:
         onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        run = open_session(model)
         zeros = {}
         for value in graph_inputs(model):
             kind = value.type.tensor_type
             shape = [dim.dim_value for dim in kind.shape.dim]
             zeros[value.name] = np.zeros(shape, onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
-        session.run(None, zeros)
+        outputs = run(zeros)
     except (
         Exception
     ) as error:  # onnx and ONNX Runtime raise classes of their own, derived from RuntimeError or from Exception
@@ -170,3 +190,11 @@ def _check_runs(model: onnx.ModelProto, name: str) -> None:
         raise RequestError(
             f"{name} contradicts itself: {lines[-1].strip() if lines else type(error).__name__}"
         ) from error
+    for value in model.graph.output:
+        dims = outputs[value.name].shape
+        if not all(dims):
+            raise RequestError(f"output {value.name} of {name} is empty: {'x'.join(map(str, dims))}")
+        _set_shape(value, dims)
+    elements = sum(array.size for array in outputs.values())
+    if elements > MAX_ELEMENTS:
+        raise RequestError(f"the outputs of {name} have {elements} elements, the limit is {MAX_ELEMENTS}")

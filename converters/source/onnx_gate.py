@@ -1,5 +1,5 @@
-"""What must be true of an ONNX file before any dependency reads its graph: a stride of 0 ends the process in one of
-them.
+"""What must be true of an ONNX file before any dependency reads its graph: a stride of 0 crashes one of them, a
+function that calls itself another, and a loop of 10^12 turns has no end.
 
 The checks are of what a file says of itself, and take time in the number of nodes. Shapes are checked afterwards, by
 onnx.
@@ -8,6 +8,7 @@ onnx.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from evit_mobile.errors import RequestError
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 #: The largest tensor that a file may name or make: 2^28 float32 elements are 1 GB, far above a layer's of a mobile
 #: network.
 MAX_ELEMENTS = 2**28
+#: Nodes of a network, with its functions written out: the largest of timm have some thousand.
+MAX_NODES = 100_000
+#: Turns of a loop that a network may ask for by a constant.
+MAX_TURNS = 2**16
 #: Attributes that count or step, of whatever op: all must be positive.
 _POSITIVE = {
     "strides",
@@ -54,15 +59,26 @@ def check_structure(model: onnx.ModelProto, name: str) -> None:
     if not graph.output:
         raise RequestError(f"{name} has no outputs")
     _check_operator_sets(model, name)
+    _check_size(model, name)
     for output in graph.output:
         if output.type.tensor_type.elem_type == 8 or output.type.WhichOneof("value") not in ("tensor_type", None):
             raise RequestError(f"output {output.name} of {name} is not a tensor of numbers")
-    constants = {tensor.name: tensor for tensor in graph.initializer}
+        if any(output.name == tensor.name for tensor in graph.initializer):
+            raise RequestError(f"output {output.name} of {name} is a constant")
+    _check_graph(graph, {}, name)
+    for function in model.functions:
+        for node in function.node:
+            _check_node(node, {}, name)
+
+
+def _check_graph(graph: onnx.GraphProto, outer: dict[str, onnx.TensorProto], name: str) -> None:
+    """The tensors and nodes of a graph, or of one inside a node of a graph whose constants are ``outer``."""
     for tensor in graph.initializer:
         _check_tensor(tensor, name)
+    constants = {**outer, **{tensor.name: tensor for tensor in graph.initializer}}
     for node in graph.node:
-        if not all(isinstance(text, str) for text in (node.op_type, node.name, *node.input, *node.output)):
-            raise RequestError(f"{name} has names that are not UTF-8")
+        if node.op_type == "Constant":
+            constants |= {text: item.t for text in node.output for item in node.attribute if item.name == "value"}
         _check_node(node, constants, name)
     _check_windows(graph, constants, name)
 
@@ -81,6 +97,33 @@ def _check_operator_sets(model: onnx.ModelProto, name: str) -> None:
             raise RequestError(f"{name} has {node.op_type} of the operator set {node.domain}", hint=hint)
 
 
+def _check_size(model: onnx.ModelProto, name: str) -> None:
+    """Functions do not call themselves, and written out they are of a size that can be."""
+    functions = {(function.domain, function.name): function for function in model.functions}
+    sizes: dict[tuple[str, str], int | None] = {}
+
+    def size_of(nodes: Iterable[onnx.NodeProto]) -> int:
+        return sum(
+            function_size((node.domain, node.op_type))
+            + sum(size_of(inner.node) for item in node.attribute for inner in (item.g, *item.graphs))
+            for node in nodes
+        )
+
+    def function_size(key: tuple[str, str]) -> int:
+        if key not in functions:
+            return 1
+        if key not in sizes:
+            sizes[key] = None
+            sizes[key] = min(size_of(functions[key].node), MAX_NODES + 1)
+        size = sizes[key]
+        if size is None:
+            raise RequestError(f"function {key[1]} of {name} calls itself")
+        return size
+
+    if size_of(model.graph.node) > MAX_NODES:
+        raise RequestError(f"{name} has more than {MAX_NODES} nodes, its functions written out")
+
+
 def _check_tensor(tensor: onnx.TensorProto, name: str) -> None:
     if any(size < 0 for size in tensor.dims):
         raise RequestError(f"tensor {tensor.name} of {name} has a negative size: {list(tensor.dims)}")
@@ -94,6 +137,8 @@ def _check_tensor(tensor: onnx.TensorProto, name: str) -> None:
 
 
 def _check_node(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], name: str) -> None:
+    if not all(isinstance(text, str) for text in (node.op_type, node.name, *node.input, *node.output)):
+        raise RequestError(f"{name} has names that are not UTF-8")
     where = f"{node.op_type} {node.name or ', '.join(node.output)} of {name}"
     for attribute in node.attribute:
         numbers = [*attribute.ints, attribute.i] if attribute.name in _POSITIVE and attribute.type in (2, 7) else []
@@ -106,9 +151,10 @@ def _check_node(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], na
             raise RequestError(f"{where} pads by {max(counted, key=abs)}")
         if attribute.HasField("t"):
             _check_tensor(attribute.t, name)
-        if attribute.HasField("g"):
-            for inner in attribute.g.node:
-                _check_node(inner, constants, name)
+        if attribute.name == "num_outputs" and attribute.i != len(node.output):
+            raise RequestError(f"{where} has num_outputs {attribute.i} and {len(node.output)} outputs")
+        for graph in (attribute.g, *attribute.graphs):
+            _check_graph(graph, constants, name)
     _check_made(node, constants, where)
 
 
@@ -138,7 +184,11 @@ def _check_windows(graph: onnx.GraphProto, constants: dict[str, onnx.TensorProto
 
 
 def _check_made(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], where: str) -> None:
-    """A tensor whose size stands in constants is of a size that can be."""
+    """A tensor whose size stands in constants, and a loop whose turns do, are of a size that can be."""
+    if node.op_type == "Loop" and node.input[:1] and node.input[0] in constants:
+        turns = _numbers(constants[node.input[0]])[0]
+        if turns > MAX_TURNS:
+            raise RequestError(f"{where} takes {turns:.3g} turns, the limit is {MAX_TURNS}")
     if node.op_type == "Range" and all(text in constants for text in node.input):
         start, limit, step = (float(_numbers(constants[text])[0]) for text in node.input)
         size = math.inf if step == 0 else (limit - start) / step

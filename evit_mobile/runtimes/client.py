@@ -6,22 +6,22 @@ alone and comes back as ``MachineError`` with the worker's last words.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import tempfile
 import threading
 from pathlib import Path
-from typing import Any, BinaryIO, Sequence, cast
+from types import MappingProxyType
+from typing import Any, BinaryIO, Mapping, Sequence, cast
 
 from evit_mobile.errors import MachineError
+from evit_mobile.processes import CRASHES
 from evit_mobile.runtimes import wire
 from evit_mobile.runtimes.session import Array, OpInfo, TensorInfo
 
 #: Longest wait for the answer to one call, seconds: far above any inference, so only a worker that hangs meets it.
 TIMEOUT_S = 600.0
-
-#: Signals that a program's own faults end it by.
-_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS}
 
 #: How much of the worker's standard error is read when it dies.
 _TAIL_BYTES = 8192
@@ -45,32 +45,47 @@ class CrashError(MachineError):
         self.how = how
 
 
-class Worker:
-    """A running worker process.
+def runtime_command(python: Path, module: str, path: Sequence[str] = ()) -> list[str]:
+    """What starts a worker that runs models.
 
     Args:
         python: the interpreter of the runtime's environment.
         module: the runtime's module that holds ``Interpreter``.
-        label: what messages call the runtime, e.g. ``tflite-runtime 2.14.0``.
-        timeout_s: longest wait for one answer, seconds.
         path: further folders in which the worker finds modules.
+    """
+    return [str(python), "-I", str(Path(__file__).with_name("worker.py")), module, *path]
+
+
+class Worker:
+    """A running worker process.
+
+    Args:
+        command: what starts it; see ``runtime_command``.
+        label: what messages call it, e.g. ``tflite-runtime 2.14.0``.
+        timeout_s: longest wait for one answer, seconds.
+        variables: further environment variables.
 
     Raises:
-        MachineError: the process cannot start, or the runtime cannot be imported in it.
+        MachineError: the process cannot start, or what it is to run cannot be imported in it.
     """
 
     def __init__(
-        self, python: Path, module: str, label: str, *, timeout_s: float = TIMEOUT_S, path: Sequence[str] = ()
+        self,
+        command: Sequence[str],
+        label: str,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        variables: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._label = label
         self._timeout_s = timeout_s
         self._timed_out = False
         self._errors = tempfile.TemporaryFile()
-        script = Path(__file__).with_name("worker.py")
         try:
             # A session of its own: Ctrl-C reaches us alone, and we end the worker.
             self._process = subprocess.Popen(
-                [str(python), "-I", str(script), module, *path],
+                command,
+                env={**os.environ, **variables},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
@@ -78,10 +93,10 @@ class Worker:
             )
         except OSError as error:
             self._errors.close()
-            raise MachineError(f"{label} cannot be started: {error.strerror}: {python}") from error
+            raise MachineError(f"{label} cannot be started: {error.strerror}: {command[0]}") from error
         try:
             #: The worker's Python, as ``3.11.7``.
-            self.python: str = self._exchange(None, ())[0]["python"]
+            self.python: str = self._exchange(None, (), timeout_s)[0]["python"]
         except CallError as error:
             self.kill()
             raise MachineError(f"{label} cannot be imported: {error}") from error
@@ -97,14 +112,17 @@ class Worker:
         """Whether the process still runs."""
         return self._process.poll() is None
 
-    def call(self, name: str, arrays: Sequence[Array] = (), **arguments: Any) -> tuple[Any, list[Array]]:
-        """Ask the worker for ``name``: the value and the arrays that it answers.
+    def call(
+        self, name: str, arrays: Sequence[Array] = (), /, *, timeout_s: float | None = None, **arguments: Any
+    ) -> tuple[Any, list[Array]]:
+        """Ask the worker for ``name``: the value and the arrays that it answers, within ``timeout_s``, or the worker's
+        own limit.
 
         Raises:
             CallError: the runtime raised an exception.
             MachineError: the worker died or did not answer in time; it is gone.
         """
-        return self._exchange({"call": name, **arguments}, arrays)
+        return self._exchange({"call": name, **arguments}, arrays, timeout_s or self._timeout_s)
 
     def kill(self) -> None:
         """End the process, whatever it does, and close the pipes."""
@@ -118,9 +136,11 @@ class Worker:
                 pass  # a request that was still buffered has nowhere to go
         self._errors.close()
 
-    def _exchange(self, request: dict[str, Any] | None, arrays: Sequence[Array]) -> tuple[Any, list[Array]]:
+    def _exchange(
+        self, request: dict[str, Any] | None, arrays: Sequence[Array], timeout_s: float
+    ) -> tuple[Any, list[Array]]:
         """Write a request (None: there is none, the worker speaks first) and read the reply, within the time limit."""
-        watchdog = threading.Timer(self._timeout_s, self._expire)
+        watchdog = threading.Timer(timeout_s, self._expire)
         watchdog.daemon = True
         watchdog.start()
         try:
@@ -128,7 +148,7 @@ class Worker:
                 wire.write(cast(BinaryIO, self._process.stdin), request, arrays)
             reply, results = wire.read(cast(BinaryIO, self._process.stdout))
         except (EOFError, BrokenPipeError) as error:
-            death = self._death()
+            death = self._death(timeout_s)
             self.kill()
             raise death from error
         except BaseException:
@@ -145,20 +165,20 @@ class Worker:
         self._timed_out = True
         self._process.kill()
 
-    def _death(self) -> MachineError:
+    def _death(self, timeout_s: float) -> MachineError:
         """Why the process is gone, in one line."""
         try:
             code = self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
             return MachineError(f"{self._label} closed its pipes and did not end")
         if self._timed_out:
-            return MachineError(f"{self._label} gave no answer within {self._timeout_s:g} s and was ended")
+            return MachineError(f"{self._label} gave no answer within {timeout_s:g} s and was ended")
         words = self._last_words()
         last = f"; its last words: {words}" if words else ""
         if code >= 0:
             return MachineError(f"{self._label} ended with exit code {code}{last}")
         name = signal.Signals(-code).name
-        if -code in _CRASHES:
+        if -code in CRASHES:
             return CrashError(self._label, name + last)
         hint = "the system does that when memory runs out" if code == -signal.SIGKILL else None
         return MachineError(f"{self._label} was ended by {name}{last}", hint=hint)

@@ -21,7 +21,7 @@ from typing import Callable, Sequence
 from evit_mobile.errors import MachineError
 from evit_mobile.files import cache_folder, locked
 from evit_mobile.runtimes import pythons
-from evit_mobile.runtimes.client import Worker
+from evit_mobile.runtimes.client import Worker, runtime_command
 
 #: Longest time for one step of an install, seconds: TensorFlow is a download of 600 MB.
 INSTALL_TIMEOUT_S = 1800.0
@@ -136,7 +136,7 @@ class Environment:
         progress(f"{self.label}: downloading and installing")
         self._step(fill, folder)
         progress(f"{self.label}: starting it once")
-        started = Worker(python, self.module, self.label)
+        started = Worker(runtime_command(python, self.module), self.label)
         started.kill()
         marker = {
             "package": self.package,
@@ -179,7 +179,7 @@ class Environment:
 
     def _starts(self) -> bool:
         try:
-            Worker(self.interpreter, self.module, self.label).kill()
+            Worker(runtime_command(self.interpreter, self.module), self.label).kill()
         except MachineError:
             return False
         return True

@@ -11,7 +11,7 @@ from typing import Callable, Iterator
 
 from evit_mobile.errors import MachineError
 from evit_mobile.runtimes.base import CONFIGURATIONS, Runtime, RuntimeStatus, Session
-from evit_mobile.runtimes.client import TIMEOUT_S, CallError, Worker
+from evit_mobile.runtimes.client import TIMEOUT_S, CallError, Worker, runtime_command
 from evit_mobile.runtimes.environments import Environment
 from evit_mobile.runtimes.pool import WorkerPool
 from evit_mobile.tflite.flatbuffer import read_whole
@@ -78,7 +78,8 @@ class ForeignRuntime:
     def _start(self) -> Worker:
         environment = self.environment
         try:
-            return Worker(environment.interpreter, environment.module, environment.label, timeout_s=self._timeout_s)
+            command = runtime_command(environment.interpreter, environment.module)
+            return Worker(command, environment.label, timeout_s=self._timeout_s)
         except MachineError as error:
             raise MachineError(error.message, hint=f"repair it: evit-mobile runtimes install {self.name}") from error
 

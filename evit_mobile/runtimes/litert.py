@@ -16,7 +16,7 @@ from typing import Callable, Iterator
 
 from evit_mobile.errors import CrashingFileError, MachineError, RequestError
 from evit_mobile.runtimes.base import CONFIGURATIONS, Runtime, RuntimeStatus, Session
-from evit_mobile.runtimes.client import CallError, CrashError, Worker
+from evit_mobile.runtimes.client import CallError, CrashError, Worker, runtime_command
 from evit_mobile.runtimes.pool import WorkerPool
 from evit_mobile.runtimes.session import InterpreterSession
 from evit_mobile.tflite.flatbuffer import read_whole
@@ -80,7 +80,8 @@ class LiteRt:
         specs = (importlib.util.find_spec(name) for name in ("ai_edge_litert", "numpy"))
         folders = {str(Path(spec.origin).parent.parent) for spec in specs if spec is not None and spec.origin}
         label = self.version() or self.name
-        return Worker(Path(sys.executable), _MODULE, label, timeout_s=_TIMEOUT_S, path=sorted(folders))
+        command = runtime_command(Path(sys.executable), _MODULE, sorted(folders))
+        return Worker(command, label, timeout_s=_TIMEOUT_S)
 
 
 class LiteRtInProcess(LiteRt):

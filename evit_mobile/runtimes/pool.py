@@ -33,8 +33,7 @@ class WorkerPool:
             CallError: the runtime refuses the model.
             MachineError: no worker can be started, or it died.
         """
-        worker = self._worker()
-        try:
+        with self.borrow() as worker:
             cores = sorted(os.sched_getaffinity(0))  # an idle worker has those of the time when it was started
             opened, _ = worker.call("open", model=str(model.absolute()), threads=threads, xnnpack=xnnpack, cores=cores)
             session = WorkerSession(worker, opened)
@@ -42,8 +41,19 @@ class WorkerPool:
                 yield session
             finally:
                 session.end()
+
+    @contextmanager
+    def borrow(self) -> Iterator[Worker]:
+        """A worker that nobody else uses; what it has open is closed afterwards.
+
+        Raises:
+            MachineError: no worker can be started.
+        """
+        worker = self.take()
+        try:
+            yield worker
         finally:
-            self._put_back(worker)
+            self.put_back(worker)
 
     def close(self) -> None:
         """End the idle workers."""
@@ -52,7 +62,8 @@ class WorkerPool:
             if self._owner == os.getpid():
                 worker.kill()
 
-    def _worker(self) -> Worker:
+    def take(self) -> Worker:
+        """A worker for the caller alone, until ``put_back``."""
         if self._owner != os.getpid():  # we are a fork: the workers answer to another
             self.close()
             self._owner = os.getpid()
@@ -63,7 +74,8 @@ class WorkerPool:
             worker.kill()
         return self._start()
 
-    def _put_back(self, worker: Worker) -> None:
+    def put_back(self, worker: Worker) -> None:
+        """Let the next one have a worker; one that died is forgotten."""
         if not worker.alive():
             return
         try:

@@ -20,7 +20,7 @@ import select
 import sys
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Callable
 
 
 def _sibling(name: str) -> Any:
@@ -83,22 +83,25 @@ class Server:
         }
 
 
-def serve(module: str, requests: BinaryIO, replies: BinaryIO) -> None:
-    """Import the runtime, say so, then answer until the requests end."""
+#: Gives the value and the arrays that a request with its arrays asks for.
+Answer = Callable[[dict[str, Any], "list[session.Array]"], "tuple[Any, list[session.Array]]"]
+
+
+def serve(start: Callable[[], Answer], requests: BinaryIO, replies: BinaryIO) -> None:
+    """Import what answers, say so, then answer until the requests end."""
     try:
-        runtime = importlib.import_module(module)
+        answer = start()
     except Exception as error:
         wire.write(replies, {"error": type(error).__name__, "message": str(error)})
         return
     wire.write(replies, {"value": {"python": platform.python_version()}})
-    server = Server(runtime)
     while True:
         try:
             request, arrays = wire.read(requests)
         except EOFError:
             return
         try:
-            value, results = server.answer(request, arrays)
+            value, results = answer(request, arrays)
             wire.write(replies, {"value": value}, results)
         except BrokenPipeError:
             return
@@ -114,8 +117,11 @@ def _end_with_starter(requests: int) -> None:
     os._exit(1)
 
 
-def main() -> None:
-    """Keep the pipes for frames: whatever the runtime prints on its standard output goes to standard error."""
+def run(start: Callable[[], Answer]) -> None:
+    """Be a worker that answers by what ``start`` gives.
+
+    The pipes are kept for frames: whatever is printed on standard output goes to standard error.
+    """
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     # What does not fit into this machine is refused at once, instead of swapping for minutes.
@@ -128,9 +134,13 @@ def main() -> None:
     os.dup2(nothing, 0)
     os.dup2(2, 1)
     threading.Thread(target=_end_with_starter, args=(requests.fileno(),), daemon=True).start()
+    serve(start, requests, replies)
+
+
+def _start() -> Answer:
     sys.path.extend(sys.argv[2:])
-    serve(sys.argv[1], requests, replies)
+    return Server(importlib.import_module(sys.argv[1])).answer
 
 
 if __name__ == "__main__":
-    main()
+    run(_start)

@@ -17,7 +17,7 @@ import pytest
 
 from evit_mobile.errors import MachineError, RequestError
 from evit_mobile.runtimes import RUNTIMES, Runtime
-from evit_mobile.runtimes.client import Worker, WorkerSession
+from evit_mobile.runtimes.client import Worker, WorkerSession, runtime_command
 from evit_mobile.runtimes.foreign import ForeignRuntime
 
 pytestmark = pytest.mark.timeout(900)  # the first use of a runtime downloads and installs it
@@ -180,7 +180,7 @@ def test_last_words_are_told(foreign: ForeignRuntime, tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\necho 'INFO: all is well' >&2\necho 'ERROR: out of luck' >&2\nexit 3\n")
     program.chmod(0o755)
     with pytest.raises(MachineError, match="ended with exit code 3; its last words: ERROR: out of luck"):
-        Worker(program, foreign.environment.module, "luckless 1.0")
+        Worker(runtime_command(program, foreign.environment.module), "luckless 1.0")
 
 
 def test_what_a_runtime_prints_does_not_disturb_the_answers(foreign: ForeignRuntime, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_what_a_runtime_prints_does_not_disturb_the_answers(foreign: ForeignRunt
         "import os\nprint('hello')\nos.write(1, b'raw bytes')\nfrom tflite_runtime.interpreter import *\n"
     )
     try:
-        worker = Worker(foreign.environment.interpreter, "chatty_interpreter", "chatty")
+        worker = Worker(runtime_command(foreign.environment.interpreter, "chatty_interpreter"), "chatty")
         assert worker.python.startswith("3.11.")
         worker.kill()
     finally:
@@ -200,9 +200,9 @@ def test_what_a_runtime_prints_does_not_disturb_the_answers(foreign: ForeignRunt
 
 def test_a_module_that_is_missing(foreign: ForeignRuntime) -> None:
     with pytest.raises(MachineError, match="cannot be imported: No module named 'nowhere'"):
-        Worker(foreign.environment.interpreter, "nowhere", "nowhere 0")
+        Worker(runtime_command(foreign.environment.interpreter, "nowhere"), "nowhere 0")
 
 
 def test_no_python_at_all(tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="cannot be started: No such file"):
-        Worker(tmp_path / "python", "x", "x 0")
+        Worker(runtime_command(tmp_path / "python", "x"), "x 0")

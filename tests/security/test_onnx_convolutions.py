@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from converters.source.onnx_file import read_onnx
+from converters.onnx_reader import read
 from evit_mobile.errors import RequestError
 
 
@@ -41,18 +41,18 @@ def _write(path: Path, weights: list[int], first: str = "Relu", sized: bool = Tr
 )
 def test_weights_of_other_dimensions(tmp_path: Path, weights: list[int], attributes: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match="does not fit its weights"):
-        read_onnx(_write(tmp_path / "stranger.onnx", weights, **attributes), {})
+        read(_write(tmp_path / "stranger.onnx", weights, **attributes), {})
 
 
 def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
     path = _write(tmp_path / "stranger.onnx", [4, 3, 3, 3], name="secret")
     path.write_bytes(path.read_bytes().replace(b"secret", b"\xffecret"))
     with pytest.raises(RequestError, match="not UTF-8|not a whole"):
-        read_onnx(path, {})
+        read(path, {})
 
 
 def test_sound_convolutions_are_read(tmp_path: Path) -> None:
     path = _write(tmp_path / "sound.onnx", [4, 3, 3, 3], pads=[1, 1, 1, 1], strides=[2, 2], kernel_shape=[3, 3])
-    assert len(read_onnx(path, {}).graph.node) == 2
+    assert len(read(path, {}).graph.node) == 2
     of_free_sizes = _write(tmp_path / "free.onnx", [4, 3, 3, 3], sized=False)
-    assert len(read_onnx(of_free_sizes, {"image": (1, 3, 8, 8)}).graph.node) == 2
+    assert len(read(of_free_sizes, {"image": (1, 3, 8, 8)}).graph.node) == 2

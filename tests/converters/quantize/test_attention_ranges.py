@@ -9,6 +9,7 @@ import torch
 from converters.parity.stimuli import verification_stimuli
 from converters.passes.linear_attention.forms import Form
 from converters.quantize.attention_ranges import attention_ranges, warnings
+from converters.source.load import module_source
 from evit_mobile.specs import Preprocessing, Resolution
 from tests.kits.graphs import Attention, Shape, export, rewrite, seeded
 
@@ -34,7 +35,7 @@ def _oracle(module: Attention) -> tuple[float, float, float]:
 @pytest.mark.parametrize("form", list(Form))
 def test_ranges_are_those_of_the_module(form: Form) -> None:
     module = seeded(Attention(SHAPE))
-    (found,) = attention_ranges(rewrite(export(module, SHAPE.image), form)[0], Preprocessing())
+    (found,) = attention_ranges(rewrite(export(module, SHAPE.image), form)[0], module_source(module))
     key_sum, smallest, largest = _oracle(module)
     # Sums of 20 and of 3 numbers in another order; eps itself where a query is silent.
     assert found.largest_key_sum == pytest.approx(key_sum, rel=1e-5)
@@ -46,7 +47,7 @@ def test_large_keys_overflow() -> None:
     module = seeded(Attention(SHAPE))
     with torch.no_grad():
         module.projections[0].bias += 1e4
-    (found,) = ranges = attention_ranges(rewrite(export(module, SHAPE.image))[0], Preprocessing())
+    (found,) = ranges = attention_ranges(rewrite(export(module, SHAPE.image))[0], module_source(module))
     assert found.fp16 == "overflows" and found.largest_key_sum > 65504
     (line,) = warnings(ranges)
     assert "overflows in 1 of 1" in line and found.input in line
@@ -56,10 +57,11 @@ def test_silent_queries_underflow() -> None:
     module = seeded(Attention(SHAPE))
     with torch.no_grad():
         module.projections[0].bias[: SHAPE.heads * SHAPE.width] = -100
-    (found,) = ranges = attention_ranges(rewrite(export(module, SHAPE.image))[0], Preprocessing())
+    (found,) = ranges = attention_ranges(rewrite(export(module, SHAPE.image))[0], module_source(module))
     assert found.fp16 == "underflows" and found.smallest_denominator == pytest.approx(module.eps)
     assert "smallest denominator 1e-06" in warnings(ranges)[0]
 
 
 def test_a_graph_as_exported_has_none() -> None:
-    assert attention_ranges(export(seeded(Attention(SHAPE)), SHAPE.image), Preprocessing()) == []
+    module = seeded(Attention(SHAPE))
+    assert attention_ranges(export(module, SHAPE.image), module_source(module)) == []

@@ -12,8 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from converters.parity.reference import run_onnx
 from converters.source.onnx_file import read_onnx
+from converters.source.onnx_session import open_session
 from evit_mobile.errors import RequestError
 
 Size = int | str
@@ -57,7 +57,7 @@ def test_free_sizes_are_given(tmp_path: Path) -> None:
     path = saved(network("N", side="H"), tmp_path)
     model = read_onnx(path, {"x": (2, 3, 10, 12)})
     image = np.ones((2, 3, 10, 12), np.float32)
-    assert run_onnx(model, image)["y"].shape == (2, 4, 8, 10)
+    assert open_session(model)({"x": image})["y"].shape == (2, 4, 8, 10)
     with pytest.raises(RequestError, match=r"free sizes: \?x3x\?x\?.*--input-shape x:1x3x224x224"):
         read_onnx(path, {})
     with pytest.raises(RequestError, match="not 1x4x8x8"):
@@ -74,7 +74,7 @@ def test_half_precision_is_widened(tmp_path: Path) -> None:
     single.graph.initializer[0].CopyFrom(
         numpy_helper.from_array(numpy_helper.to_array(weights(np.float16)).astype(np.float32), "w")
     )
-    np.testing.assert_array_equal(run_onnx(given, image)["y"], run_onnx(single, image)["y"])
+    np.testing.assert_array_equal(open_session(given)({"x": image})["y"], open_session(single)({"x": image})["y"])
 
 
 def _attribute(name: str, number: int | list[int]) -> Callable[[onnx.ModelProto], None]:

@@ -1,0 +1,36 @@
+"""ONNX Runtime on the CPU, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from evit_mobile.arrays import Array
+
+if TYPE_CHECKING:
+    import onnx
+
+#: A network as a function from inputs by name to outputs by name.
+Run = Callable[[Mapping[str, Array]], dict[str, Array]]
+#: ONNX Runtime logs nothing below this level, which is the highest: what is wrong comes as an exception.
+_FATAL = 4
+
+
+def open_session(model: onnx.ModelProto) -> Run:
+    """``model`` loaded by ONNX Runtime.
+
+    Raises:
+        Exception: ONNX Runtime refuses it, by exceptions without a common class. A user's file may crash it, and is
+            opened by ``converters.onnx_reader`` in another process.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = _FATAL
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    outputs = [output.name for output in session.get_outputs()]
+
+    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+        return dict(zip(outputs, session.run(outputs, dict(inputs))))
+
+    return run
