@@ -105,7 +105,7 @@ clean: ## remove the environment and what was built
 build/peers/venv/.installed: $(BIN)/python benchmarks/peers/requirements.txt
 	@mkdir -p build/peers
 	@$(UV) venv -q --allow-existing -p $(BIN)/python build/peers/venv
-	@$(UV) pip install -q -p build/peers/venv -r benchmarks/peers/requirements.txt
+	@$(UV) pip install -q --compile-bytecode -p build/peers/venv -r benchmarks/peers/requirements.txt
 	@touch $@
 
 .uv/bin/uv:
@@ -124,8 +124,8 @@ comma := ,
 # torch's CPU-only build saves 4 GB, but its index may be out of reach; then the default build serves.
 define install
 	@echo "installing into $(VENV)"
-	@UV_HTTP_RETRIES=0 $(UV) pip install -q -p $(VENV) -c constraints.txt --torch-backend cpu -e '.$(1)' 2>/dev/null \
-	  || $(UV) pip install -q -p $(VENV) -c constraints.txt -e '.$(1)'
+	@UV_HTTP_RETRIES=0 $(UV) pip install -q --compile-bytecode -p $(VENV) -c constraints.txt --torch-backend cpu -e '.$(1)' 2>/dev/null \
+	  || $(UV) pip install -q --compile-bytecode -p $(VENV) -c constraints.txt -e '.$(1)'
 	@touch $@
 endef
 
