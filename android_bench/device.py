@@ -9,11 +9,14 @@ import importlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Protocol, Sequence, cast, runtime_checkable
+from typing import TYPE_CHECKING, Callable, Protocol, Sequence, cast, runtime_checkable
 
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.results.estimates import OpEstimate
 from evit_mobile.results.record import Component, Conditions, DeviceInfo, Limit, OpTime, Round, RunSettings
+
+if TYPE_CHECKING:
+    from evit_mobile.runtimes import Runtime
 
 
 class UnusableDeviceError(DeviceError):
@@ -133,13 +136,25 @@ class DeviceOptions:
 
 @dataclass(frozen=True)
 class DeviceKind:
-    """How ``--device`` names it, the module whose ``open_device(address, options)`` makes one, and how it runs unless
-    told.
+    """What is known of a device before it is opened.
+
+    Attributes:
+        form: how ``--device`` names it.
+        module: has ``open_device(address, options)``.
+        settings: the default settings of a run.
+        has_clock: whether it measures time. Without a clock, counts and estimates repeat, and no time has to be filled.
+        shares_our_memory: whether its models run in this machine's memory.
+        suite_threads: the default numbers of threads in a suite, if all cores may be used.
+        runtime_module: has ``open_runtime(address, release)`` for a device whose outputs can be read; None for others.
     """
 
     form: str
     module: str
     settings: RunSettings = RunSettings()
+    has_clock: bool = True
+    shares_our_memory: bool = False
+    suite_threads: tuple[int, ...] = (1,)
+    runtime_module: str | None = None
 
 
 class _DeviceModule(Protocol):
@@ -149,17 +164,31 @@ class _DeviceModule(Protocol):
         """
 
 
+class _RuntimeModule(Protocol):
+    def open_runtime(self, address: str, release: str) -> Runtime:
+        """The device at ``address`` with that LiteRT release."""
+
+
 #: By the prefix of ``--device``. Modules are imported when a device of their kind is asked for.
 KINDS = {
-    "host": DeviceKind("host", "android_bench.host"),
-    "adb": DeviceKind("adb[:SERIAL[@host:port]]", "android_bench.phone.device"),
-    # Counts repeat to the last instruction or nearly: a second round is there to show it, and there is no clock to
-    # fill.
+    "host": DeviceKind("host", "android_bench.host", shares_our_memory=True),
+    # The paper does not say how many threads it used.
+    "adb": DeviceKind("adb[:SERIAL[@host:port]]", "android_bench.phone.device", suite_threads=(1, 4)),
     "estimate": DeviceKind(
-        "estimate:NAME", "android_bench.estimate.device", RunSettings(runs=1, rounds=1, warmup_runs=1, min_time_s=0)
+        "estimate:NAME",
+        "android_bench.estimate.device",
+        RunSettings(runs=1, rounds=1, warmup_runs=1, min_time_s=0),
+        has_clock=False,
+        shares_our_memory=True,
     ),
+    # Counts repeat to the last instruction or nearly; the second round shows it.
     "qemu": DeviceKind(
-        "qemu:CPU", "android_bench.emulator.device", RunSettings(runs=2, rounds=2, warmup_runs=1, min_time_s=0)
+        "qemu:CPU",
+        "android_bench.emulator.device",
+        RunSettings(runs=2, rounds=2, warmup_runs=1, min_time_s=0),
+        has_clock=False,
+        shares_our_memory=True,
+        runtime_module="android_bench.emulator.runtime",
     ),
 }
 
@@ -170,20 +199,34 @@ def open_device(text: str, options: DeviceOptions = DeviceOptions()) -> Device:
     Raises:
         RequestError: no such kind, or an address that the kind cannot read.
     """
-    module = cast(_DeviceModule, importlib.import_module(_kind(text).module))
+    module = cast(_DeviceModule, importlib.import_module(kind_of(text).module))
     return module.open_device(text.partition(":")[2], options)
 
 
-def default_settings(text: str) -> RunSettings:
-    """How the device that ``--device text`` names runs a model unless told.
+def open_runtime(text: str, release: str) -> Runtime:
+    """The device that ``--device text`` names, as a runtime whose outputs can be read.
+
+    Args:
+        release: the LiteRT release, as ``--runtime`` names it.
+
+    Raises:
+        RequestError: no device of that kind can be read, or the kind does not know the address or the release.
+        MachineError: it cannot be set up.
+    """
+    prefix, _, address = text.partition(":")
+    module = KINDS[prefix].runtime_module if prefix in KINDS else None
+    if module is None:
+        forms = ", ".join(kind.form for kind in KINDS.values() if kind.runtime_module is not None)
+        raise RequestError(f"the device {text!r} does not return a model's outputs", hint=f"--device takes {forms}")
+    return cast(_RuntimeModule, importlib.import_module(module)).open_runtime(address, release)
+
+
+def kind_of(text: str) -> DeviceKind:
+    """The kind of the device that ``--device text`` names.
 
     Raises:
         RequestError: no such kind.
     """
-    return _kind(text).settings
-
-
-def _kind(text: str) -> DeviceKind:
     kind = text.partition(":")[0]
     if kind not in KINDS:
         known = ", ".join(entry.form for entry in KINDS.values())

@@ -10,6 +10,7 @@ from typing import Callable, Iterator, Sequence
 
 import numpy as np
 
+from android_bench.emulator.device import open_qemu
 from android_bench.emulator.qemu import Qemu, Signature
 from evit_mobile.errors import RequestError
 from evit_mobile.runtimes.base import Configuration, RuntimeStatus
@@ -93,3 +94,13 @@ class EmulatedRuntime:
         if (xnnpack, threads) not in self.configurations:
             raise RequestError(f"{self.name} runs one thread with XNNPACK, nothing else")
         yield EmulatedSession(self._qemu, model, self._qemu.signature(model))
+
+
+def open_runtime(address: str, release: str) -> EmulatedRuntime:
+    """The emulated processor ``address`` with the LiteRT release that ``release`` names.
+
+    Raises:
+        RequestError: no such processor, or a runtime that has no arm64 library here.
+        MachineError: the emulator cannot be set up.
+    """
+    return EmulatedRuntime(open_qemu(address, release))

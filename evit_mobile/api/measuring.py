@@ -50,7 +50,7 @@ def bench(
     """
     from datetime import UTC, datetime
 
-    from android_bench.device import DeviceOptions, default_settings, open_device
+    from android_bench.device import DeviceOptions, kind_of, open_device
     from android_bench.suites.resume import begin, sweep
 
     if isinstance(models, (str, Path, Conversion)) or not models:
@@ -67,7 +67,7 @@ def bench(
             else dataclasses.replace(candidate, name=f"{candidate.name} ({number})")
             for number, candidate in enumerate(candidates, 1)
         ]
-        for points in sweep(opened, candidates, [settings or default_settings(device)]):
+        for points in sweep(opened, candidates, [settings or kind_of(device).settings]):
             results = results.with_points(points)
     return results
 

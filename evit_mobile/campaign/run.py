@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from android_bench.device import Device, default_settings, open_device
+from android_bench.device import Device, kind_of, open_device
 from android_bench.suites.adaptive import State, measure_suite
 from android_bench.suites.resume import begin
 from android_bench.suites.rounds import Candidate
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 #: Part of a device's memory that a model may use by default, and of this machine's free memory if the device runs in
 #: it.
 SHARE, FREE_SHARE = 0.5, 0.8
-#: Kinds whose models run in this machine's memory.
-LOCAL_KINDS = ("host", "qemu", "estimate")
 
 
 @dataclass
@@ -115,28 +113,28 @@ class Campaign:
 
     def _open_lane(self, name: str, out: Path, started: datetime) -> _Lane:
         options = self._options.device_options(self._suite.measure.run_timeout_s)
-        device = open_device(name, options)
-        limit = _limit_bytes(device, self._suite_options.memory_limit_bytes)
-        if name.partition(":")[0] == "host":
-            # Only a process of its own can be capped, and the cap depends on the device's memory.
-            device = open_device(name, replace(options, memory_limit_bytes=limit))
+        limit = self._suite_options.memory_limit_bytes
+        if limit is None and kind_of(name).shares_our_memory:
+            limit = _limit_here()
+        device = open_device(name, replace(options, memory_limit_bytes=limit))
+        limit = limit or _limit_of(device)
         return _Lane(name, device, self._settings(name), limit, out, self._begin(device, out, started, limit))
 
     def _settings(self, name: str) -> list[RunSettings]:
-        plan, options, usual = self._suite.measure, self._options, default_settings(name)
-        counts = usual.min_time_s == 0
-        rounds = options.rounds or (usual.rounds if counts else plan.rounds)
+        plan, options, kind = self._suite.measure, self._options, kind_of(name)
+        usual = kind.settings
+        rounds = options.rounds or (plan.rounds if kind.has_clock else usual.rounds)
         return [
             RunSettings(
                 threads=threads,
                 cores=cores,
-                runs=options.runs or (usual.runs if counts else plan.runs * rounds),
+                runs=options.runs or (plan.runs * rounds if kind.has_clock else usual.runs),
                 rounds=rounds,
                 warmup_runs=plan.warmup_runs,
-                min_time_s=0 if counts or options.runs else plan.min_time_s * rounds,
+                min_time_s=plan.min_time_s * rounds if kind.has_clock and not options.runs else 0,
             )
             for cores in dict.fromkeys(options.cores)
-            for threads in dict.fromkeys(options.threads or _default_threads(name, cores))
+            for threads in dict.fromkeys(options.threads or (kind.suite_threads if cores == "all" else (1,)))
         ]
 
     def _begin(self, device: Device, out: Path, started: datetime, limit_bytes: int) -> ResultSet:
@@ -263,22 +261,21 @@ def _result_paths(out: Path | None, suite: str, devices: Sequence[str], usual: l
     return [out / f"{suite}-{re.sub(r'[^A-Za-z0-9._]+', '-', device)}.json" for device in devices]
 
 
-def _default_threads(name: str, cores: str) -> tuple[int, ...]:
-    """The paper does not say how many threads it used: a phone is tried with one, and if all cores may be used also
-    with four.
-    """
-    return (1, 4) if name.partition(":")[0] == "adb" and cores == "all" else (1,)
-
-
-def _limit_bytes(device: Device, limit: int | None) -> int:
+def _limit_here() -> int:
+    """Bytes that a model may use by default in this machine's memory."""
     import psutil
 
-    if limit is not None:
-        return limit
-    info = device.describe()
-    here = psutil.virtual_memory()
-    half = int((info.memory_bytes or here.total) * SHARE)
-    return min(half, int(here.available * FREE_SHARE)) if info.kind in LOCAL_KINDS else half
+    memory = psutil.virtual_memory()
+    return min(int(memory.total * SHARE), int(memory.available * FREE_SHARE))
+
+
+def _limit_of(device: Device) -> int:
+    """Bytes that a model may use by default in the device's own memory; one that does not report it is taken to have
+    as much as this machine.
+    """
+    import psutil
+
+    return int((device.describe().memory_bytes or psutil.virtual_memory().total) * SHARE)
 
 
 def _merged(

@@ -155,7 +155,7 @@ def _options(values: dict[str, Any]) -> BenchOptions:
 
 
 def _bench_models(device_text: str, models: _Models, options: BenchOptions, as_json: bool) -> None:
-    from android_bench.device import default_settings, open_device
+    from android_bench.device import kind_of, open_device
     from android_bench.suites.resume import begin
     from evit_mobile.cli.profile import reasons_of
     from evit_mobile.files import check_output
@@ -168,7 +168,7 @@ def _bench_models(device_text: str, models: _Models, options: BenchOptions, as_j
     folder = Path("results")
     place = out or (folder / "new.json" if folder.is_dir() else folder)
     check_output(place, force=options.force or options.resume, inputs=models.files)
-    usual = default_settings(device_text)
+    usual = kind_of(device_text).settings
     settings = [
         usual.evolve(threads=count, cores=mask, runs=options.runs or usual.runs, rounds=options.rounds or usual.rounds)
         for mask in dict.fromkeys(options.cores)
@@ -270,7 +270,7 @@ def _print(results: ResultSet, out: Path, as_json: bool, reasons: dict[str, dict
         return
     for text in caveats(results):
         click.echo(text)
-    if results.device.kind == "estimate":
+    if results.device.is_estimated:
         print_estimates(table)
     else:
         _print_table(table)

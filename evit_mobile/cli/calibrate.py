@@ -52,12 +52,12 @@ def command(files: tuple[Path, ...], device: str, out: Path, force: bool, as_jso
     evit-mobile calibrate --device adb:SERIAL --out my-phone.yaml
     evit-mobile bench --device estimate:my-phone.yaml --model base-r224
     """
-    from android_bench.device import DeviceOptions, open_device
+    from android_bench.device import DeviceOptions, kind_of, open_device
     from android_bench.estimate.calibrate import LEAST, fit, kinds, to_yaml
     from android_bench.estimate.devices import find_device
     from evit_mobile.results.record import RunSettings
 
-    if device.partition(":")[0] in ("qemu", "estimate"):
+    if not kind_of(device).has_clock:
         raise RequestError(f"{device} has no clock to calibrate by", hint="--device takes a phone, adb:SERIAL")
     if 0 < len(files) < LEAST:
         raise RequestError(

@@ -76,17 +76,11 @@ def command(
 
 def _emulated(device: str, runtimes: Sequence[str]) -> Runtime:
     """The emulated processor that ``--device`` names, with the LiteRT release that ``--runtime`` does."""
-    from android_bench.emulator.device import open_qemu
-    from android_bench.emulator.runtime import EmulatedRuntime
+    from android_bench.device import open_runtime
 
-    kind, _, cpu = device.partition(":")
-    if kind != "qemu":
-        raise RequestError(
-            f"verify cannot run on the device {device!r}", hint="--device takes qemu:CPU, e.g. qemu:cortex-a76"
-        )
     if len(runtimes) > 1:
         raise RequestError("an emulated processor runs one runtime", hint="name a single --runtime, or none")
-    return EmulatedRuntime(open_qemu(cpu, *runtimes))
+    return open_runtime(device, *(runtimes or ("litert",)))
 
 
 def _reason(report: ParityReport) -> str:

@@ -66,6 +66,26 @@ class DeviceInfo(Entry):
     os_build: str
     emulated: bool
 
+    @property
+    def is_host(self) -> bool:
+        """Whether this machine's own processor was measured."""
+        return self.kind == "host"
+
+    @property
+    def is_phone(self) -> bool:
+        """Whether a real Android device was measured."""
+        return self.kind == "adb" and not self.emulated
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether instructions were counted in place of time."""
+        return self.kind == "qemu"
+
+    @property
+    def is_estimated(self) -> bool:
+        """Whether the time was estimated."""
+        return self.kind == "estimate"
+
 
 class RunSettings(Entry):
     """How a model is run.
@@ -308,11 +328,11 @@ class ResultSet(Entry):
         if len(set(keys)) < len(keys):
             raise ValueError("two points have the same name and settings")
         quantities = {point.quantity for point in (*self.points, *self.references)} - {None}
-        if self.device.kind == "qemu" and (not self.device.emulated or "latency_us" in quantities):
+        if self.device.is_counted and (not self.device.emulated or "latency_us" in quantities):
             raise ValueError("a qemu device is emulated and has instructions, never latency_us")
-        if (self.device.kind == "estimate") != ("estimated_latency_us" in quantities) and quantities:
+        if self.device.is_estimated != ("estimated_latency_us" in quantities) and quantities:
             raise ValueError("an estimate device has estimated_latency_us and nothing else does")
-        if self.device.kind == "estimate" and (not self.device.emulated or len(quantities) > 1):
+        if self.device.is_estimated and (not self.device.emulated or len(quantities) > 1):
             raise ValueError("an estimate device is emulated and has estimated_latency_us alone")
         return self
 

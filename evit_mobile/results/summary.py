@@ -89,16 +89,16 @@ def label(point: Point, points: Sequence[Point]) -> str:
 def caveats(results: ResultSet) -> list[str]:
     """What a reader has to know before the figures."""
     device, soc = results.device, visible(results.device.soc)
-    if device.kind == "qemu":
+    if device.is_counted:
         return [
             f"Emulated: instructions per inference on an emulated {soc}. They are not a latency and not a Snapdragon "
             "figure."
         ]
-    if device.kind == "estimate":
+    if device.is_estimated:
         return [f"Estimated for a {soc}, not measured: {_error(results.points)}. {visible(device.os_build)}."]
     if device.emulated:
         return [f"Emulated: {soc} is emulated by another machine. These are not Snapdragon figures."]
-    if device.kind == "host":
+    if device.is_host:
         return [f"Measured on the host CPU ({soc}, {visible(device.abi)}). These are not Snapdragon figures."]
     return []
 

@@ -23,7 +23,7 @@ from sybil import Document, Example, Region, Sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser
 
-from android_bench.device import default_settings
+from android_bench.device import kind_of
 from android_bench.suites.schema import SuiteFile, load_suite
 from evit_mobile.cli.main import cli, main
 from evit_mobile.errors import EvitMobileError
@@ -124,7 +124,7 @@ def _parse_arguments(arguments: list[str]) -> None:
         load_suite(suite)
     devices = values.get("devices") or ()
     for device in devices:
-        default_settings(device)
+        kind_of(device).settings
 
 
 SYBIL = Sybil(

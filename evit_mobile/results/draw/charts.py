@@ -111,7 +111,7 @@ def _estimate_charts(results: ResultSet) -> Iterator[Chart]:
 
 def _curve_chart(curve: Curve, results: ResultSet) -> Chart:
     axes = [_heading(axis.label, axis.unit) for axis in (curve.x, curve.y)]
-    bounds = ("low", "high") if results.device.kind == "estimate" else ("95% low", "95% high")
+    bounds = ("low", "high") if results.device.is_estimated else ("95% low", "95% high")
     header = ("series", *axes, *bounds, "rounds", "mark", "note")
     cells = tuple(
         (series.name, point.x, point.value, *_bounds(point.interval), point.rounds or None, point.mark, point.note)
@@ -129,7 +129,7 @@ def _curve_chart(curve: Curve, results: ResultSet) -> Chart:
         return curve_plot(curve, theme, form, (curve.title, *([] if counted else _where(results))) if titled else ())
 
     notes = (*curve.notes, *(text for series in curve.series for text in _exponent(series, curve)))
-    caption = ESTIMATED_CURVE_CAPTION if results.device.kind == "estimate" else CURVE_CAPTION
+    caption = ESTIMATED_CURVE_CAPTION if results.device.is_estimated else CURVE_CAPTION
     return Chart(curve.key, curve.title, COUNTS_CAPTION if counted else caption, said, notes, header, cells, draw)
 
 

@@ -85,7 +85,7 @@ def _outcome(claim: Claim, results: ResultSet, finding: Finding) -> tuple[Outcom
     reason = distrust(results)
     if reason is not None:
         return Outcome.NOT_COMPARABLE, f"{reason} {finding.reason}"
-    if device.kind == "adb" and not device.emulated:
+    if device.is_phone:
         if not is_soc(device, claim):
             other = f"The claim is of a {claim.measured_on} ({claim.soc_part}), this is {_named(device)}."
             return Outcome.NOT_COMPARABLE, f"{other} {finding.reason}"
@@ -94,7 +94,7 @@ def _outcome(claim: Claim, results: ResultSet, finding: Finding) -> tuple[Outcom
         return (Outcome.REPRODUCED if finding.holds else Outcome.NOT_REPRODUCED), finding.reason
     if finding.direction is None:
         return Outcome.NOT_COMPARABLE, finding.reason
-    if device.kind == "estimate":
+    if device.is_estimated:
         return (Outcome.ESTIMATED_SAME if finding.direction else Outcome.ESTIMATED_OPPOSITE), finding.reason
     return (Outcome.SAME_DIRECTION if finding.direction else Outcome.OPPOSITE), finding.reason
 

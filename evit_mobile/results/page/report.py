@@ -116,7 +116,7 @@ class Section:
     @property
     def is_estimate(self) -> bool:
         """Whether the figures are estimates."""
-        return self.results.device.kind == "estimate"
+        return self.results.device.is_estimated
 
     @property
     def files(self) -> list[tuple[str, int | None, str]]:

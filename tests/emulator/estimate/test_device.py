@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from android_bench.device import DeviceOptions, default_settings, open_device
+from android_bench.device import DeviceOptions, kind_of, open_device
 from android_bench.emulator.qemu import Qemu
 from android_bench.estimate.device import EstimatedDevice
 from android_bench.estimate.devices import find_device, load_device, names
@@ -21,7 +21,7 @@ from evit_mobile.results.estimates import Estimate, OpEstimate
 from evit_mobile.results.record import load
 
 DEVICE = "estimate:snapdragon-855"
-SETTINGS = default_settings(DEVICE)
+SETTINGS = kind_of(DEVICE).settings
 
 
 def _estimate(device: EstimatedDevice, model: Path, threads: int = 1) -> Estimate:
