@@ -19,6 +19,7 @@ from converters.pipeline import convert_in_memory
 from converters.report import Conversion
 from evit_mobile.errors import EvitMobileError, MachineError, RequestError, first_line
 from evit_mobile.processes import end_with
+from evit_mobile.results.content import Content
 from evit_mobile.specs import ModelName, Resolution
 
 #: What one conversion takes beside the model itself: torch, onnx2tf and the graph in several forms.
@@ -37,13 +38,14 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What came of a task.
+class TaskOutcome:
+    """What became of a task.
 
     Attributes:
         path: the .tflite in this machine's cache; None where there is none.
         macs: counted on the PyTorch module; on the .tflite for a model that is not registered here.
         memory_bytes: predicted need, of the .tflite where there is one.
+        content: what LiteRT finds in the .tflite.
         too_large: it was not converted, or is not to be run, because of ``memory_bytes``.
         error: why there is no file, in one line.
     """
@@ -51,17 +53,14 @@ class Made:
     path: Path | None = None
     macs: int | None = None
     memory_bytes: int | None = None
-    precision: str | None = None
-    ops: int | None = None
-    partitions: int | None = None
-    undelegated_ops: int | None = None
+    content: Content = Content()
     too_large: bool = False
     error: str | None = None
 
 
 def convert_all(
     tasks: Sequence[Task], memory_limit_bytes: int, *, workers: int | None = None, dask: str | None = None
-) -> Iterator[tuple[Task, Made]]:
+) -> Iterator[tuple[Task, TaskOutcome]]:
     """Convert every task and yield each as it comes, in no order.
 
     Args:
@@ -86,11 +85,11 @@ def convert_all(
         parallel = joblib.Parallel(n_jobs=-1 if dask else count, return_as="generator_unordered")
         jobs = (joblib.delayed(_convert)(task, memory_limit_bytes, traced, owner) for task in tasks)
         try:
-            for task, made, conversion in parallel(jobs):
+            for task, outcome, conversion in parallel(jobs):
                 if conversion is not None:
                     path = kept(task.model, ConvertOptions(resolution=task.resolution), conversion)
-                    made = dataclasses.replace(made, path=None if made.too_large else path)
-                yield task, made
+                    outcome = dataclasses.replace(outcome, path=None if outcome.too_large else path)
+                yield task, outcome
         except joblib.externals.loky.process_executor.TerminatedWorkerError as error:
             raise MachineError(
                 "a conversion's process was killed, most likely for want of memory", hint="give --jobs 1"
@@ -129,22 +128,22 @@ def _backend(dask: str | None) -> Iterator[None]:
 
 def _convert(
     task: Task, limit_bytes: int, traced_bytes: int, owner: int | None
-) -> tuple[Task, Made, Conversion | None]:
+) -> tuple[Task, TaskOutcome, Conversion | None]:
     """Runs in a worker, which ends with ``owner``; whatever is wrong with a model is reported and spoils no other."""
     if owner is not None:
         end_with(owner)
     try:
-        made = _count(task, limit_bytes, traced_bytes)
-        if made.too_large or task.count_only:
-            return task, made, None
-        return task, *_convert_counted(task, made, limit_bytes)
+        outcome = _count(task, limit_bytes, traced_bytes)
+        if outcome.too_large or task.count_only:
+            return task, outcome, None
+        return task, *_convert_counted(task, outcome, limit_bytes)
     except EvitMobileError as error:
-        return task, Made(error=str(error)), None
+        return task, TaskOutcome(error=str(error)), None
     except Exception as error:  # converters raise anything
-        return task, Made(error=f"{type(error).__name__}: {first_line(error)}"), None
+        return task, TaskOutcome(error=f"{type(error).__name__}: {first_line(error)}"), None
 
 
-def _count(task: Task, limit_bytes: int, traced_bytes: int) -> Made:
+def _count(task: Task, limit_bytes: int, traced_bytes: int) -> TaskOutcome:
     """What can be said before a conversion: of an ONNX file or a factory nothing."""
     from evit_mobile.models.counting import count_needs
     from evit_mobile.models.paper import shapes
@@ -153,20 +152,20 @@ def _count(task: Task, limit_bytes: int, traced_bytes: int) -> Made:
     if not name.is_counted:
         if task.count_only:
             raise RequestError(f"{task.model} cannot be counted", hint="name a registered or timm: model")
-        return Made()
+        return TaskOutcome()
     module, channels = shapes(task.model, task.resolution)
     needs = count_needs(module, task.resolution, channels)
-    made = Made(macs=needs.macs, memory_bytes=needs.memory_bytes)
+    outcome = TaskOutcome(macs=needs.macs, memory_bytes=needs.memory_bytes)
     if task.count_only or needs.memory_bytes <= min(limit_bytes, traced_bytes):
-        return made
+        return outcome
     if needs.memory_bytes > limit_bytes:
-        return dataclasses.replace(made, too_large=True, error=_too_much(needs.memory_bytes, limit_bytes, "may use"))
+        return dataclasses.replace(outcome, too_large=True, error=_too_much(needs.memory_bytes, limit_bytes, "may use"))
     return dataclasses.replace(
-        made, too_large=True, error=_too_much(needs.memory_bytes, traced_bytes, "can be converted here with")
+        outcome, too_large=True, error=_too_much(needs.memory_bytes, traced_bytes, "can be converted here with")
     )
 
 
-def _convert_counted(task: Task, made: Made, limit_bytes: int) -> tuple[Made, Conversion]:
+def _convert_counted(task: Task, outcome: TaskOutcome, limit_bytes: int) -> tuple[TaskOutcome, Conversion]:
     from converters.tflite import costs
     from converters.tflite.inspection import inspect_model
     from evit_mobile.tflite.file import Tflite
@@ -175,20 +174,12 @@ def _convert_counted(task: Task, made: Made, limit_bytes: int) -> tuple[Made, Co
     file = Tflite(conversion.content, task.model)
     graph = file.graph
     memory = costs.memory_bytes(graph)
-    made = dataclasses.replace(
-        made, macs=made.macs or sum(costs.macs_of(op, graph) for op in graph.ops), memory_bytes=memory
+    outcome = dataclasses.replace(
+        outcome, macs=outcome.macs or sum(costs.macs_of(op, graph) for op in graph.ops), memory_bytes=memory
     )
     if memory > limit_bytes:
-        return dataclasses.replace(made, too_large=True, error=_too_much(memory, limit_bytes, "may use")), conversion
-    inspection = inspect_model(file, explain=False)
-    made = dataclasses.replace(
-        made,
-        precision=conversion.report.precision,
-        ops=inspection.op_total,
-        partitions=inspection.partitions,
-        undelegated_ops=len(inspection.undelegated),
-    )
-    return made, conversion
+        return dataclasses.replace(outcome, too_large=True, error=_too_much(memory, limit_bytes, "may use")), conversion
+    return dataclasses.replace(outcome, content=inspect_model(file, explain=False).content), conversion
 
 
 def _too_much(needed_bytes: int, limit_bytes: int, may: str) -> str:

@@ -8,6 +8,7 @@ from typing import Iterator, Sequence
 
 from android_bench.device import Device, LimitError, OpEstimator, Prepared, Profiler, UnusableDeviceError
 from evit_mobile.errors import EvitMobileError, RequestError
+from evit_mobile.results.content import Content
 from evit_mobile.results.record import Place, Point, RunSettings
 from evit_mobile.weights import sha256_of
 
@@ -19,10 +20,7 @@ class Candidate:
     name: str
     path: Path
     resolution: str | None = None
-    precision: str | None = None
-    ops: int | None = None
-    partitions: int | None = None
-    undelegated_ops: int | None = None
+    content: Content = Content()
     place: Place | None = None
 
 
@@ -109,12 +107,9 @@ def _empty_point(candidate: Candidate, settings: RunSettings) -> Point:
         model_sha256=sha256_of(candidate.path),
         model_bytes=candidate.path.stat().st_size,
         resolution=candidate.resolution,
-        precision=candidate.precision,
-        ops=candidate.ops,
-        partitions=candidate.partitions,
-        undelegated_ops=candidate.undelegated_ops,
         settings=settings,
         place=candidate.place,
+        **dict(candidate.content),
     )
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from converters.tflite.costs import activation_bytes, macs_of, weight_bytes
 from converters.tflite.partitions import Partitioning, read_partitioning
 from converters.tflite.reasons import Experimenter
+from evit_mobile.results.content import Content
 from evit_mobile.runtimes import RUNTIMES, Runtime
 from evit_mobile.tflite.description import ModelDescription
 from evit_mobile.tflite.file import Tflite
@@ -85,6 +86,16 @@ class Inspection:
     undelegated: list[UndelegatedOp]
     idle: list[int]
     ops: list[OpSummary]
+
+    @property
+    def content(self) -> Content:
+        """What a result file records of it."""
+        return Content(
+            precision=self.description.precision if self.description else None,
+            ops=self.op_total,
+            partitions=self.partitions,
+            undelegated_ops=len(self.undelegated),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""

@@ -21,7 +21,7 @@ from android_bench.suites.adaptive import State, measure_suite
 from android_bench.suites.resume import begin
 from android_bench.suites.rounds import Candidate
 from android_bench.suites.schema import SuiteFile, SuitePoint
-from evit_mobile.campaign.candidates import converted_candidate, sort_out
+from evit_mobile.campaign.candidates import sort_out
 from evit_mobile.campaign.listener import Listener, Silence
 from evit_mobile.campaign.options import BenchOptions, SuiteOptions
 from evit_mobile.errors import EvitMobileError, MachineError, RequestError
@@ -29,7 +29,7 @@ from evit_mobile.files import check_output
 from evit_mobile.results.record import Point, ResultSet, RunSettings, Suite, file_name, save
 
 if TYPE_CHECKING:
-    from converters.batch import Made
+    from converters.batch import TaskOutcome
 
 #: Part of a device's memory that a model may use by default, and of this machine's free memory if the device runs in
 #: it.
@@ -71,7 +71,7 @@ class Campaign:
         self._suite_options, self._command = suite_options, tuple(command)
         self._budget_s = suite_options.budget_s or suite.measure.budget_s
         self._lanes: list[_Lane] = []
-        self._made: dict[str, Made] = {}
+        self._outcomes: dict[str, TaskOutcome] = {}
 
     @property
     def results(self) -> list[tuple[Path, ResultSet]]:
@@ -97,7 +97,7 @@ class Campaign:
                 f"the suite {self._suite.name} has no point up to {self._suite_options.up_to:g}", hint="raise --up-to"
             )
         self._lanes = self._open_lanes(datetime.now(UTC))
-        self._made = self._convert(points, max(lane.limit_bytes for lane in self._lanes), listener)
+        self._outcomes = self._convert(points, max(lane.limit_bytes for lane in self._lanes), listener)
         self._measure_all(points, listener)
         return self.results
 
@@ -165,7 +165,7 @@ class Campaign:
             )
         return before.evolve(suite=record)
 
-    def _convert(self, points: Sequence[SuitePoint], limit_bytes: int, listener: Listener) -> dict[str, Made]:
+    def _convert(self, points: Sequence[SuitePoint], limit_bytes: int, listener: Listener) -> dict[str, TaskOutcome]:
         """The outcome of each point's conversion, and of the reference's, by name."""
         from converters.batch import Task, convert_all
 
@@ -174,10 +174,10 @@ class Campaign:
         if suite.reference is not None and not suite.counts_only:
             tasks[suite.reference.name] = Task(suite.reference.model, suite.reference.resolution)
         unique = list(dict.fromkeys(tasks.values()))
-        outcomes: dict[Task, Made] = {}
+        outcomes: dict[Task, TaskOutcome] = {}
         with listener.converting(len(unique)) as converted:
-            for task, made in convert_all(unique, limit_bytes, workers=options.jobs, dask=options.dask):
-                outcomes[task] = made
+            for task, outcome in convert_all(unique, limit_bytes, workers=options.jobs, dask=options.dask):
+                outcomes[task] = outcome
                 converted(len(outcomes), f"{task.model}@{task.resolution}")
         return {name: outcomes[task] for name, task in tasks.items()}
 
@@ -214,7 +214,7 @@ class Campaign:
         keys = itertools.product(lane.settings, points)
         order = {(point.name, setting): position for position, (setting, point) in enumerate(keys)}
         for number, setting in enumerate(lane.settings):
-            candidates, others = sort_out(points, self._made, lane.limit_bytes, setting)
+            candidates, others = sort_out(points, self._outcomes, lane.limit_bytes, setting)
             everything = (*lane.results.points, *lane.results.references)
             before = [point for point in everything if point.settings == setting and point.rounds]
             lane.results = _merged(lane.results, order, others, None)
@@ -235,10 +235,10 @@ class Campaign:
         reference = self._suite.reference
         if reference is None:
             return None
-        made = self._made[reference.name]
-        if made.path is None:
-            raise MachineError(f"the {reference.name} could not be converted: {made.error}")
-        return converted_candidate(reference.name, str(reference.resolution), made.path, made)
+        outcome = self._outcomes[reference.name]
+        if outcome.path is None:
+            raise MachineError(f"the {reference.name} could not be converted: {outcome.error}")
+        return Candidate(reference.name, outcome.path, str(reference.resolution), outcome.content)
 
 
 def _result_paths(out: Path | None, suite: str, devices: Sequence[str], usual: list[Path]) -> list[Path]:

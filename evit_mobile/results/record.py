@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, Field, ValidationError, model_validator
 
 from evit_mobile.errors import RequestError
 from evit_mobile.files import whole_file
+from evit_mobile.results.content import Content
 from evit_mobile.results.entry import Entry, Instructions, Microseconds, Name, Sha256, Whole
 from evit_mobile.results.estimates import Estimate, OpEstimate
 
@@ -250,13 +251,12 @@ class Suite(Entry):
     sha256: Sha256
 
 
-class Point(Entry):
+class Point(Content):
     """One model under one setting: its rounds in the order of measurement, and the reason if it stopped early.
 
     A point of a suite has a ``place``. If its model does not fit or took too long, ``limit`` says so and ``error``
     gives the details. ``model_sha256`` and ``model_bytes`` are None if there is no file.
-    ``ops``, ``partitions`` and ``undelegated_ops`` are the counts of ``evit-mobile inspect`` with the same runtime on
-    the machine that ran the command, or None if they were not counted.
+    The fields of ``Content`` say what the file holds.
     ``profile`` comes from a separate run, in the order of execution; an estimate has ``op_estimates`` instead.
     ``profile_error`` is the reason if a profile was asked for and failed; the rounds count all the same.
     """
@@ -265,10 +265,6 @@ class Point(Entry):
     model_sha256: Sha256 | None = None
     model_bytes: Annotated[Whole, Field(ge=1)] | None = None
     resolution: str | None = None
-    precision: str | None = None
-    ops: Annotated[Whole, Field(ge=0)] | None = None
-    partitions: Annotated[Whole, Field(ge=0)] | None = None
-    undelegated_ops: Annotated[Whole, Field(ge=0)] | None = None
     settings: RunSettings
     rounds: tuple[Round, ...] = ()
     profile: tuple[OpTime, ...] = ()

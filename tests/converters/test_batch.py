@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from android_bench.device import DeviceOptions, open_device
-from converters.batch import Made, Task, convert_all
+from converters.batch import Task, TaskOutcome, convert_all
 from converters.tflite.costs import memory_bytes
 from evit_mobile.errors import MachineError
 from evit_mobile.models.counting import count_macs, count_needs
 from evit_mobile.models.paper import shapes
+from evit_mobile.results.content import Content
 from evit_mobile.results.record import RunSettings
 from evit_mobile.specs import Resolution
 from evit_mobile.tflite.graph import read_graph
@@ -24,18 +25,21 @@ GIGABYTE = 1_000_000_000
 SMALL = [Task("attention-linear", Resolution(14, 14)), Task("attention-softmax", Resolution(14, 14))]
 
 
-def _all(tasks: list[Task], limit: int = GIGABYTE, **more: object) -> dict[Task, Made]:
+def _all(tasks: list[Task], limit: int = GIGABYTE, **more: object) -> dict[Task, TaskOutcome]:
     return dict(convert_all(tasks, limit, **more))  # type: ignore[arg-type]
 
 
 def test_what_is_made_in_other_processes_is_what_is_made_here(converted: Callable[..., Path]) -> None:
-    made = _all(SMALL, workers=2)
+    outcomes = _all(SMALL, workers=2)
     for task in SMALL:
         here = converted(task.model, resolution=task.resolution)
-        found = made[task]
-        assert found.path is not None and sha256_of(found.path) == sha256_of(here)
-        assert found.error is None and found.partitions == 1 and found.undelegated_ops == 0
-        assert found.macs == _macs(task)
+        outcome = outcomes[task]
+        assert outcome.path is not None and sha256_of(outcome.path) == sha256_of(here)
+        assert outcome.error is None
+        assert outcome.content == Content(
+            precision="fp32", ops=len(read_graph(here).ops), partitions=1, undelegated_ops=0
+        )
+        assert outcome.macs == _macs(task)
 
 
 def _macs(task: Task) -> int:
@@ -46,18 +50,18 @@ def _macs(task: Task) -> int:
 def test_what_cannot_fit_or_is_wrong_is_told_and_spoils_nothing() -> None:
     too_large, unknown = Task("attention-softmax", Resolution(128, 128)), Task("no-such-model", Resolution(32, 32))
     odd = Task("base-r192", Resolution(100, 100))
-    made = _all([too_large, unknown, odd, SMALL[0]], workers=2)
+    outcomes = _all([too_large, unknown, odd, SMALL[0]], workers=2)
     # 13 heads of 16384 x 16384 floats, before and after the softmax.
-    assert made[too_large].too_large and (made[too_large].memory_bytes or 0) >= 2 * 13 * 16384**2 * 4
-    assert "no model" in (made[unknown].error or "") and "does not divide" in (made[odd].error or "")
-    assert made[SMALL[0]].path is not None
+    assert outcomes[too_large].too_large and (outcomes[too_large].memory_bytes or 0) >= 2 * 13 * 16384**2 * 4
+    assert "no model" in (outcomes[unknown].error or "") and "does not divide" in (outcomes[odd].error or "")
+    assert outcomes[SMALL[0]].path is not None
 
 
 def test_counting_alone_makes_no_file() -> None:
     task = Task("timm:resnet18", Resolution(224, 224), count_only=True)
-    [found] = _all([task], workers=1).values()
+    [outcome] = _all([task], workers=1).values()
     # 1.8 G multiply-accumulates: K. He et al., "Deep Residual Learning", Table 1.
-    assert found.path is None and found.error is None and found.macs == pytest.approx(1.8e9, rel=0.02)
+    assert outcome.path is None and outcome.error is None and outcome.macs == pytest.approx(1.8e9, rel=0.02)
 
 
 def test_the_prediction_is_near_what_a_run_takes(converted: Callable[..., Path]) -> None:
@@ -84,10 +88,10 @@ def test_needs_of_a_layer_are_its_largest_maps() -> None:
 def test_a_cluster_of_two_workers_makes_the_same(converted: Callable[..., Path]) -> None:
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        made = _all(SMALL, dask=cluster.scheduler_address)
+        outcomes = _all(SMALL, dask=cluster.scheduler_address)
     for task in SMALL:
-        found = made[task]
-        assert found.path is not None and sha256_of(found.path) == sha256_of(
+        outcome = outcomes[task]
+        assert outcome.path is not None and sha256_of(outcome.path) == sha256_of(
             converted(task.model, resolution=task.resolution)
         )
 

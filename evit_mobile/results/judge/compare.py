@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from evit_mobile.errors import RequestError
+from evit_mobile.results.content import Content
 from evit_mobile.results.record import Point, Quantity, ResultSet, RunSettings
 from evit_mobile.results.stats import CONFIDENCE, MIN_ROUNDS, Change, change
 from evit_mobile.results.summary import label, title, verdict_of, warnings_of
@@ -23,8 +24,6 @@ _DEVICE = ("kind", "soc", "abi", "instruction_sets", "cores", "emulated")
 _DEVICE_TOLD = ("name", "serial", "os_build", "memory_bytes")
 #: What must agree for two measurements to be comparable; more or fewer rounds only change how certain they are.
 _SETTINGS = ("threads", "cores", "runs", "warmup_runs", "min_time_s")
-#: Properties of a model whose change is reported.
-_MODEL_TOLD = ("precision", "ops", "partitions", "undelegated_ops")
 
 
 class Status(StrEnum):
@@ -234,7 +233,7 @@ def _range(point: Point) -> tuple[float, float]:
 
 
 def _model_notes(before: Point, after: Point) -> Iterator[str]:
-    for name in _MODEL_TOLD:
+    for name in Content.model_fields:
         one, other = getattr(before, name), getattr(after, name)
         if one is not None and other is not None and one != other:
             yield f"{name.replace('_', ' ')}: {one} before, {other} after"

@@ -12,8 +12,11 @@ import pytest
 from android_bench.device import open_device
 from android_bench.suites.rounds import Candidate, measure
 from evit_mobile.errors import DeviceError, RequestError
+from evit_mobile.results.content import Content
 from evit_mobile.results.record import Component, Conditions, DeviceInfo, Point, Round, RunSettings
 from evit_mobile.weights import sha256_of
+
+CONTENT = Content(precision="fp32", ops=3, partitions=1, undelegated_ops=0)
 
 
 class Logbook:
@@ -55,7 +58,7 @@ def candidates(tmp_path: Path) -> list[Candidate]:
     for name in "AB":
         path = tmp_path / f"{name}.tflite"
         path.write_bytes(name.encode())
-        made.append(Candidate(name, path, resolution="96", precision="fp32", ops=3, partitions=1, undelegated_ops=0))
+        made.append(Candidate(name, path, "96", CONTENT))
     return made
 
 
@@ -71,13 +74,7 @@ def test_models_take_turns_there_and_back(candidates: list[Candidate]) -> None:
     for point, candidate in zip(points, candidates, strict=True):
         assert point.is_complete and len(point.rounds) == 4
         assert point.model_sha256 == sha256_of(candidate.path)
-        assert (point.resolution, point.precision, point.ops, point.partitions, point.undelegated_ops) == (
-            "96",
-            "fp32",
-            3,
-            1,
-            0,
-        )
+        assert point.resolution == "96" and Content(**point.model_dump(include=set(Content.model_fields))) == CONTENT
         assert all(entry.before and entry.after and entry.before.at <= entry.after.at for entry in point.rounds)
 
 
