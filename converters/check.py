@@ -1,7 +1,8 @@
 """What ``convert`` made is checked before anybody gets it: it loads, it runs, and it computes what the exported graph
 computes.
 
-Where it does not, the passes that changed the graph are left out until it does; what then still differs is refused.
+Where it does not, onnx2tf's own rewrites are left out, then the passes that changed the graph, until it does; what then
+still differs is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from converters.parity.expected import Case, Expected
 from converters.parity.layout import from_file, to_file
 from converters.passes.base import PassReport
 from evit_mobile.arrays import Array
-from evit_mobile.errors import ClaimError, EvitMobileError, MachineError, first_line
+from evit_mobile.errors import ClaimError, EvitMobileError, first_line
 from evit_mobile.runtimes import RUNTIMES, Session
 from evit_mobile.specs import Precision, Resolution
 from evit_mobile.tflite.file import Tflite
@@ -42,13 +43,15 @@ class Attempt:
     lowered: Tflite
 
 
+#: Stands among the names of passes for the rewrites that onnx2tf makes of what it has lowered.
+REWRITES = "onnx2tf-rewrites"
 #: Makes an attempt without the passes of these names.
 Make = Callable[[frozenset[str]], Attempt]
 
 
 def right_attempt(make: Make, expected: Expected) -> tuple[Attempt, list[str]]:
-    """The first attempt that computes what is expected: with every pass, or without those to blame; and warnings of
-    those left out.
+    """The first attempt that computes what is expected: with every pass, or without onnx2tf's rewrites, or without the
+    passes to blame too; and a warning of the passes left out.
 
     Raises:
         ClaimError: none does; the message names the op or the tensor that parts first.
@@ -62,8 +65,11 @@ def right_attempt(make: Make, expected: Expected) -> tuple[Attempt, list[str]]:
     left_out = search.culprits()
     if left_out is None:
         raise search.refusal(fault)
-    names = ", ".join(sorted(left_out))
-    what = f"the pass {names} is" if len(left_out) == 1 else f"the passes {names} are"
+    passes = sorted(left_out - {REWRITES})
+    if not passes:
+        return search.attempts[left_out], []
+    names = ", ".join(passes)
+    what = f"the pass {names} is" if len(passes) == 1 else f"the passes {names} are"
     return search.attempts[left_out], [f"{what} left out, since with it the file is wrong: {fault}"]
 
 
@@ -97,7 +103,7 @@ class _Search:
         self._make, self._expected = make, expected
         self.attempts: dict[frozenset[str], Attempt] = {}
         self._faults: dict[frozenset[str], str | None] = {}
-        self._error: MachineError | None = None
+        self._error: EvitMobileError | None = None
 
     def fault(self, left_out: frozenset[str]) -> str | None:
         """What is wrong without these passes; None if nothing is."""
@@ -108,33 +114,36 @@ class _Search:
     def _tried(self, left_out: frozenset[str]) -> str | None:
         try:
             attempt = self._make(left_out)
-        except MachineError as error:
-            self._error = self._error or error
-            return first_line(error)
         except EvitMobileError as error:
-            if not left_out:
-                raise
+            self._error = self._error or error
             return first_line(error)
         self.attempts[left_out] = attempt
         return _fault(attempt.lowered, self._expected, self._expected.cases(), _FP32)
 
     def culprits(self) -> frozenset[str] | None:
-        """Passes without which the file is right: one where possible, else the first that turns it wrong and all after
-        it.
+        """What the file is right without: onnx2tf's rewrites alone, or with one pass where possible, else with the
+        first pass that turns it wrong and all after it.
         """
-        first = self.attempts.get(frozenset())
-        fired = [report.name for report in first.passes if report.fired] if first else []
+        rewrites = frozenset({REWRITES})
+        if self.fault(rewrites) is None:
+            return rewrites
+        attempt = self.attempts.get(rewrites) or self.attempts.get(frozenset())
+        fired = [report.name for report in attempt.passes if report.fired] if attempt else []
         if not fired:
             return None
-        if self.fault(frozenset(fired)) is not None:
+
+        def without(names: list[str]) -> frozenset[str]:
+            return rewrites.union(names)
+
+        if self.fault(without(fired)) is not None:
             # Wrong without any: one of them may be what the lowering needs, another what it cannot bear.
-            return next((alone for name in fired if self.fault(alone := frozenset({name})) is None), None)
+            return next((alone for name in fired if self.fault(alone := without([name])) is None), None)
         right, wrong = 0, len(fired)  # so many of the first passes give a right file, so many a wrong one
         while wrong - right > 1:
             middle = (right + wrong) // 2
-            right, wrong = (middle, wrong) if self.fault(frozenset(fired[middle:])) is None else (right, middle)
-        alone = frozenset({fired[right]})
-        return alone if self.fault(alone) is None else frozenset(fired[right:])
+            right, wrong = (middle, wrong) if self.fault(without(fired[middle:])) is None else (right, middle)
+        alone = without([fired[right]])
+        return alone if self.fault(alone) is None else without(fired[right:])
 
     def refusal(self, fault: str) -> EvitMobileError:
         """The error for a network that comes out wrong in every way."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from converters import onnx_reader
 from converters.cache import kept, through_cache
-from converters.check import Attempt, check_finished, right_attempt
+from converters.check import REWRITES, Attempt, check_finished, right_attempt
 from converters.code_hash import code_hash
 from converters.options import ConvertOptions, versions
 from converters.output_layout import with_output_layout
@@ -151,19 +151,19 @@ class _Maker:
         with self._watch.stage("passes"):
             graph, passes = _rewritten(self._source, self._stock, self._options, left_out)
         with self._watch.stage("lower"):
-            lowered = Tflite(self._lower(graph), self._source.name)
+            lowered = Tflite(self._lower(graph, rewrites=REWRITES not in left_out), self._source.name)
             layout = in_source_terms(self._options.output_layout, channels_last=self._source.channels_last)
             return Attempt(graph, passes, with_output_layout(lowered, self._source, self._stock, layout))
 
-    def _lower(self, graph: onnx.ModelProto) -> bytes:
+    def _lower(self, graph: onnx.ModelProto, *, rewrites: bool) -> bytes:
         from converters.lowering.lower import Lowering
 
         lowering, self._lowering = self._lowering, None
-        if lowering is not None:
+        if lowering is not None and rewrites:
             lowering.begin(graph)
             _load_what_comes_next()
             return lowering.finish()
-        with Lowering(simplify=not self._options.rewrite) as another:
+        with Lowering(simplify=not self._options.rewrite, rewrites=rewrites) as another:
             return another.lower(graph)
 
 

@@ -13,7 +13,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from converters.lowering.boundary import plain, restore
+from converters.lowering.delegable import in_delegable_spelling
 from converters.lowering.refusal import UNSUPPORTED, check_operators, unsupported
+from converters.lowering.transpositions import without_needless_transpositions
 from evit_mobile.errors import ConversionError, MachineError
 from evit_mobile.processes import CRASHES, temporary_folder
 
@@ -30,10 +32,12 @@ class Lowering:
     Args:
         simplify: let onnx2tf run its own graph simplifier first, as its command line does; our passes make that
             unnecessary.
+        rewrites: let onnx2tf remove transpositions by its own rewrites, which are wrong for some networks.
     """
 
-    def __init__(self, *, simplify: bool = False) -> None:
-        self._flags = ["--simplify"] if simplify else []
+    def __init__(self, *, simplify: bool = False, rewrites: bool = True) -> None:
+        self._rewrites = rewrites
+        self._flags = ["--simplify"] * simplify + ["--no-rewrites"] * (not rewrites)
 
     def __enter__(self) -> Self:
         self._closing = contextlib.ExitStack()
@@ -107,7 +111,8 @@ class Lowering:
             raise ConversionError(f"onnx2tf made no model: {words}")
         content = results[0].read_bytes()
         check_operators(content, self._model)
-        return restore(content, self._boundary)
+        lowered = in_delegable_spelling(restore(content, self._boundary))
+        return lowered if self._rewrites else without_needless_transpositions(lowered)
 
     def _last_words(self) -> str:
         """The last line that the process printed."""

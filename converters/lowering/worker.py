@@ -1,5 +1,5 @@
 """Run as a program by ``converters.lowering.lower``: ``python -m converters.lowering.worker STARTER IN.onnx OUT_FOLDER
-[--simplify]``. It ends with the process STARTER, its starter.
+[--simplify] [--no-rewrites]``. It ends with the process STARTER, its starter.
 
 In a process of its own, because onnx2tf prints, writes into the working directory, exits on errors and keeps hundreds
 of megabytes. It loads onnx2tf, which takes seconds, and then waits for a line on standard input that says that the ONNX
@@ -22,6 +22,11 @@ def main() -> None:
     end_with(int(starter))
     from onnx2tf.onnx2tf import convert
 
+    from converters.lowering.op_by_op import without_fusion_of_fake_quantisation, without_rewrites
+
+    without_fusion_of_fake_quantisation()
+    if "--no-rewrites" in flags:
+        without_rewrites()
     if not sys.stdin.readline():
         return
     try:

@@ -42,6 +42,7 @@ class FoldConstants:
         common.InlinePass()(model)
         rules = _rules()
         for _ in range(_ROUNDS):
+            _forget_open_shapes(model)
             common.ShapeInferencePass()(model)
             folded = optimizer.fold_constants(model, should_fold=_should_fold)
             common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
@@ -54,6 +55,21 @@ class FoldConstants:
                 break
         common.RemoveUnusedOpsetsPass()(model)
         return result
+
+
+def _forget_open_shapes(model: ir.Model) -> None:
+    """Drop shapes that an exporter left open: inference keeps them, though they can be known by now. A constant has
+    its own.
+    """
+    import onnx_ir as ir
+
+    for constant in model.graph.initializers.values():
+        if constant.const_value is not None and shape_of(constant) is None:
+            constant.shape = ir.Shape(constant.const_value.numpy().shape)
+    for node in model.graph:
+        for value in node.outputs:
+            if shape_of(value) is None and not value.is_graph_output():
+                value.shape = None
 
 
 def _should_fold(node: ir.Node) -> bool | None:

@@ -17,6 +17,26 @@ class FlatbufferEditor:
 
         self.schema, self.model = schema, model
         self.subgraph = model.subgraphs[0]
+        self._kinds = {number: name for name, number in vars(schema.BuiltinOperator).items()}
+
+    def kind(self, operator: Any) -> str:
+        """The builtin op's name, as in the schema."""
+        code = self.model.operatorCodes[operator.opcodeIndex]
+        return str(self._kinds[max(code.builtinCode, code.deprecatedBuiltinCode)])
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        """The sizes of tensor ``index``."""
+        shape = self.subgraph.tensors[index].shape
+        return () if shape is None else tuple(int(size) for size in shape)
+
+    def constant(self, index: int) -> Array | None:
+        """The values of tensor ``index`` where it is a constant of float32 or int32."""
+        tensor, types = self.subgraph.tensors[index], self.schema.TensorType
+        data = self.model.buffers[tensor.buffer].data
+        kind = {types.FLOAT32: np.float32, types.INT32: np.int32}.get(tensor.type)
+        if data is None or not len(data) or kind is None:
+            return None
+        return np.frombuffer(bytes(data), kind).reshape(self.shape(index))
 
     def add_tensor(self, tensor: Any) -> int:
         """Index of ``tensor``, appended."""

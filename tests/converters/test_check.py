@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from converters.check import Attempt, check_finished, right_attempt
+from converters.check import REWRITES, Attempt, check_finished, right_attempt
 from converters.options import ConvertOptions
 from converters.parity.expected import Expected
 from converters.passes.base import PassReport
@@ -79,6 +79,17 @@ def test_the_culprit_is_left_out(
     assert attempt.lowered.path == small_tflite
     assert {report.name for report in attempt.passes} == set(PASSES) - left_out
     assert all(name in warning for name in left_out) and "relative error" in warning
+
+
+def test_the_rewrites_of_the_lowering_are_left_out_first(
+    small_tflite: Path, wrong_tflite: Path, expected: Expected
+) -> None:
+    def make(names: frozenset[str]) -> Attempt:
+        path = small_tflite if REWRITES in names else wrong_tflite
+        return Attempt(expected.stock, _reports(names), Tflite.read(path))
+
+    attempt, warnings = right_attempt(make, expected)
+    assert len(attempt.passes) == len(PASSES) and warnings == []
 
 
 def test_what_stays_wrong_is_refused_and_the_layer_is_named(wrong_tflite: Path, expected: Expected) -> None:

@@ -60,3 +60,22 @@ def test_nearly_neutral_operands_stay(op: str, function: Callable[[Tensor], Tens
 def test_neutral_operands_go(function: Callable[[Tensor], Tensor]) -> None:
     rewritten, _ = rewrite(export(Function(function), SHAPE))
     assert dict(ops(rewritten)) == {"Abs": 1}
+
+
+class Unfolded(nn.Module):
+    """Patches of a map, as MobileViT takes them; the TorchScript exporter leaves their sizes open."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = nn.functional.unfold(x, 2, stride=2)
+        return patches.softmax(1).sum(-1, keepdim=True).expand_as(patches).reshape(1, -1)
+
+
+def test_sizes_that_follow_from_the_inputs_are_known() -> None:
+    shape = (1, 3, 8, 12)
+    stock = export(Unfolded(), shape)
+    assert ops(stock)["Shape"]
+    rewritten, _ = rewrite(stock)
+    assert not {"Shape", "Range", "ConstantOfShape"} & set(ops(rewritten))
+    x = noise(shape)
+    # 1e-6: sums of the same terms in another order.
+    np.testing.assert_allclose(run_onnx(rewritten, x), Unfolded()(torch.from_numpy(x)).numpy(), rtol=1e-6)
