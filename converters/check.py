@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -155,16 +157,17 @@ class _Search:
 
 
 def _fault(model: Tflite, expected: Expected, cases: Sequence[Case], criterion: Criterion) -> str | None:
-    """What is wrong with a file, with XNNPACK or without."""
-    with model.on_disk() as path:
-        for xnnpack in (True, False):
+    """What is wrong with a file, with XNNPACK or without; both run it at the same time."""
+    settings = {True: cases, False: _affordable(cases)}
+    with model.on_disk() as path, ThreadPoolExecutor(len(settings)) as pool:
+        runs = {xnnpack: pool.submit(_run, path, xnnpack, some) for xnnpack, some in settings.items()}
+        for xnnpack, some in settings.items():
             setting = f"{'with' if xnnpack else 'without'} XNNPACK"
             try:
-                with RUNTIMES["litert"].open(path, threads=_threads(), xnnpack=xnnpack) as session:
-                    for case in cases if xnnpack else _affordable(cases):
-                        fault = _case_fault(session, expected, case, criterion)
-                        if fault is not None:
-                            return f"{setting}, {fault}"
+                for case, actual in zip(some, runs[xnnpack].result()):
+                    fault = _case_fault(actual, expected, case, criterion)
+                    if fault is not None:
+                        return f"{setting}, {fault}"
             except (EvitMobileError, RuntimeError, ValueError) as error:
                 return f"LiteRT cannot run it {setting}: {first_line(error)}"
     return None
@@ -179,15 +182,22 @@ def _threads() -> int:
     return min(4, os.cpu_count() or 1)
 
 
-def _case_fault(session: Session, expected: Expected, case: Case, criterion: Criterion) -> str | None:
+def _run(path: Path, xnnpack: bool, cases: Sequence[Case]) -> list[dict[str, Array]]:
+    """The outputs of each case by name."""
+    with RUNTIMES["litert"].open(path, threads=_threads(), xnnpack=xnnpack) as session:
+        return [_outputs(session, case) for case in cases]
+
+
+def _outputs(session: Session, case: Case) -> dict[str, Array]:
     names = list(case.inputs)
     by_name = {info.name: info for info in session.inputs}
     infos = [by_name.get(name, session.inputs[position]) for position, name in enumerate(names)]
     fed = {info.index: info.quantise(to_file(case.inputs[name], info.shape)) for name, info in zip(names, infos)}
     values = session.run([fed[info.index] for info in session.inputs])
-    actual = {
-        name: info.dequantise(value) for name, info, value in zip(session.output_names(), session.outputs, values)
-    }
+    return {name: info.dequantise(value) for name, info, value in zip(session.output_names(), session.outputs, values)}
+
+
+def _case_fault(actual: dict[str, Array], expected: Expected, case: Case, criterion: Criterion) -> str | None:
     if len(case.outputs) == len(actual) == 1:
         actual = dict(zip(case.outputs, actual.values()))
     for name, reference in case.outputs.items():

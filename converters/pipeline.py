@@ -161,21 +161,24 @@ class _Maker:
         lowering, self._lowering = self._lowering, None
         if lowering is not None and rewrites:
             lowering.begin(graph)
-            _load_what_comes_next()
+            _load_what_comes_next(check=self._options.check)
             return lowering.finish()
         with Lowering(simplify=not self._options.rewrite, rewrites=rewrites) as another:
             return another.lower(graph)
 
 
-def _load_what_comes_next() -> None:
-    """Imports of the last stages, and the hash that the cache asks for: the lowering's own process leaves a core to
-    them.
+def _load_what_comes_next(*, check: bool) -> None:
+    """Imports of the last stages, the hash that the cache asks for, and the processes that run what is made: the
+    lowering's own process leaves a core to them.
     """
     from ai_edge_litert import schema_py_generated  # noqa: F401
 
     from converters.tflite import metadata  # noqa: F401
+    from evit_mobile.runtimes.litert import LITERT
 
     code_hash()
+    if check:
+        LITERT.warm_up(2)
 
 
 def _loaded(model: str, options: ConvertOptions) -> Source:

@@ -7,6 +7,7 @@ Exit codes: 0 done; 1 the thing asked for is false; 2 the request is wrong; 3 a 
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -89,6 +90,8 @@ def main(args: Sequence[str] | None = None) -> None:
         if debug:
             raise
         code = _explain(error)
+    # The interpreter's last garbage collection walks every object of PyTorch, half a second for nothing.
+    gc.freeze()
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -75,6 +75,10 @@ class LiteRt:
                 f"LiteRT crashed on {model}: {error.how}", hint="it is damaged, or LiteRT has a fault"
             ) from error
 
+    def warm_up(self, count: int) -> None:
+        """Have ``count`` workers ready, so that the next models need not wait for one to start."""
+        self._workers.warm_up(count)
+
     def _start(self) -> Worker:
         # The worker's Python reads no PYTHONPATH: it is told where LiteRT and numpy are.
         specs = (importlib.util.find_spec(name) for name in ("ai_edge_litert", "numpy"))
@@ -126,5 +130,5 @@ def _installed_version() -> str | None:
         return None
 
 
-LITERT: Runtime = LiteRt()
+LITERT = LiteRt()
 LITERT_IN_PROCESS: Runtime = LiteRtInProcess()

@@ -55,6 +55,16 @@ class WorkerPool:
         finally:
             self.put_back(worker)
 
+    def warm_up(self, count: int) -> None:
+        """Start idle workers until there are ``count``.
+
+        Raises:
+            MachineError: no worker can be started.
+        """
+        workers = [self.take() for _ in range(count)]
+        for worker in workers:
+            self.put_back(worker)
+
     def close(self) -> None:
         """End the idle workers."""
         while self._idle:
