@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from converters.passes.base import Declined, Pass, PassReport, PassResult
+from converters.passes.batch_norm import BatchNorm
 from converters.passes.checks import NoSoftmax
 from converters.passes.exact_clamp import ExactClamp
+from converters.passes.expand import Expand
 from converters.passes.fold_constants import FoldConstants
 from converters.passes.group_norm import GroupNorm
 from converters.passes.hard_sigmoid import HardSigmoid
@@ -29,6 +31,7 @@ from converters.passes.split_projections import SplitProjections
 from converters.passes.static_gather import StaticGather
 from converters.passes.tools.graph import tidy
 from converters.passes.tools.pins import pin_outputs, unpin
+from converters.passes.wide_concat import WideConcat
 from evit_mobile.errors import ConversionError, EvitMobileError
 from evit_mobile.specs import Target
 
@@ -49,6 +52,7 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         LongEinsum(),
         OutputPadding(),
         GroupNorm(),
+        BatchNorm(),
         LinearLayer(),  # before all that reads linear layers, which know them as Gemm alone
         LayerNorm(),  # before the attention, which splits the projections that take up scale and shift
         LinearAttention(attention_form),
@@ -60,6 +64,8 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         PooledProjection(),
         SmallPool(),
         PaddedMaxPool(),
+        Expand(),
+        WideConcat(),  # after the passes that join maps
         NoSoftmax(),  # last: it reports what is left
     )
 

@@ -1,9 +1,10 @@
-"""Padding of a max pool by zeros, where zeros are as good as minus infinity.
+"""Padding of a max pool: by what cannot be the largest value of a window.
 
-Given: MaxPool with padding of a map [1, C, H, W] that is nowhere negative, as behind a ReLU. Its padding is lowered to
-PADV2 by the lowest number there is, which leaves the delegate.
-Result: Pad by zeros and MaxPool without padding: each window holds at least one place of the map, which zero does not
-exceed.
+Given: MaxPool with padding of a map [1, C, H, W]. Its padding is lowered to PADV2 by the lowest number there is, which
+leaves the delegate.
+Result: MaxPool without padding, of the map with its border repeated: a window that holds a repeated row holds the row
+itself, too. Where the map is nowhere negative, as behind a ReLU, zeros do, and Pad costs less than slices that are
+joined. Rows that no window reaches are left out.
 """
 
 from __future__ import annotations
@@ -25,24 +26,32 @@ _KEEPING = frozenset(
 
 
 class PaddedMaxPool(NodePass):
-    """Rewrites MaxPool with padding behind what is never negative."""
+    """Rewrites MaxPool with padding."""
 
     name = "padded-max-pool"
-    reason = "padding by the lowest number is PADV2, which leaves the delegate; behind a ReLU zeros do"
+    reason = "padding by the lowest number is PADV2, which leaves the delegate; zeros or the border's own values do"
     op_types = frozenset({"MaxPool"})
 
     def match(self, node: ir.Node, target: Target) -> Rewrite | None:
-        pads = node.attributes.get_ints("pads", [0])
-        if not any(pads):
+        if not any(node.attributes.get_ints("pads", [0])):
             return None
-        if not _is_not_negative(node.inputs[0]):
-            raise Refused("its operand may be negative")
         if node.attributes.get_int("ceil_mode", 0) or len(node.outputs) != 1:
             raise Refused("its last windows may hang over the border, or it gives indices too")
-        shape, pooled = shape_of(node.inputs[0]), shape_of(node.outputs[0])
-        if shape is None or pooled is None or len(shape) != 4:
+        value = node.inputs[0]
+        shape, pooled = shape_of(value), shape_of(node.outputs[0])
+        if value is None or shape is None or pooled is None or len(shape) != 4:
             raise Refused("it is not a static [1, C, H, W]")
-        return lambda emit: replace_value(node.outputs[0], _pool_padded(emit, node, shape, pooled))
+        pads = _needed(node, shape, pooled)
+        return lambda emit: replace_value(node.outputs[0], _pool_padded(emit, node, value, pads))
+
+
+def _needed(node: ir.Node, shape: tuple[int, ...], pooled: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Rows before and behind the map in H and in W, without those behind it that no window reaches."""
+    kernel = node.attributes.get_ints("kernel_shape", [])
+    strides, dilations = node.attributes.get_ints("strides", [1, 1]), node.attributes.get_ints("dilations", [1, 1])
+    before = node.attributes.get_ints("pads", [])[:2]
+    reached = [(pooled[2 + i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 for i in range(2)]
+    return [(before[i], max(0, reached[i] - before[i] - shape[2 + i])) for i in range(2)]
 
 
 def _is_not_negative(value: ir.Value | None) -> bool:
@@ -63,10 +72,29 @@ def _maps(node: ir.Node) -> list[ir.Value | None]:
     return list(node.inputs) if node.op_type == "Concat" else list(node.inputs[:1])
 
 
-def _pool_padded(emit: Emitter, node: ir.Node, shape: tuple[int, ...], pooled: tuple[int, ...]) -> ir.Value:
-    top, left, bottom, right = node.attributes.get_ints("pads", [])
-    padded = (*shape[:2], shape[2] + top + bottom, shape[3] + left + right)
-    pads = emit.ints("pads", [0, 0, top, left, 0, 0, bottom, right])
-    spread = emit.op("Pad", "padded", [node.inputs[0], pads], padded, mode="constant")
+def _pool_padded(emit: Emitter, node: ir.Node, value: ir.Value, pads: list[tuple[int, int]]) -> ir.Value:
+    (top, bottom), (left, right) = pads
+    if _is_not_negative(value):
+        shape = shape_of(value) or ()
+        padded = (*shape[:2], shape[2] + top + bottom, shape[3] + left + right)
+        amounts = emit.ints("pads", [0, 0, top, left, 0, 0, bottom, right])
+        spread = emit.op("Pad", "padded", [value, amounts], padded, mode="constant")
+    else:
+        spread = _repeated(emit, _repeated(emit, value, 2, top, bottom), 3, left, right)
     attributes = {name: attribute for name, attribute in node.attributes.items() if name not in ("pads", "auto_pad")}
-    return emit.op("MaxPool", "pooled", [spread], pooled, **attributes)
+    return emit.op("MaxPool", "pooled", [spread], shape_of(node.outputs[0]) or (), **attributes)
+
+
+def _repeated(emit: Emitter, value: ir.Value, axis: int, before: int, behind: int) -> ir.Value:
+    """``value`` with its first place along ``axis`` repeated ``before`` it, and its last one ``behind`` it."""
+    shape = list(shape_of(value) or ())
+    if not before and not behind:
+        return value
+    size = shape[axis]
+    parts = [value]
+    if before:
+        parts = [emit.slice("first", value, axis, 0, 1)] * before + parts
+    if behind:
+        parts = parts + [emit.slice("last", value, axis, size - 1, size)] * behind
+    shape[axis] = size + before + behind
+    return emit.op("Concat", "repeated", parts, shape, axis=axis)

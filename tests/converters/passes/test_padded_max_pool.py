@@ -1,5 +1,5 @@
-"""A max pool's padding becomes zeros where the map is nowhere negative. Oracle: PyTorch; values are only chosen, so
-results are equal.
+"""A max pool's padding becomes zeros where the map is nowhere negative, else its own border. Oracle: PyTorch;
+values are only chosen, so results are equal.
 """
 
 from __future__ import annotations
@@ -28,10 +28,24 @@ def test_rewritten(before: nn.Module, pool: nn.Module, shape: tuple[int, ...]) -
     np.testing.assert_allclose(run_onnx(rewritten, x), module(torch.from_numpy(x)).numpy(), rtol=4e-7)
 
 
-def test_what_may_be_negative_is_declined() -> None:
-    stock = export(nn.Sequential(nn.Conv2d(3, 3, 1), nn.MaxPool2d(3, padding=1)), (1, 3, 8, 8))
-    rewritten, reports = rewrite(stock)
-    assert "negative" in reports["padded-max-pool"].declined[0].reason and ops(rewritten) == ops(stock)
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 3, 7, 10), (1, 3, 3, 3)])
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.MaxPool2d(3, stride=2, padding=1),
+        nn.MaxPool2d((3, 2), stride=1, padding=(1, 0)),
+        nn.MaxPool2d(5, stride=1, padding=2),
+        nn.MaxPool2d(3, stride=1, padding=1, dilation=1),
+    ],
+)
+def test_of_what_may_be_negative_the_border_is_repeated(pool: nn.Module, shape: tuple[int, ...]) -> None:
+    module = nn.Sequential(nn.Hardswish(), pool)
+    rewritten, reports = rewrite(export(module, shape))
+    assert reports["padded-max-pool"].fired == 1
+    after = ops(rewritten)
+    assert after["Concat"] and not after["Pad"] and after["MaxPool"] == 1
+    x = noise(shape)
+    np.testing.assert_allclose(run_onnx(rewritten, x), module(torch.from_numpy(x)).numpy(), rtol=4e-7)
 
 
 def test_windows_over_the_border_are_declined() -> None:
