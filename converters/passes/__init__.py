@@ -29,6 +29,7 @@ from converters.passes.small_pool import SmallPool
 from converters.passes.spatial_mean import SpatialMean
 from converters.passes.split_projections import SplitProjections
 from converters.passes.static_gather import StaticGather
+from converters.passes.subsample import Subsample
 from converters.passes.tools.graph import tidy
 from converters.passes.tools.pins import pin_outputs, unpin
 from converters.passes.wide_concat import WideConcat
@@ -65,6 +66,7 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         SmallPool(),
         PaddedMaxPool(),
         Expand(),
+        Subsample(),
         WideConcat(),  # after the passes that join maps
         NoSoftmax(),  # last: it reports what is left
     )
