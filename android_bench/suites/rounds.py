@@ -10,6 +10,7 @@ from android_bench.device import Device, LimitError, OpEstimator, Prepared, Prof
 from evit_mobile.errors import EvitMobileError, RequestError
 from evit_mobile.results.content import Content
 from evit_mobile.results.record import Place, Point, RunSettings
+from evit_mobile.turns import turns
 from evit_mobile.weights import sha256_of
 
 
@@ -56,8 +57,7 @@ def measure(
         yield tuple(points)
         return
     with device.prepare([candidate.path for candidate in candidates], settings) as prepared:
-        for turn in range(settings.rounds):
-            order = range(len(candidates)) if turn % 2 == 0 else reversed(range(len(candidates)))
+        for turn, order in zip(range(settings.rounds), turns(range(len(candidates)))):
             for index in order:
                 if points[index].error is None and len(points[index].rounds) <= turn:
                     points[index] = advance(points[index], prepared, candidates[index].path)

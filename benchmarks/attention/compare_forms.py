@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.results_files import write_results
+from evit_mobile.turns import turns
 
 FLOOR = "two projections"
 EXPORTED = "as exported"
@@ -172,8 +173,8 @@ def measure(runtime: str, size: Size, models: dict[str, Path], rounds: int) -> I
             warm = session.time_us(inputs[name], 3)
             runs[name] = max(1, round(SAMPLE_US / min(warm)))
         samples: dict[str, list[float]] = {name: [] for name in models}
-        for number in range(rounds):
-            for name in list(models)[:: 1 if number % 2 == 0 else -1]:
+        for _, order in zip(range(rounds), turns(models)):
+            for name in order:
                 samples[name].append(float(np.median(sessions[name].time_us(inputs[name], runs[name]))))
         floor = np.array(samples[FLOOR])
         for name, session in sessions.items():

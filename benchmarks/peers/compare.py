@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import subprocess
 import time
 from collections.abc import Iterator
@@ -33,6 +32,7 @@ from converters.tflite.inspection import inspect_model
 from evit_mobile.results.stats import paired_ratio, summarise
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Resolution
+from evit_mobile.turns import turns
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONVERTERS = ("ours", "onnx2tf", "litert-torch")
@@ -90,21 +90,21 @@ def measure(models: dict[str, Path], runtime_name: str, rounds: int) -> dict[str
     next.
     """
     samples: dict[str, list[list[float]]] = {name: [] for name in models}
-    draw = random.Random(0)
-    for _ in range(rounds):
+    for number in range(rounds):
         with contextlib.ExitStack() as stack:
-            order = draw.sample(list(models), len(models))
+            orders = turns(models, number)
+            order = next(orders)
             sessions = {name: stack.enter_context(RUNTIMES[runtime_name].open(models[name])) for name in order}
             image = np.random.default_rng(0).standard_normal(sessions[order[0]].inputs[0].shape).astype(np.float32)
-            given = {name: [session.inputs[0].quantise(image)] for name, session in sessions.items()}
+            inputs = {name: [session.inputs[0].quantise(image)] for name, session in sessions.items()}
             runs = {
-                name: max(1, round(TURN_SECONDS * 1e6 / session.time_us(given[name], 3)[-1]))
+                name: max(1, round(TURN_SECONDS * 1e6 / session.time_us(inputs[name], 3)[-1]))
                 for name, session in sessions.items()
             }
             times: dict[str, list[float]] = {name: [] for name in models}
-            for _ in range(TURNS):
-                for name in draw.sample(order, len(order)):
-                    times[name] += sessions[name].time_us(given[name], runs[name])
+            for _, order in zip(range(TURNS), orders):
+                for name in order:
+                    times[name] += sessions[name].time_us(inputs[name], runs[name])
         for name, values in times.items():
             samples[name].append(values)
     return samples

@@ -17,6 +17,7 @@ from evit_mobile.errors import EvitMobileError, first_line
 from evit_mobile.results.stats import Interval, paired_ratio
 from evit_mobile.runtimes import Runtime, Session
 from evit_mobile.runtimes.inputs import random_input
+from evit_mobile.turns import turns
 
 #: Rounds in which the runtimes take turns; enough for an interval, see ``evit_mobile.results.stats``.
 ROUNDS = 8
@@ -93,8 +94,9 @@ def _take_turns(sessions: dict[str, Session]) -> tuple[dict[str, list[list[float
     rounds: dict[str, list[list[float]]] = {name: [] for name in sessions}
     errors: dict[str, str] = {}
     runs: dict[str, int] = {}
-    for number in range(-1, ROUNDS):  # the first one warms up and finds how many runs fit into a round
-        for name in list(rounds) if number % 2 else reversed(rounds):
+    # The first round warms up and finds how many runs fit into one.
+    for number, order in zip(range(ROUNDS + 1), turns(sessions)):
+        for name in order:
             if name in errors:
                 continue
             session = sessions[name]
@@ -104,7 +106,7 @@ def _take_turns(sessions: dict[str, Session]) -> tuple[dict[str, list[list[float
             except (EvitMobileError, RuntimeError) as error:
                 errors[name] = first_line(error)
                 continue
-            if number < 0:
+            if number == 0:
                 runs[name] = min(MAX_RUNS, math.ceil(ROUND_US / min(samples)))
             else:
                 rounds[name].append(samples)

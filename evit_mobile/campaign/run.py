@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from android_bench.device import Device, kind_of, open_device
-from android_bench.suites.adaptive import State, measure_suite
+from android_bench.suites.adaptive import Lineup, State, measure_suite
 from android_bench.suites.resume import begin
 from android_bench.suites.rounds import Candidate
 from android_bench.suites.schema import SuiteFile, SuitePoint
@@ -222,10 +222,8 @@ class Campaign:
             if not candidates:
                 continue
             budget_s = (end - time.monotonic()) / (len(lane.settings) - number)
-            states = measure_suite(
-                lane.device, candidates, self._reference(), setting, self._suite.measure, before,
-                budget_s=budget_s, stop=stop,
-            )  # fmt: skip
+            lineup = Lineup(candidates, self._reference(), before)
+            states = measure_suite(lane.device, lineup, setting, self._suite.measure, budget_s=budget_s, stop=stop)
             for state in states:
                 lane.results = _merged(lane.results, order, state.points, state.reference)
                 save(lane.results, lane.out)

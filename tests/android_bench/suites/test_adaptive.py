@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from android_bench.device import LimitError, UnusableDeviceError
-from android_bench.suites.adaptive import State, measure_suite
+from android_bench.suites.adaptive import Lineup, State, measure_suite
 from android_bench.suites.rounds import Candidate
 from android_bench.suites.schema import Measure
-from evit_mobile.results.record import Component, Conditions, Core, DeviceInfo, Round, RunSettings
+from evit_mobile.results.record import Component, Conditions, Core, DeviceInfo, Point, Round, RunSettings
 
 SETTINGS = RunSettings(rounds=6)
 PLAN = Measure(rounds=6, most_rounds=10, interval_percent=4.0)
@@ -66,11 +66,12 @@ def models(tmp_path: Path) -> list[Candidate]:
     return made
 
 
-def _run(device: Scripted, models: list[Candidate], budget_s: float = 60.0, **more: object) -> State:
-    states = measure_suite(
-        device, models[1:], models[0], SETTINGS, PLAN, budget_s=budget_s, **more  # type: ignore[arg-type]
-    )  # fmt: skip
-    *_, last = states
+def _lineup(models: list[Candidate], before: Sequence[Point] = ()) -> Lineup:
+    return Lineup(models[1:], models[0], before)
+
+
+def _run(device: Scripted, models: list[Candidate], budget_s: float = 60.0) -> State:
+    *_, last = measure_suite(device, _lineup(models), SETTINGS, PLAN, budget_s=budget_s)
     return last
 
 
@@ -119,7 +120,7 @@ def test_a_spent_budget_ends_it(models: list[Candidate]) -> None:
 
 def test_it_can_be_stopped_after_a_round(models: list[Candidate]) -> None:
     device, stop = Scripted({}), threading.Event()
-    for number, _ in enumerate(measure_suite(device, models[1:], models[0], SETTINGS, PLAN, budget_s=60, stop=stop)):
+    for number, _ in enumerate(measure_suite(device, _lineup(models), SETTINGS, PLAN, budget_s=60, stop=stop)):
         if number == 3:
             stop.set()
     assert len(device.log) == 3
@@ -129,14 +130,14 @@ def test_going_on_measures_what_is_missing_and_no_more(models: list[Candidate]) 
     pulled = Scripted({"a": [100.0, 100.0, UnusableDeviceError("the cable was pulled")]})
     last = None
     with pytest.raises(UnusableDeviceError):
-        for last in measure_suite(pulled, models[1:], models[0], SETTINGS, PLAN, budget_s=60):
+        for last in measure_suite(pulled, _lineup(models), SETTINGS, PLAN, budget_s=60):
             pass
     assert last is not None and last.reference is not None
     before = sum(len(point.rounds) for point in (*last.points, last.reference))
     rest = Scripted({})
-    *_, ended = measure_suite(rest, models[1:], models[0], SETTINGS, PLAN, [*last.points, last.reference], budget_s=60)
+    *_, ended = measure_suite(rest, _lineup(models, [*last.points, last.reference]), SETTINGS, PLAN, budget_s=60)
     assert before + len(rest.log) == 5 * 6 and {len(point.rounds) for point in ended.points} == {6}
     # What is whole is neither prepared nor measured again.
     whole = Scripted({})
-    *_, still = measure_suite(whole, models[1:], models[0], SETTINGS, PLAN, ended.points, budget_s=60)
+    *_, still = measure_suite(whole, _lineup(models, ended.points), SETTINGS, PLAN, budget_s=60)
     assert whole.log == [] and whole.prepared == [] and still.done == 4
