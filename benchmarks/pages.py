@@ -33,7 +33,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated files to the site."""
     from evit_mobile.results.draw.charts import charts
     from evit_mobile.results.draw.interval_plot import DARK, LIGHT
-    from evit_mobile.results.record import ResultSet, load
+    from evit_mobile.results.files import load
+    from evit_mobile.results.record import ResultSet
 
     # Its links are written for the repository, where docs/ is a folder below.
     security = (ROOT / "SECURITY.md").read_text(encoding="utf-8").replace("](docs/", "](../")
@@ -165,8 +166,8 @@ def _suites() -> str:
 def _figures() -> str:
     """Every recorded suite: its verdicts, and its charts in both colours."""
     from evit_mobile.results.draw.charts import charts
+    from evit_mobile.results.files import load
     from evit_mobile.results.judge.verdicts import verdicts
-    from evit_mobile.results.record import load
     from evit_mobile.results.summary import caveats
 
     lines: list[str] = []

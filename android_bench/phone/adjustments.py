@@ -13,7 +13,8 @@ import shlex
 import subprocess
 from dataclasses import dataclass
 
-from android_bench.phone.adb import Adb, AdbError
+from android_bench.phone.adb import Adb
+from android_bench.phone.errors import AdbError
 from evit_mobile.errors import RequestError
 
 #: Seconds that the guard may take to end.

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Callable, TypeVar
 
 from android_bench.device import DeviceOptions, UnusableDeviceError
-from android_bench.phone.adb import Adb, AdbError, Output, TransientAdbError
+from android_bench.phone.adb import Adb, Output
 from android_bench.phone.adjustments import Adjustments
+from android_bench.phone.errors import AdbError, TransientAdbError
 
 T = TypeVar("T")
 

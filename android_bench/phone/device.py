@@ -17,10 +17,11 @@ from typing import Iterator, Sequence
 from android_bench.benchmark_model import binaries
 from android_bench.device import DeviceOptions
 from android_bench.phone import conditions, facts, store
-from android_bench.phone.adb import DISCOVERY_S, Adb, Server, find_binary
+from android_bench.phone.adb import Adb
 from android_bench.phone.adjustments import Adjustments, Wishes
 from android_bench.phone.connection import Connection
 from android_bench.phone.prepared import PreparedPhone, stop_program
+from android_bench.phone.server import DISCOVERY_S, Server, find_binary
 from android_bench.phone.store import FOLDER
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.files import cache_folder

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Mapping, Sequence
 
 from android_bench.cores import INSTRUCTION_SETS, mask_of, parse_mask
-from android_bench.phone.adb import Adb, AdbError
+from android_bench.phone.adb import Adb
+from android_bench.phone.errors import AdbError
 from android_bench.phone.snapdragon import soc_name
 from evit_mobile.errors import RequestError
 from evit_mobile.results.record import Core, DeviceInfo

@@ -13,8 +13,9 @@ from android_bench.benchmark_model.op_profile import parse_csv, parse_log
 from android_bench.benchmark_model.output import BenchmarkError, Request, parse
 from android_bench.device import LimitError
 from android_bench.phone import conditions
-from android_bench.phone.adb import AdbTimeoutError, Output
+from android_bench.phone.adb import Output
 from android_bench.phone.connection import Connection
+from android_bench.phone.errors import AdbTimeoutError
 from android_bench.phone.store import FOLDER, remote
 from evit_mobile.results.record import Conditions, OpTime, Round, RunSettings
 

@@ -10,7 +10,8 @@ import re
 from pathlib import Path
 from typing import Callable
 
-from android_bench.phone.adb import Adb, AdbError, TransientAdbError, transfer_s
+from android_bench.phone.adb import Adb, transfer_s
+from android_bench.phone.errors import AdbError, TransientAdbError
 from evit_mobile.weights import sha256_of
 
 #: All that is ours on a device. Programs may be executed below /data/local/tmp and hardly anywhere else.

@@ -10,7 +10,8 @@ from android_bench.device import Device
 from android_bench.suites.rounds import Candidate, measure
 from evit_mobile import __version__
 from evit_mobile.errors import RequestError
-from evit_mobile.results.record import Component, DeviceInfo, Point, ResultSet, RunSettings, load
+from evit_mobile.results.files import load
+from evit_mobile.results.record import Component, DeviceInfo, Point, ResultSet, RunSettings
 
 
 def sweep(

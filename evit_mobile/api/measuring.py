@@ -35,7 +35,7 @@ def bench(
         options: what else the device can be told.
 
     Returns:
-        Every sample; ``evit_mobile.results.record.save`` writes it as a result file.
+        Every sample; ``evit_mobile.results.files.save`` writes it as a result file.
 
     Raises:
         RequestError: a model, the device's name or a setting cannot be used.

@@ -26,7 +26,8 @@ from evit_mobile.campaign.listener import Listener, Silence
 from evit_mobile.campaign.options import BenchOptions, SuiteOptions
 from evit_mobile.errors import EvitMobileError, MachineError, RequestError
 from evit_mobile.files import check_output
-from evit_mobile.results.record import Point, ResultSet, RunSettings, Suite, file_name, save
+from evit_mobile.results.files import file_name, save
+from evit_mobile.results.record import Point, ResultSet, RunSettings, Suite
 
 if TYPE_CHECKING:
     from converters.batch import TaskOutcome

@@ -159,7 +159,7 @@ def _bench_models(device_text: str, models: _Models, options: BenchOptions, as_j
     from android_bench.suites.resume import begin
     from evit_mobile.cli.profile import reasons_of
     from evit_mobile.files import check_output
-    from evit_mobile.results.record import file_name
+    from evit_mobile.results.files import file_name
 
     out = options.out
     if options.resume and out is None:
@@ -234,7 +234,7 @@ def _measure(
 
     from android_bench.device import UnusableDeviceError
     from android_bench.suites.resume import sweep
-    from evit_mobile.results.record import save
+    from evit_mobile.results.files import save
 
     console = Console(stderr=True)
     try:

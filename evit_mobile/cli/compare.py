@@ -58,8 +58,8 @@ def command(before: Path, after: Path, limit: float | None, allow_unlike: bool, 
     evit-mobile compare before.json after.json
     evit-mobile compare before.json after.json --fail-if-slower 5% --markdown
     """
+    from evit_mobile.results.files import load
     from evit_mobile.results.judge.compare import compare
-    from evit_mobile.results.record import load
 
     if markdown and as_json:
         raise click.UsageError("--markdown and --json are two forms of the same; give one of them")

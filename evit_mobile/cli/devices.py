@@ -10,14 +10,14 @@ from evit_mobile.cli.options import json_option, print_json, progress
 from evit_mobile.errors import DeviceError
 
 if TYPE_CHECKING:
-    from android_bench.phone.adb import Attached, Server
+    from android_bench.phone.server import Attached, Server
 
 
 @click.command("devices")
 @json_option
 def command(as_json: bool) -> None:
     """List the Android devices that adb sees, and what to do about those that cannot be used."""
-    from android_bench.phone.adb import Server, find_binary
+    from android_bench.phone.server import Server, find_binary
 
     server = Server(find_binary())
     with progress("asking adb"):

@@ -94,7 +94,7 @@ def _runtimes() -> list[Finding]:
 
 
 def _phone() -> Finding:
-    from android_bench.phone.adb import find_binary
+    from android_bench.phone.server import find_binary
 
     try:
         found, ok = str(find_binary()), True

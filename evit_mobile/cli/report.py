@@ -38,9 +38,9 @@ def command(
     """Make one self-contained HTML page from result files, or their charts as files."""
     from evit_mobile.files import check_output, whole_file
     from evit_mobile.results.draw.export import export
+    from evit_mobile.results.files import load
     from evit_mobile.results.page.pictures import read_picture
     from evit_mobile.results.page.report import render
-    from evit_mobile.results.record import load
 
     if out is None and folder is None:
         out = files[0].with_name("report.html")

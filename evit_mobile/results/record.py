@@ -1,20 +1,16 @@
 """The result file: everything that was measured, and everything needed to measure it again.
 
-A file is one JSON document, written by ``save`` and read by ``load``. Field names carry units. Raw samples are kept if
-the runner gives them; if it prints only aggregates, those are kept (``PrintedLatency``). Statistics are not stored:
-they are computed when a result is read (``evit_mobile.results.stats``).
+A file is one JSON document; ``evit_mobile.results.files`` writes and reads it. Field names carry units. Raw samples
+are kept if the runner gives them; if it prints only aggregates, those are kept (``PrintedLatency``). Statistics are not
+stored: they are computed when a result is read (``evit_mobile.results.stats``).
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AwareDatetime, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
-from evit_mobile.errors import RequestError
-from evit_mobile.files import whole_file
 from evit_mobile.results.content import Content
 from evit_mobile.results.entry import Entry, Instructions, Microseconds, Name, Sha256, Whole
 from evit_mobile.results.estimates import Estimate, OpEstimate
@@ -22,7 +18,6 @@ from evit_mobile.results.estimates import Estimate, OpEstimate
 #: 2 added suites: ``ResultSet.suite`` and ``references``, the position of a point on a curve, and points without a
 #: model file. 3 added estimates and ``profile_error``. Older files can still be read.
 SCHEMA_VERSION: Final = 3
-EXPECTED = "expected a file written by evit-mobile bench"
 
 #: What a point holds: wall time on a device that has a clock of its own, executed instructions if it has none, or an
 #: estimate of the time.
@@ -335,56 +330,3 @@ class ResultSet(Entry):
     def with_points(self, points: tuple[Point, ...]) -> ResultSet:
         """The same result with other points, validated again."""
         return self.evolve(points=points)
-
-
-def save(results: ResultSet, path: Path) -> None:
-    """Write ``results`` to ``path``, whole or not at all; an existing file is replaced."""
-    with whole_file(path) as temporary:
-        temporary.write_text(results.model_dump_json(indent=1, exclude_none=True) + "\n", encoding="utf-8")
-
-
-def load(path: Path) -> ResultSet:
-    """Read a result file.
-
-    Raises:
-        RequestError: the file cannot be read, is not JSON (or is truncated), is not a result file, or is of a newer
-            version.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise RequestError(f"result file {path} cannot be read: {error.strerror}") from error
-    _check_version(path, content)
-    try:
-        return ResultSet.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the document"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise RequestError(
-            f"{path} is not a valid result file: {where}: {first['msg']}{more}", hint="measure again"
-        ) from error
-
-
-def _check_version(path: Path, content: bytes) -> None:
-    from pydantic_core import from_json
-
-    try:
-        document = from_json(content)
-    except ValueError as error:
-        raise RequestError(f"{path} is not JSON, or is truncated: {error}", hint=EXPECTED) from error
-    version = document.get("schema_version") if isinstance(document, dict) else None
-    if not isinstance(version, int):
-        raise RequestError(f"{path} is not a result file: it has no schema_version", hint=EXPECTED)
-    if version > SCHEMA_VERSION:
-        raise RequestError(
-            f"{path} was written by a newer evit-mobile (schema {min(version, 999)}, this one reads up to "
-            f"{SCHEMA_VERSION})",
-            hint="upgrade evit-mobile",
-        )
-
-
-def file_name(device: str, at: datetime) -> str:
-    """``<device>-<time>.json``, with characters that are unsafe in a file name replaced."""
-    safe = "".join(char if char.isascii() and (char.isalnum() or char in "._") else "-" for char in device).strip("-.")
-    return f"{safe or 'device'}-{at:%Y%m%dT%H%M%SZ}.json"

@@ -20,7 +20,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from android_bench.emulator.root import EmulatorRoot, prepare
-from android_bench.phone.adb import Server
+from android_bench.phone.server import Server
 from evit_mobile.cli.main import main
 from tests.virtual_device import android, lane
 from tests.virtual_device.android import Profile

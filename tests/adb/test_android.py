@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from android_bench.phone.adb import Adb, AdbError, Server, TransientAdbError, error_of
+from android_bench.phone.adb import Adb
+from android_bench.phone.errors import AdbError, TransientAdbError, error_of
 from android_bench.phone.facts import Facts, Processor, clusters, parse_cores
+from android_bench.phone.server import Server
 from android_bench.phone.snapdragon import soc_name
 from evit_mobile.errors import RequestError
 from tests.virtual_device.android import load_profile
@@ -104,9 +106,10 @@ def test_emulated(properties: dict[str, str], emulated: bool) -> None:
     ],
 )
 def test_which_errors_are_worth_another_try(stderr: str, transient: bool) -> None:
-    error = error_of(subprocess.CompletedProcess(["adb", "shell"], 1, "", stderr), "R58")
+    process = subprocess.CompletedProcess(["adb", "shell"], 1, "", stderr)
+    error = error_of(process, "R58")
     assert isinstance(error, AdbError) and isinstance(error, TransientAdbError) is transient
-    assert error.serial == "R58" and error.stderr == stderr and error.status == 1 and error.command == ("adb", "shell")
+    assert error.serial == "R58" and error.process is process
 
 
 def test_two_adbs_that_take_the_server_from_each_other() -> None:

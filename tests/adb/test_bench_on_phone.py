@@ -13,7 +13,7 @@ import pytest
 from android_bench.benchmark_model.binaries import RELEASE
 from android_bench.emulator.root import EmulatorRoot
 from android_bench.phone.store import remote
-from evit_mobile.results.record import load
+from evit_mobile.results.files import load
 from evit_mobile.weights import sha256_of
 from tests.adb.conftest import Ended
 from tests.virtual_device.android import load_profile

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from android_bench.emulator.root import EmulatorRoot
-from evit_mobile.results.record import load
+from evit_mobile.results.files import load
 from tests.adb.conftest import AdbLane, Ended
 from tests.virtual_device.phone import VirtualPhone
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from android_bench.emulator.root import EmulatorRoot
-from evit_mobile.results.record import ResultSet, load
+from evit_mobile.results.files import load
+from evit_mobile.results.record import ResultSet
 from tests.adb.conftest import Ended
 from tests.adb.test_interrupted import await_that
 from tests.virtual_device.phone import VirtualPhone

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 import evit_mobile as em
-from evit_mobile.results.record import load as load_results
-from evit_mobile.results.record import save as save_results
+from evit_mobile.results.files import load as load_results
+from evit_mobile.results.files import save as save_results
 from evit_mobile.tflite.flatbuffer import unpack
 
 BOUND = 1e-4

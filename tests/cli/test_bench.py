@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from evit_mobile.cli.main import main
-from evit_mobile.results.record import load
+from evit_mobile.results.files import load
 from evit_mobile.weights import sha256_of
 
 COMMAND = [sys.executable, "-m", "evit_mobile.cli.main", "bench"]

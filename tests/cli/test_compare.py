@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from evit_mobile.cli.main import main
-from evit_mobile.results.record import Component, Core, DeviceInfo, Point, ResultSet, Round, RunSettings, save
+from evit_mobile.results.files import save
+from evit_mobile.results.record import Component, Core, DeviceInfo, Point, ResultSet, Round, RunSettings
 
 HOSTILE = "<script>alert(1)</script> @all | `x` [a](http://evil.example) \x1b[2J\n# heading \u202e"
 

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from evit_mobile.cli.main import main
-from evit_mobile.results.record import Component, Core, DeviceInfo, Point, ResultSet, Round, RunSettings, load, save
+from evit_mobile.results.files import load, save
+from evit_mobile.results.record import Component, Core, DeviceInfo, Point, ResultSet, Round, RunSettings
 
 COMMAND = [sys.executable, "-m", "evit_mobile.cli.main", "report"]
 

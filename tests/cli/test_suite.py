@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from evit_mobile.cli.main import main
-from evit_mobile.results.record import load
+from evit_mobile.results.files import load
 
 SUITE = """
 title: Two layers

@@ -20,7 +20,7 @@ from benchmarks.arm64_budget import count, judge, load_budget
 from evit_mobile.cli.bench import command as bench
 from evit_mobile.cli.verify import command as verify
 from evit_mobile.errors import DeviceError, RequestError
-from evit_mobile.results.record import load
+from evit_mobile.results.files import load
 from evit_mobile.weights import sha256_of
 
 

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import strategies as st
 
 from android_bench.suites.schema import FOLDER, load_suite
-from evit_mobile.results.record import load, save
+from evit_mobile.results.files import load, save
 from evit_mobile.results.summary import rows
 from tests.fuzz_files.harness import fuzz, refused_or_read
 from tests.fuzz_files.mutate import damaged, mutated

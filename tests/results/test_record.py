@@ -11,6 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from evit_mobile.errors import RequestError
+from evit_mobile.results.files import file_name, load, save
 from evit_mobile.results.record import (
     SCHEMA_VERSION,
     Component,
@@ -22,9 +23,6 @@ from evit_mobile.results.record import (
     ResultSet,
     Round,
     RunSettings,
-    file_name,
-    load,
-    save,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import ctypes
 import encodings.idna  # noqa: F401  (asyncio's; not to be found any more once we are in the root)
 import json
 import os
@@ -26,6 +25,8 @@ import struct
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+
+from namespace import enter  # beside this script; its folder is the first on the path
 
 VERSION, VERSION_SKIPS_CHECKSUM = 0x01000001, 0x01000001
 MAX_PAYLOAD = 1 << 20
@@ -36,12 +37,6 @@ STDIN, STDOUT, STDERR, EXIT, CLOSE_STDIN = range(5)
 AUTH_TOKEN = 1
 
 FEATURES = "shell_v2,cmd,stat_v2,ls_v2,fixed_push_mkdir"
-
-#: ELF, 64 bit, little endian, executable or shared object, AArch64; the mask leaves the ABI byte and the lowest bit of
-#: the type free.
-ELF_ARM64 = rb"\x7fELF\x02\x01\x01\x00" + rb"\x00" * 8 + rb"\x02\x00\xb7\x00"
-ELF_MASK = rb"\xff" * 7 + rb"\x00" + rb"\xff" * 8 + rb"\xfe\xff\xff\xff"
-MS_NOEXEC, MS_BIND, MS_REC = 8, 4096, 16384
 
 
 @dataclass
@@ -301,32 +296,6 @@ def status(path: str, request: bytes) -> bytes:
         int(found.st_mtime),
         int(found.st_ctime),
     )
-
-
-def mount(source: str, target: str, kind: str | None = None, flags: int = 0, options: str | None = None) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    encoded = [None if text is None else text.encode() for text in (source, target, kind, options)]
-    if libc.mount(encoded[0], encoded[1], encoded[2], ctypes.c_ulong(flags), encoded[3]):
-        raise OSError(ctypes.get_errno(), f"mount {source} {target}: {os.strerror(ctypes.get_errno())}")
-
-
-def enter(root: str, qemu: str, data_bytes: int | None, noexec: bool) -> None:
-    """Make the namespaces a device: QEMU for arm64 programs, /proc with the profile's cpuinfo, /dev, a /data of its own
-    if asked for.
-    """
-    mount("binfmt_misc", "/proc/sys/fs/binfmt_misc", "binfmt_misc")
-    with open("/proc/sys/fs/binfmt_misc/register", "wb", buffering=0) as register:
-        # F: the interpreter is opened now, so it need not be in the root.
-        register.write(b":arm64:M::" + ELF_ARM64 + b":" + ELF_MASK + b":" + qemu.encode() + b":F")
-    mount("proc", f"{root}/proc", "proc")
-    if os.path.exists(f"{root}/virtual/cpuinfo"):
-        mount(f"{root}/virtual/cpuinfo", f"{root}/proc/cpuinfo", None, MS_BIND)
-    mount("/dev", f"{root}/dev", None, MS_BIND | MS_REC)
-    if data_bytes is not None:
-        mount("tmpfs", f"{root}/data", "tmpfs", MS_NOEXEC if noexec else 0, f"size={data_bytes}")
-    os.makedirs(f"{root}/data/local/tmp", exist_ok=True)
-    os.chroot(root)
-    os.chdir("/")
 
 
 async def serve(device: Device, port: int) -> None:

@@ -14,6 +14,7 @@ from android_bench.device import UnusableDeviceError
 from android_bench.suites.resume import resume, sweep
 from android_bench.suites.rounds import Candidate
 from evit_mobile.errors import DeviceError, RequestError
+from evit_mobile.results.files import load, save
 from evit_mobile.results.judge.compare import Status, compare
 from evit_mobile.results.record import (
     Component,
@@ -25,8 +26,6 @@ from evit_mobile.results.record import (
     ResultSet,
     Round,
     RunSettings,
-    load,
-    save,
 )
 from evit_mobile.results.summary import rows
 

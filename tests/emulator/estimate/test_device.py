@@ -18,7 +18,7 @@ from android_bench.estimate.works import trace, works_of
 from evit_mobile.cli.main import cli
 from evit_mobile.errors import RequestError
 from evit_mobile.results.estimates import Estimate, OpEstimate
-from evit_mobile.results.record import load
+from evit_mobile.results.files import load
 
 DEVICE = "estimate:snapdragon-855"
 SETTINGS = kind_of(DEVICE).settings

@@ -17,8 +17,9 @@ from evit_mobile.errors import RequestError
 from evit_mobile.results.draw.charts import Chart, charts
 from evit_mobile.results.draw.export import export, to_csv
 from evit_mobile.results.draw.interval_plot import DARK, LIGHT
+from evit_mobile.results.files import save
 from evit_mobile.results.judge.curves import curves
-from evit_mobile.results.record import ResultSet, save
+from evit_mobile.results.record import ResultSet
 from tests.kits.results import device, layer, place, point, results, unmeasured
 
 FORMULA = "=cmd|' /C calc'!A0"
