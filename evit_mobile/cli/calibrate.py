@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evit_mobile.cli.options import force_option, json_option, print_json, progress, say
+from evit_mobile.cli.options import Announcer, force_option, json_option, print_json, progress
 from evit_mobile.cli.phone_options import given, phone_options
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.files import check_output, whole_file
@@ -66,7 +66,7 @@ def command(files: tuple[Path, ...], device: str, out: Path, force: bool, as_jso
     check_output(out, force=force, inputs=files)
     base = find_device(options.pop("like"))
     settings = RunSettings(**{name: options.pop(name) for name in ("cores", "rounds", "runs")})
-    opened = open_device(device, DeviceOptions(say=say, **given(options)))
+    opened = open_device(device, DeviceOptions(say=Announcer(), **given(options)))
     observed = _observe(opened, _models(files), settings, base)
     fitted = fit(observed, base, f"{opened.describe().soc}, calibrated")
     found = kinds(observed, fitted.device)

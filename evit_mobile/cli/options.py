@@ -9,7 +9,7 @@ import re
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence, TextIO
 
 import click
 
@@ -118,21 +118,29 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-#: Seconds between two lines of ``say`` that differ in their numbers alone.
+#: Seconds between two messages of an ``Announcer`` that differ in their numbers alone.
 REPEAT_S = 10.0
-_last_said = ("", 0.0)
 
 
-def say(text: str) -> None:
-    """Progress message for humans, on stderr if that is a terminal; one that differs in its numbers alone is shown
-    every ten seconds.
+class Announcer:
+    """Shows progress messages to a person: on ``stream`` if that is a terminal. A message that differs from the last
+    one in its numbers alone is shown every REPEAT_S seconds.
+
+    Args:
+        stream: where to; None takes stderr.
+        clock: seconds, as ``time.monotonic`` gives them.
     """
-    global _last_said
-    kind, now = re.sub(r"[\d.]+", "", text), time.monotonic()
-    if not sys.stderr.isatty() or (kind == _last_said[0] and now < _last_said[1] + REPEAT_S):
-        return
-    _last_said = (kind, now)
-    click.echo(text, err=True)
+
+    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream, self._clock = stream or sys.stderr, clock
+        self._kind, self._shown_s = "", 0.0
+
+    def __call__(self, text: str) -> None:
+        kind, now = re.sub(r"[\d.]+", "", text), self._clock()
+        if not self._stream.isatty() or (kind == self._kind and now < self._shown_s + REPEAT_S):
+            return
+        self._kind, self._shown_s = kind, now
+        click.echo(text, file=self._stream)
 
 
 @contextlib.contextmanager

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-import sys
+import io
 
-import pytest
-
-from evit_mobile.cli import options
+from evit_mobile.cli.options import Announcer
 
 
-def test_a_wait_that_goes_on_is_told_every_ten_seconds(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr(options, "_last_said", ("", 0.0))
-    now = [100.0]
-    monkeypatch.setattr(options.time, "monotonic", lambda: now[0])
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_wait_that_goes_on_is_shown_every_ten_seconds() -> None:
+    terminal, seconds = Terminal(), iter([*range(100, 112), 112])
+    announce = Announcer(terminal, lambda: next(seconds))
     for second in range(12):
-        now[0] = 100.0 + second
-        options.say(f"waiting for R58: it is at 45.{second} °C, {600 - second} s left")
-    options.say("pushing model.tflite to R58")
-    assert capsys.readouterr().err.splitlines() == [
+        announce(f"waiting for R58: it is at 45.{second} °C, {600 - second} s left")
+    announce("pushing model.tflite to R58")
+    assert terminal.getvalue().splitlines() == [
         "waiting for R58: it is at 45.0 °C, 600 s left",
         "waiting for R58: it is at 45.10 °C, 590 s left",
         "pushing model.tflite to R58",
     ]
 
 
-def test_nothing_is_said_into_a_log(capsys: pytest.CaptureFixture[str]) -> None:
-    options.say("waiting")
-    assert capsys.readouterr().err == ""
+def test_nothing_is_shown_in_a_log() -> None:
+    log = io.StringIO()
+    Announcer(log)("waiting")
+    assert log.getvalue() == ""
