@@ -7,7 +7,9 @@ import contextlib
 import errno
 import fcntl
 import functools
+import glob
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -148,3 +150,25 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``path`` to fill; it takes the place of ``path`` when the body ends without an
+    exception.
+
+    The caller holds a lock against others that make the same folder, so what is left of an earlier attempt is of one
+    that was killed, and is removed.
+    """
+    prefix = f".building-{path.name}-"
+    for leftover in path.parent.glob(f"{glob.escape(prefix)}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    building = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
+    try:
+        yield building
+        building.chmod(0o755)
+        if path.exists():
+            shutil.rmtree(path)
+        building.rename(path)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)

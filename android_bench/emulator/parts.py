@@ -1,17 +1,15 @@
-"""Folders that are made once and checked ever after: built beside their place, renamed when whole, verified by hash."""
+"""Folders that are made once and verified by their hashes from then on."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import Callable, Sequence
 
 from evit_mobile.errors import MachineError
-from evit_mobile.files import locked
+from evit_mobile.files import locked, whole_folder
 from evit_mobile.weights import sha256_of
 
 _MARKER = ".made.json"
@@ -34,17 +32,10 @@ def ensure(folder: Path, key: str, make: Callable[[Path], None]) -> bool:
     with locked(folder.with_name(f".{folder.name}.lock")):
         if is_whole(folder, key):
             return False
-        building = Path(tempfile.mkdtemp(prefix=f".building-{folder.name}-", dir=folder.parent))
-        try:
+        with whole_folder(folder) as building:
             make(building)
             marker = {"key": _digest(key), "files": {path: sha256_of(building / path) for path in _files(building)}}
             (building / _MARKER).write_text(json.dumps(marker, indent=1))
-            building.chmod(0o755)
-            if folder.exists():
-                shutil.rmtree(folder)
-            building.rename(folder)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
     return True
 
 

@@ -11,15 +11,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Sequence
 
 from evit_mobile.errors import MachineError
-from evit_mobile.files import cache_folder, locked
+from evit_mobile.files import cache_folder, locked, whole_folder
 from evit_mobile.runtimes import pythons
 from evit_mobile.runtimes.client import Worker, runtime_command
 
@@ -104,20 +102,11 @@ class Environment:
             MachineError: no fitting Python, no network, a full disk, or the runtime does not start. Nothing half-made
                 is left.
         """
-        folder = self.path.parent
-        with locked(folder / f".{self.name}.lock"):
-            for leftover in folder.glob(f".building-{self.name}-*"):
-                shutil.rmtree(leftover, ignore_errors=True)
+        with locked(self.path.parent / f".{self.name}.lock"):
             if self.problem() is None and self._starts():
                 return False
-            building = Path(tempfile.mkdtemp(prefix=f".building-{self.name}-", dir=folder))
-            try:
+            with whole_folder(self.path) as building:
                 self._build(building, progress)
-                if self.path.exists():
-                    shutil.rmtree(self.path)
-                building.rename(self.path)
-            finally:
-                shutil.rmtree(building, ignore_errors=True)
         return True
 
     def _build(self, folder: Path, progress: Callable[[str], None]) -> None:
