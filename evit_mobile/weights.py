@@ -151,26 +151,26 @@ def load_weights(module: nn.Module, path: Path, rename: Rename | None = None) ->
     """
     import torch
 
-    given, wanted = read_checkpoint(path), module.state_dict()
-    given = rename(given) if rename is not None else given
+    weights, expected = read_checkpoint(path), module.state_dict()
+    weights = rename(weights) if rename is not None else weights
     # BatchNorm's step counter takes no part in inference, and other frameworks do not write it.
-    optional = {key for key in wanted if key.endswith("num_batches_tracked")}
+    optional = {key for key in expected if key.endswith("num_batches_tracked")}
     faults = {
-        "missing": [key for key in wanted if key not in given and key not in optional],
-        "unexpected": [key for key in given if key not in wanted],
+        "missing": [key for key in expected if key not in weights and key not in optional],
+        "unexpected": [key for key in weights if key not in expected],
         "mis-shaped": [
-            f"{key} {tuple(given[key].shape)} instead of {tuple(wanted[key].shape)}"
-            for key in wanted
-            if key in given and given[key].shape != wanted[key].shape
+            f"{key} {tuple(weights[key].shape)} instead of {tuple(expected[key].shape)}"
+            for key in expected
+            if key in weights and weights[key].shape != expected[key].shape
         ],
-        "not finite": [key for key in given if key in wanted and not torch.isfinite(given[key]).all()],
+        "not finite": [key for key in weights if key in expected and not torch.isfinite(weights[key]).all()],
     }
     if any(faults.values()):
         parts = [f"{len(keys)} {kind}: {_some(keys)}" for kind, keys in faults.items() if keys]
         raise RequestError(
             f"weights {path} do not fit this model: {'; '.join(parts)}", hint="are they another model's?"
         )
-    module.load_state_dict(given, strict=False)
+    module.load_state_dict(weights, strict=False)
 
 
 def _some(keys: list[str]) -> str:

@@ -37,12 +37,12 @@ class Program:
     version: str
 
 
-def find(given: str | None, sha256: str | None, abis: Sequence[str]) -> Program:
+def find(source: str | None, sha256: str | None, abis: Sequence[str]) -> Program:
     """The program to push.
 
     Args:
-        given: a path, or an http(s) address to fetch it from; None takes the one that is published for the device's own
-            ABI.
+        source: a path, or an http(s) address to fetch it from; None takes the one that is published for the device's
+            own ABI.
         sha256: what its hash must be; None takes any.
         abis: those that the device executes, e.g. ``arm64-v8a``, its own first.
 
@@ -51,16 +51,16 @@ def find(given: str | None, sha256: str | None, abis: Sequence[str]) -> Program:
         BenchmarkError: it is for another ABI, so the device could not execute it.
         MachineError: it cannot be fetched.
     """
-    address = given or _published(abis[0])
+    address = source or _published(abis[0])
     fetched = re.match(r"https?://", address) is not None
     path = _fetch(address, sha256) if fetched else Path(address)
     if not path.is_file():
         raise RequestError(
             f"there is no file {path}", hint="--benchmark-binary takes the path or the address of a benchmark_model"
         )
-    found = sha256_of(path)
-    if sha256 is not None and found != sha256.lower():
-        raise RequestError(f"{path} has the hash {found}, not {sha256}", hint="is it another build?")
+    digest = sha256_of(path)
+    if sha256 is not None and digest != sha256.lower():
+        raise RequestError(f"{path} has the hash {digest}, not {sha256}", hint="is it another build?")
     try:
         _check_abi(path, address, abis)
     except RequestError:
@@ -68,7 +68,7 @@ def find(given: str | None, sha256: str | None, abis: Sequence[str]) -> Program:
             # A sign-in page of the network, for example: the next attempt is to ask again.
             path.unlink()
         raise
-    return Program(path, found, "unknown" if given else RELEASE)
+    return Program(path, digest, "unknown" if source else RELEASE)
 
 
 def _published(abi: str) -> str:

@@ -77,9 +77,9 @@ def parse_log(text: str) -> tuple[OpTime, ...]:
         raise BenchmarkError(
             "benchmark_model gave no op profile in a form that is known here", hint="take a newer benchmark_model"
         )
-    found = [match for line in _block(lines) if (match := _LITERT_ROW.match(line))]
+    matches = [match for line in _block(lines) if (match := _LITERT_ROW.match(line))]
     # The mean is over the calls of one inference.
-    rows = ((row[1], str(float(row[2]) * int(row[3])), row[3], row[4]) for row in found)
+    rows = ((row[1], str(float(row[2]) * int(row[3])), row[3], row[4]) for row in matches)
     return tuple(_ops((kind.removeprefix("Delegate/"), mean_ms, calls, name) for kind, mean_ms, calls, name in rows))
 
 

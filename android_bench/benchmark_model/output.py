@@ -156,8 +156,8 @@ def parse(stdout: str, stderr: str, exit_code: int, expected_runs: int) -> Outpu
         raise BenchmarkError(_no_end(raw, stderr))
     warmup, inference = _count_lines(lines)
     if inference is None or inference.count < expected_runs:
-        found = inference.count if inference else 0
-        raise BenchmarkError(f"benchmark_model ran the model {found} times, {expected_runs} were asked for")
+        count = inference.count if inference else 0
+        raise BenchmarkError(f"benchmark_model ran the model {count} times, {expected_runs} were asked for")
     session = _find(_SESSION, lines)
     footprint = _find(_FOOTPRINT, lines) or _find(_COMPILED_FOOTPRINT, lines)
     if classic is None and session is None:
@@ -189,10 +189,10 @@ def _first_inference(classic: re.Match[str] | None, lines: list[str]) -> float |
 
 def _count_lines(lines: list[str]) -> tuple[PrintedLatency | None, PrintedLatency | None]:
     """Warm-up and measured runs; the warm-up has no line of its own where ``--warmup_runs=0``."""
-    found = [match for line in lines if (match := _COUNT.match(line))]
-    if not found:
+    matches = [match for line in lines if (match := _COUNT.match(line))]
+    if not matches:
         return None, None
-    return (_latency(found[0]) if len(found) > 1 else None), _latency(found[-1])
+    return (_latency(matches[0]) if len(matches) > 1 else None), _latency(matches[-1])
 
 
 def _latency(match: re.Match[str]) -> PrintedLatency | None:

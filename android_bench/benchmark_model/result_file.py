@@ -47,7 +47,7 @@ def parse(content: bytes) -> dict[str, dict[str, float]]:
         message.ParseFromString(content)
     except DecodeError as error:
         raise BenchmarkError("the result file that benchmark_model wrote is damaged") from error
-    found = {
+    metrics = {
         name: {
             field: _shortest(getattr(getattr(message, name), field))
             for field in fields
@@ -56,9 +56,9 @@ def parse(content: bytes) -> dict[str, dict[str, float]]:
         for name, (_, fields) in _MESSAGES.items()
         if message.HasField(name)
     }
-    if "latency_metrics" not in found:
+    if "latency_metrics" not in metrics:
         raise BenchmarkError("the result file that benchmark_model wrote holds no latency")
-    return found
+    return metrics
 
 
 def _shortest(value: float) -> float:

@@ -85,12 +85,12 @@ def settled(counter: Counter, model: Path, inferences: int = 2) -> tuple[int, ..
     Raises:
         DeviceError: a run did not end as it should, or the counts do not settle.
     """
-    wanted = max(inferences, 2)
+    count = max(inferences, 2)
     for _ in range(TRIES):
-        counts = counter.count(model, wanted)
+        counts = counter.count(model, count)
         if agree(counts):
             return counts
-        wanted *= 2
+        count *= 2
     raise DeviceError(
         f"the instructions of {model.name} do not settle: {counts[-2]} and {counts[-1]} in the last two of "
         f"{len(counts)} inferences",

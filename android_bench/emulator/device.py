@@ -149,7 +149,7 @@ def open_device(address: str, options: DeviceOptions) -> Device:
 
 def open_qemu(cpu: str, runtime: str = "litert") -> Qemu:
     """The emulated processor ``cpu`` with the LiteRT release that ``runtime`` names; see ``open_device``."""
-    found = find_cpu(cpu)
+    processor = find_cpu(cpu)
     if runtime not in RELEASES:
         raise RequestError(f"the runtime {runtime!r} cannot be emulated", hint=f"--runtime takes {', '.join(RELEASES)}")
-    return Qemu(prepare(), found, RELEASES[runtime])
+    return Qemu(prepare(), processor, RELEASES[runtime])

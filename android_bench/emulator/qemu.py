@@ -91,13 +91,16 @@ class Qemu:
         """
         with tempfile.TemporaryDirectory(prefix="evit-mobile-") as name:
             folder = Path(name)
-            given = [folder / f"input{index}" for index in range(len(inputs))]
-            for path, array in zip(given, inputs):
+            input_files = [folder / f"input{index}" for index in range(len(inputs))]
+            for path, array in zip(input_files, inputs):
                 path.write_bytes(np.ascontiguousarray(array).tobytes())
-            taken = [folder / f"output{index}" for index in range(len(signature.outputs))]
-            files = [f"--input_files={','.join(map(str, given))}", f"--output_files={','.join(map(str, taken))}"]
+            output_files = [folder / f"output{index}" for index in range(len(signature.outputs))]
+            files = [
+                f"--input_files={','.join(map(str, input_files))}",
+                f"--output_files={','.join(map(str, output_files))}",
+            ]
             self._run(model, [*files, "--num_runs=1", "--warmup_runs=0"])
-            contents = [path.read_bytes() for path in taken]
+            contents = [path.read_bytes() for path in output_files]
         return [
             np.frombuffer(content, info.dtype).reshape(info.shape) for content, info in zip(contents, signature.outputs)
         ]
@@ -272,10 +275,10 @@ class _LoadError(DeviceError):
 
 def _tensors(role: str, printed: str) -> list[TensorInfo]:
     """The runner's lines ``SIGNATURE input 0 FLOAT32 1,224,224,3 name``."""
-    found = re.findall(rf"^SIGNATURE {role} (\d+) (\w+) ([-\d,]*) (.*)$", printed, re.MULTILINE)
+    fields = re.findall(rf"^SIGNATURE {role} (\d+) (\w+) ([-\d,]*) (.*)$", printed, re.MULTILINE)
     return [
         TensorInfo(int(index), name, tuple(int(size) for size in shape.split(",") if size), dtype.lower())
-        for index, dtype, shape, name in found
+        for index, dtype, shape, name in fields
     ]
 
 

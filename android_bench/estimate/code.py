@@ -34,14 +34,14 @@ class Disassembly:
         self._bases: dict[Path, int] = {}
         for part in trace.mappings:  # in order of addresses, so a file's first part comes first
             self._bases.setdefault(part.path, part.start - part.offset)
-        wanted: dict[Path, list[tuple[int, int]]] = {}
+        ranges_of: dict[Path, list[tuple[int, int]]] = {}
         for number in blocks:
             block = trace.blocks[number]
             mapping = trace.mapping(block.address)
             if mapping is not None:
                 start = block.address - self._bases[mapping.path]
-                wanted.setdefault(mapping.path, []).append((start, start + INSTRUCTION_BYTES * block.instructions))
-        self._code = {path: _disassemble(objdump, path, ranges) for path, ranges in wanted.items()}
+                ranges_of.setdefault(mapping.path, []).append((start, start + INSTRUCTION_BYTES * block.instructions))
+        self._code = {path: _disassemble(objdump, path, ranges) for path, ranges in ranges_of.items()}
 
     def of(self, number: int) -> list[str]:
         """The instructions of a block, one text each."""

@@ -117,14 +117,14 @@ def parse_cores(text: str) -> set[int] | None:
     if text == "all":
         return None
     mask = parse_mask(text, "write all, or a hexadecimal mask: 0x3 is cores 0 and 1")
-    wanted = {core for core in range(mask.bit_length()) if mask >> core & 1}
+    cores = {core for core in range(mask.bit_length()) if mask >> core & 1}
     allowed = os.sched_getaffinity(0)
-    if not wanted <= allowed:
+    if not cores <= allowed:
         raise RequestError(
-            f"cores {text} asks for core {min(wanted - allowed)}, which this process may not use",
+            f"cores {text} asks for core {min(cores - allowed)}, which this process may not use",
             hint=f"all of them are {mask_of(allowed):#x}",
         )
-    return wanted
+    return cores
 
 
 @contextlib.contextmanager
@@ -191,8 +191,10 @@ def _native_sha256(package: str, environment: Path) -> str | None:
     there.
     """
     sites = [str(path) for path in environment.glob("lib/python*/site-packages")]
-    found = next(iter(importlib.metadata.distributions(name=package, path=sites)), None)
-    libraries = sorted((file for file in (found.files if found else None) or [] if ".so" in file.suffixes), key=str)
+    distribution = next(iter(importlib.metadata.distributions(name=package, path=sites)), None)
+    libraries = sorted(
+        (file for file in (distribution.files if distribution else None) or [] if ".so" in file.suffixes), key=str
+    )
     if not libraries:
         return None
     digest = hashlib.sha256()

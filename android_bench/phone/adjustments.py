@@ -122,9 +122,9 @@ class Adjustments:
         files = "/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor"
         before = re.findall(r"^(/sys/\S+):(\w+)$", self._adb.shell(f"grep -sH '' {files}").stdout, re.MULTILINE)
         undo = "; ".join(f"echo {name} >{path}" for path, name in before)
-        wanted = shlex.quote(governor)
+        quoted = shlex.quote(governor)
         change = (
-            f'for file in {files}; do echo {wanted} >$file || exit 1; [ "$(cat $file)" = {wanted} ] || exit 1; done'
+            f'for file in {files}; do echo {quoted} >$file || exit 1; [ "$(cat $file)" = {quoted} ] || exit 1; done'
         )
         self._change(
             change, undo or "true", f"does not let its governor be set to {governor}", "that needs root (adb root)"
@@ -135,9 +135,9 @@ class Adjustments:
         # Written down and on the disk before anything is changed.
         noted = self._adb.shell(f"echo {shlex.quote(undo)} >>{path} && sync {path}")
         if noted.exit_code != 0:
-            said = (noted.stderr or noted.stdout).strip().splitlines()
+            lines = (noted.stderr or noted.stdout).strip().splitlines()
             raise AdbError(
-                f"device {self._adb.serial} cannot note how to put its settings back{f': {said[0]}' if said else ''}",
+                f"device {self._adb.serial} cannot note how to put its settings back{f': {lines[0]}' if lines else ''}",
                 hint="free some space on it",
                 serial=self._adb.serial,
             )

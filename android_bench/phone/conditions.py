@@ -66,14 +66,14 @@ def _temperatures(files: str, services: str) -> dict[str, float]:
     zones: dict[str, dict[str, str]] = {}
     for zone, field, value in _ZONE.findall(files):
         zones.setdefault(zone, {})[field] = value.strip()
-    found = {
+    celsius = {
         f"{zone['type']}": int(zone["temp"]) / 1000
         for zone in zones.values()
         if "type" in zone and re.fullmatch(r"-?\d+", zone.get("temp", ""))
     }
     current = services.partition("Current temperatures from HAL:")[2].partition("Current cooling devices")[0]
-    found.update({name: float(value) for value, _, name in _HAL.findall(current)})
-    return {name: value for name, value in found.items() if 0 < value < 150}
+    celsius.update({name: float(value) for value, _, name in _HAL.findall(current)})
+    return {name: value for name, value in celsius.items() if 0 < value < 150}
 
 
 def hottest(conditions: Conditions) -> float | None:

@@ -132,8 +132,8 @@ def open_device(address: str, options: DeviceOptions) -> Phone:
 
 
 def _only_device(server: Server) -> str:
-    found = server.devices()
-    usable = [device for device in found if device.state == "device"]
+    devices = server.devices()
+    usable = [device for device in devices if device.state == "device"]
     if len(usable) == 1:
         return usable[0].serial
     if len(usable) > 1:
@@ -141,8 +141,8 @@ def _only_device(server: Server) -> str:
             f"{len(usable)} devices are attached: {', '.join(device.serial for device in usable)}",
             hint="say which one: --device adb:SERIAL",
         )
-    if found:
-        raise DeviceError(f"device {found[0].serial} is {found[0].state}", hint=found[0].todo)
+    if devices:
+        raise DeviceError(f"device {devices[0].serial} is {devices[0].state}", hint=devices[0].todo)
     raise DeviceError(
         "no device is attached", hint="connect one, allow USB debugging on it, and see evit-mobile devices"
     )

@@ -122,18 +122,18 @@ def read_facts(adb: Adb) -> Facts:
         raise AdbError(
             f"device {adb.serial} does not answer as Android does", hint="boot it into Android", serial=adb.serial
         )
-    found: dict[int, dict[str, int]] = {}
+    by_core: dict[int, dict[str, int]] = {}
     for index, name, value in _CPU_FILE.findall(files):
-        found.setdefault(int(index), {})[name] = int(value)
+        by_core.setdefault(int(index), {})[name] = int(value)
     for index in re.findall(r"^processor\s*: (\d+)$", processors_text, re.MULTILINE):
-        found.setdefault(int(index), {})
+        by_core.setdefault(int(index), {})
     match = re.search(r"^MemTotal:\s+(\d+) kB$", memory, re.MULTILINE)
     features = re.search(r"^(?:Features|flags)\s*: (.*)$", processors_text, re.MULTILINE)
     return Facts(
         properties=properties,
         processors=tuple(
             Processor(core, values.get("cpuinfo_max_freq"), values.get("cpuinfo_min_freq"), values.get("cpu_capacity"))
-            for core, values in sorted(found.items())
+            for core, values in sorted(by_core.items())
         ),
         features=tuple(features[1].split()) if features else (),
         memory_bytes=int(match[1]) * 1024 if match else None,
@@ -167,15 +167,15 @@ def parse_cores(text: str, processors: Sequence[Processor]) -> int | None:
     """
     if text == "all":
         return None
-    found = clusters(processors)
+    known = clusters(processors)
     if text in ("prime", "big", "little"):
-        cores = [core for cluster in found if cluster.name == text for core in cluster.cores]
+        cores = [core for cluster in known if cluster.name == text for core in cluster.cores]
         if not any(processor.max_clock_khz or processor.capacity for processor in processors):
             raise RequestError(
                 f"the device does not say which of its cores are {text}", hint="give all, or a hexadecimal mask: 0xf0"
             )
         if not cores:
-            names = ", ".join(f"{cluster.name} ({mask_of(cluster.cores):#x})" for cluster in found)
+            names = ", ".join(f"{cluster.name} ({mask_of(cluster.cores):#x})" for cluster in known)
             raise RequestError(f"the device has no {text} cores", hint=f"it has {names}")
         return mask_of(cores)
     mask = parse_mask(text, "write all, prime, big, little, or a hexadecimal mask: 0xf0")

@@ -34,15 +34,15 @@ def put(adb: Adb, local: Path, *, executable: bool = False, say: Callable[[str],
     Raises:
         AdbError: it does not arrive whole. TransientAdbError: the device went away meanwhile.
     """
-    path, wanted = remote(local), sha256_of(local)
+    path, digest = remote(local), sha256_of(local)
     limit = transfer_s(local.stat().st_size)
-    if _sha256(adb, path, limit) == wanted:
+    if _sha256(adb, path, limit) == digest:
         return
     say(f"pushing {local.name} to {adb.serial}")
     part = f"{path}.part"
     try:
         adb.push(local, part)
-        if _sha256(adb, part, limit) != wanted:
+        if _sha256(adb, part, limit) != digest:
             raise AdbError(
                 f"{local.name} did not arrive whole on device {adb.serial}: its hash differs",
                 hint="is the cable loose?",

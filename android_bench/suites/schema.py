@@ -143,13 +143,13 @@ class SuiteFile(Entry):
 
     def points(self, up_to: float | None = None) -> list[SuitePoint]:
         """Every point, by series; with ``up_to`` those whose tokens, side or accuracy is no more than that."""
-        found = [
+        points = [
             _point(series, entry, resolution, self.along)
             for series in self.series
             for entry in series.models
             for resolution in entry.resolutions
         ]
-        return [point for point in found if up_to is None or _along(point.place, self.along) <= up_to]
+        return [point for point in points if up_to is None or _along(point.place, self.along) <= up_to]
 
 
 def names() -> list[str]:

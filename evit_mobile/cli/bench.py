@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evit_mobile.cli.options import Announcer, force_option, json_option, print_json, progress, resolution_option
-from evit_mobile.cli.phone_options import given, phone_options
+from evit_mobile.cli.phone_options import options_set, phone_options
 from evit_mobile.cli.suite_options import suite_options
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.specs import Resolution
@@ -151,7 +151,7 @@ def _options(values: dict[str, Any]) -> BenchOptions:
 
     names = ("threads", "cores", "runs", "rounds", "out", "resume", "force", "run_timeout_s")
     shared = {name: values.pop(name) for name in names}
-    return BenchOptions(**shared, device=DeviceOptions(say=Announcer(), **given(values)))
+    return BenchOptions(**shared, device=DeviceOptions(say=Announcer(), **options_set(values)))
 
 
 def _bench_models(device_text: str, models: _Models, options: BenchOptions, as_json: bool) -> None:

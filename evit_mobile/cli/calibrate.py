@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evit_mobile.cli.options import Announcer, force_option, json_option, print_json, progress
-from evit_mobile.cli.phone_options import given, phone_options
+from evit_mobile.cli.phone_options import options_set, phone_options
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.files import check_output, whole_file
 
@@ -66,16 +66,16 @@ def command(files: tuple[Path, ...], device: str, out: Path, force: bool, as_jso
     check_output(out, force=force, inputs=files)
     base = find_device(options.pop("like"))
     settings = RunSettings(**{name: options.pop(name) for name in ("cores", "rounds", "runs")})
-    opened = open_device(device, DeviceOptions(say=Announcer(), **given(options)))
+    opened = open_device(device, DeviceOptions(say=Announcer(), **options_set(options)))
     observed = _observe(opened, _models(files), settings, base)
     fitted = fit(observed, base, f"{opened.describe().soc}, calibrated")
-    found = kinds(observed, fitted.device)
+    by_kind = kinds(observed, fitted.device)
     with whole_file(out) as temporary:
         temporary.write_text(to_yaml(fitted.device), encoding="utf-8")
     if as_json:
-        print_json({"out": str(out), **_document(fitted, found)})
+        print_json({"out": str(out), **_document(fitted, by_kind)})
     else:
-        _print(fitted, found, out)
+        _print(fitted, by_kind, out)
 
 
 def _models(files: tuple[Path, ...]) -> dict[str, Path]:
@@ -85,11 +85,13 @@ def _models(files: tuple[Path, ...]) -> dict[str, Path]:
 
     if files:
         return {path.stem: path for path in files}
-    made = {}
+    models = {}
     for name, resolution in NETWORKS:
         with progress(f"converting {name}"):
-            made[f"{name}@{resolution}"] = convert_cached(name, ConvertOptions(resolution=Resolution.parse(resolution)))
-    return made
+            models[f"{name}@{resolution}"] = convert_cached(
+                name, ConvertOptions(resolution=Resolution.parse(resolution))
+            )
+    return models
 
 
 def _observe(device: Device, models: dict[str, Path], settings: RunSettings, base: DeviceModel) -> list[Observation]:
@@ -117,24 +119,24 @@ def _observe(device: Device, models: dict[str, Path], settings: RunSettings, bas
     return observed
 
 
-def _document(fitted: Fit, found: Sequence[Kind]) -> dict[str, Any]:
+def _document(fitted: Fit, by_kind: Sequence[Kind]) -> dict[str, Any]:
     return {
         "overlap_power": fitted.device.overlap_power.value,
         "error": fitted.device.error.value,
         "networks": [
             {"name": name, "error": error, "left_out": fitted.left_out[name]} for name, error in fitted.errors.items()
         ],
-        "kinds": [{**asdict(kind), "error": kind.error} for kind in found],
+        "kinds": [{**asdict(kind), "error": kind.error} for kind in by_kind],
     }
 
 
-def _print(fitted: Fit, found: Sequence[Kind], out: Path) -> None:
+def _print(fitted: Fit, by_kind: Sequence[Kind], out: Path) -> None:
     from evit_mobile.text import visible
 
     click.echo(f"overlap power {fitted.device.overlap_power.value:g}, error ±{fitted.device.error.value:.0%}")
     for name, error in fitted.errors.items():
         click.echo(visible(f"{name:32} {error:+7.1%}   left out {fitted.left_out[name]:+7.1%}"))
-    for kind in found:
+    for kind in by_kind:
         click.echo(visible(f"{kind.op:48} {kind.error:+7.1%}   measured {kind.measured_us / 1e3:.3f} ms"))
     click.echo(f"device file: {out}")
     click.echo(f"next: evit-mobile bench --device estimate:{out} --model base-r224")

@@ -63,44 +63,48 @@ def command(before: Path, after: Path, limit: float | None, allow_unlike: bool, 
 
     if markdown and as_json:
         raise click.UsageError("--markdown and --json are two forms of the same; give one of them")
-    found = compare(load(before), load(after), allow_unlike=allow_unlike)
-    failed = [each for each in found.differences if limit is not None and each.is_regression(limit)]
+    comparison = compare(load(before), load(after), allow_unlike=allow_unlike)
+    failed = [
+        difference for difference in comparison.differences if limit is not None and difference.is_regression(limit)
+    ]
     if as_json:
-        print_json(_document(found, limit, failed))
+        print_json(_document(comparison, limit, failed))
     elif markdown:
-        click.echo("\n".join(_markdown(found, limit, failed)))
+        click.echo("\n".join(_markdown(comparison, limit, failed)))
     else:
-        _print(found)
+        _print(comparison)
     if failed:
         assert limit is not None
         raise ClaimError(
-            f"{len(failed)} of {len(found.differences)} regressed: "
-            f"{'; '.join(_regression(each, limit) for each in failed)}"
+            f"{len(failed)} of {len(comparison.differences)} regressed: "
+            f"{'; '.join(_regression(difference, limit) for difference in failed)}"
         )
 
 
-def _regression(each: Difference, limit: float) -> str:
+def _regression(difference: Difference, limit: float) -> str:
     from evit_mobile.results.judge.compare import Status
 
-    if each.status in (Status.FAILED_AFTER, Status.ONLY_BEFORE):
-        return f"{each.label} {'failed' if each.status is Status.FAILED_AFTER else 'is gone'}"
-    assert each.change is not None
-    return f"{each.label} is {each.change.ratio - 1:.1%} {each.verdict} ({limit * 100:g}% is allowed)"
+    if difference.status in (Status.FAILED_AFTER, Status.ONLY_BEFORE):
+        return f"{difference.label} {'failed' if difference.status is Status.FAILED_AFTER else 'is gone'}"
+    assert difference.change is not None
+    return f"{difference.label} is {difference.change.ratio - 1:.1%} {difference.verdict} ({limit * 100:g}% is allowed)"
 
 
-def _cells(each: Difference) -> tuple[str, str, str, str, str, str]:
+def _cells(difference: Difference) -> tuple[str, str, str, str, str, str]:
     """Before, after, ratio, its interval, p, and what follows."""
     from evit_mobile.results.judge.compare import Status
     from evit_mobile.results.summary import significant, significant_interval
 
     ratio = interval = p_value = ""
-    if each.change is not None:
-        ratio = significant(each.change.ratio)
-        interval = significant_interval(each.change.interval) if each.change.interval else ""
-    if each.p_value is not None:
-        p_value = f"{each.p_value:.3f}" if each.p_value >= 0.001 else "<0.001"
-    said = each.verdict or "no difference shown" if each.status is Status.COMPARED else each.status.value
-    return _median(each.before), _median(each.after), ratio, interval, p_value, said
+    if difference.change is not None:
+        ratio = significant(difference.change.ratio)
+        interval = significant_interval(difference.change.interval) if difference.change.interval else ""
+    if difference.p_value is not None:
+        p_value = f"{difference.p_value:.3f}" if difference.p_value >= 0.001 else "<0.001"
+    result = (
+        difference.verdict or "no difference shown" if difference.status is Status.COMPARED else difference.status.value
+    )
+    return _median(difference.before), _median(difference.after), ratio, interval, p_value, result
 
 
 def _median(point: Point | None) -> str:
@@ -112,13 +116,13 @@ def _median(point: Point | None) -> str:
     return f"{show(point.quantity, summarise(point.values).median)} {unit(point.quantity)}"
 
 
-def _count(found: Comparison) -> str:
+def _count(comparison: Comparison) -> str:
     """``2 faster, 1 slower, 3 no difference shown``."""
-    said = [_cells(each)[-1] for each in found.differences]
-    return ", ".join(f"{said.count(text)} {text}" for text in dict.fromkeys(said))
+    results = [_cells(difference)[-1] for difference in comparison.differences]
+    return ", ".join(f"{results.count(text)} {text}" for text in dict.fromkeys(results))
 
 
-def _print(found: Comparison) -> None:
+def _print(comparison: Comparison) -> None:
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -127,33 +131,34 @@ def _print(found: Comparison) -> None:
     table.add_column("model", overflow="fold", min_width=12)
     for heading in ("before", "after", "ratio", "95% interval", "p", ""):
         table.add_column(heading, justify="right", no_wrap=True)
-    for each in found.differences:
-        table.add_row(Text(visible(each.label)), *_cells(each))
+    for difference in comparison.differences:
+        table.add_row(Text(visible(difference.label)), *_cells(difference))
     table_console().print(table)
-    for text in _notes(found):
+    for text in _notes(comparison):
         click.echo(visible(text))
-    click.echo(_count(found))
+    click.echo(_count(comparison))
 
 
-def _notes(found: Comparison) -> Iterator[str]:
-    yield from found.notes
-    for each in found.differences:
-        yield from (f"{each.label}: {text}" for text in each.notes)
+def _notes(comparison: Comparison) -> Iterator[str]:
+    yield from comparison.notes
+    for difference in comparison.differences:
+        yield from (f"{difference.label}: {text}" for text in difference.notes)
 
 
-def _markdown(found: Comparison, limit: float | None, failed: list[Difference]) -> Iterator[str]:
+def _markdown(comparison: Comparison, limit: float | None, failed: list[Difference]) -> Iterator[str]:
     verdict = ""
     if limit is not None:
         verdict = f"{f'**{len(failed)} regressed**' if failed else 'none regressed'} by more than {limit * 100:g}%: "
-    yield f"**evit-mobile compare**: {verdict}{_count(found)}"
+    yield f"**evit-mobile compare**: {verdict}{_count(comparison)}"
     yield ""
     yield "| model | before | after | ratio | 95% interval | p | |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | --- |"
-    for each in found.differences:
-        *figures, said = _cells(each)
-        yield f"| {_code(each.label)} | {' | '.join(figures)} | {f'**{said}**' if each in failed else said} |"
+    for difference in comparison.differences:
+        *figures, result = _cells(difference)
+        marked = f"**{result}**" if difference in failed else result
+        yield f"| {_code(difference.label)} | {' | '.join(figures)} | {marked} |"
     yield ""
-    yield from (f"* {_code(text)}" for text in _notes(found))
+    yield from (f"* {_code(text)}" for text in _notes(comparison))
     yield f"\n<sub>{ABOUT}</sub>"
 
 
@@ -165,7 +170,7 @@ def _code(text: str) -> str:
     return f"{fence}{pad}{text}{pad}{fence}"
 
 
-def _document(found: Comparison, limit: float | None, failed: list[Difference]) -> dict[str, Any]:
+def _document(comparison: Comparison, limit: float | None, failed: list[Difference]) -> dict[str, Any]:
     """What ``--json`` prints; medians in the unit that their field's name says."""
     from dataclasses import asdict
 
@@ -175,25 +180,28 @@ def _document(found: Comparison, limit: float | None, failed: list[Difference]) 
         return summarise(point.values).median if point is not None and point.rounds else None
 
     return {
-        "regressed": [each.label for each in failed],
+        "regressed": [difference.label for difference in failed],
         "limit": limit,
-        "notes": list(found.notes),
+        "notes": list(comparison.notes),
         "differences": [
             {
-                "name": each.label,
-                "status": each.status.value,
+                "name": difference.label,
+                "status": difference.status.value,
                 "quantity": next(
-                    (point.quantity for point in (each.after, each.before) if point and point.quantity), None
+                    (point.quantity for point in (difference.after, difference.before) if point and point.quantity),
+                    None,
                 ),
-                "before": median(each.before),
-                "after": median(each.after),
-                "ratio": each.change.ratio if each.change else None,
-                "interval": asdict(each.change.interval) if each.change and each.change.interval else None,
-                "p_value": each.p_value,
-                "is_significant": each.is_significant,
-                "verdict": each.verdict or None,
-                "notes": list(each.notes),
+                "before": median(difference.before),
+                "after": median(difference.after),
+                "ratio": difference.change.ratio if difference.change else None,
+                "interval": asdict(difference.change.interval)
+                if difference.change and difference.change.interval
+                else None,
+                "p_value": difference.p_value,
+                "is_significant": difference.is_significant,
+                "verdict": difference.verdict or None,
+                "notes": list(difference.notes),
             }
-            for each in found.differences
+            for difference in comparison.differences
         ],
     }

@@ -21,13 +21,13 @@ def command(as_json: bool) -> None:
 
     server = Server(find_binary())
     with progress("asking adb"):
-        found = [_look(server, device) for device in server.devices()]
+        devices = [_look(server, device) for device in server.devices()]
     if as_json:
-        print_json(found)
+        print_json(devices)
         return
-    if not found:
+    if not devices:
         click.echo("adb sees no device (connect a phone by USB and allow USB debugging on it)")
-    for device in found:
+    for device in devices:
         _print(device)
 
 
@@ -84,12 +84,12 @@ def _print(device: dict[str, Any]) -> None:
     for cluster in device["clusters"]:
         clock = f" up to {cluster['max_clock_khz'] / 1e6:.2f} GHz" if cluster["max_clock_khz"] else ""
         click.echo(f"    --cores {cluster['name']:7} {len(cluster['cores'])} of them{clock}, mask {cluster['mask']}")
-    told = []
+    state = []
     if device["battery_percent"] is not None:
-        told.append(f"battery {device['battery_percent']:.0f} %")
+        state.append(f"battery {device['battery_percent']:.0f} %")
     if device["temperature_celsius"] is not None:
-        told.append(f"processor {device['temperature_celsius']:.0f} °C")
+        state.append(f"processor {device['temperature_celsius']:.0f} °C")
     if device["thermal_status"] is not None:
-        told.append("throttling" if device["thermal_status"] else "not throttling")
-    if told:
-        click.echo(f"    {', '.join(told)}")
+        state.append("throttling" if device["thermal_status"] else "not throttling")
+    if state:
+        click.echo(f"    {', '.join(state)}")

@@ -97,10 +97,10 @@ def _phone() -> Finding:
     from android_bench.phone.server import find_binary
 
     try:
-        found, ok = str(find_binary()), True
+        text, ok = str(find_binary()), True
     except MachineError as error:
-        found, ok = error.message, False
-    return Finding("bench on adb:", ok, found, "apt-get install adb, or Android's platform-tools")
+        text, ok = error.message, False
+    return Finding("bench on adb:", ok, text, "apt-get install adb, or Android's platform-tools")
 
 
 def _emulator() -> Finding:

@@ -78,43 +78,44 @@ def _plain(result: Inspection | str) -> dict[str, Any]:
 def _print_many(file: Path, results: dict[str, Inspection | str], rows: Sequence[SurveyRow]) -> None:
     click.echo(str(file))
     print_survey(rows)
-    found = [result for result in results.values() if not isinstance(result, str)]
-    if found:
-        first = found[0]
+    inspections = [result for result in results.values() if not isinstance(result, str)]
+    if inspections:
+        first = inspections[0]
         needed = first.minimum_runtime or "of unknown version"
         click.echo(f"{first.op_total} ops; by their versions they need TFLite {needed} or newer")
 
 
-def _print_one(found: Inspection, list_ops: bool) -> None:
+def _print_one(inspection: Inspection, list_ops: bool) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
-    made = (
-        f", {found.description.model} at {found.description.resolution}, {found.description.precision}"
-        if found.description
+    source = (
+        f", {inspection.description.model} at {inspection.description.resolution}, {inspection.description.precision}"
+        if inspection.description
         else ""
     )
-    console.print(f"{found.file}: {found.size_bytes / 1e6:.1f} MB{made}", markup=False)
-    for kind, tensors in (("input", found.inputs), ("output", found.outputs)):
+    console.print(f"{inspection.file}: {inspection.size_bytes / 1e6:.1f} MB{source}", markup=False)
+    for kind, tensors in (("input", inspection.inputs), ("output", inspection.outputs)):
         for tensor in tensors:
             console.print(f"{kind} {_tensor_text(tensor)}", markup=False)
     console.print(
-        f"{found.op_total} ops, {found.macs / 1e6:.1f} M MACs, {found.parameter_bytes / 1e6:.1f} MB of parameters; "
-        f"needs TFLite {found.minimum_runtime or 'of unknown version'} or newer; signatures: "
-        f"{', '.join(found.signatures) or 'none'}"
+        f"{inspection.op_total} ops, {inspection.macs / 1e6:.1f} M MACs, "
+        f"{inspection.parameter_bytes / 1e6:.1f} MB of parameters; "
+        f"needs TFLite {inspection.minimum_runtime or 'of unknown version'} or newer; signatures: "
+        f"{', '.join(inspection.signatures) or 'none'}"
     )
     console.print(
-        f"{found.runtime} ({found.runtime_version}): {found.partitions} partition(s), {len(found.undelegated)} "
-        "undelegated op(s)"
+        f"{inspection.runtime} ({inspection.runtime_version}): {inspection.partitions} partition(s), "
+        f"{len(inspection.undelegated)} undelegated op(s)"
     )
     kinds = Table(box=box.SIMPLE)
     for heading in ("op", "count", "undelegated", "M MACs", "weights MB", "values MB"):
         kinds.add_column(heading, no_wrap=True, justify="left" if heading == "op" else "right")
-    outside = Counter(op.type for op in found.undelegated)
-    for kind, count in found.op_counts.items():
-        ops = [op for op in found.ops if op.type == kind]
+    outside = Counter(op.type for op in inspection.undelegated)
+    for kind, count in inspection.op_counts.items():
+        ops = [op for op in inspection.ops if op.type == kind]
         kinds.add_row(
             kind,
             str(count),
@@ -124,35 +125,35 @@ def _print_one(found: Inspection, list_ops: bool) -> None:
             _number(sum(op.activation_bytes for op in ops)),
         )
     console.print(kinds)
-    for (kind, reason), count in Counter((op.type, op.reason) for op in found.undelegated).most_common():
+    for (kind, reason), count in Counter((op.type, op.reason) for op in inspection.undelegated).most_common():
         console.print(f"undelegated: {count} {kind}: {reason}", markup=False)
-    _print_plan(found, console)
+    _print_plan(inspection, console)
     if list_ops:
-        _print_ops(found)
+        _print_ops(inspection)
 
 
-def _print_plan(found: Inspection, console: Console) -> None:
+def _print_plan(inspection: Inspection, console: Console) -> None:
     """The quantisation plan, ops that share type, precision and reason in one line."""
-    told = found.description.quantisation if found.description else None
-    if told is None:
+    quantisation = inspection.description.quantisation if inspection.description else None
+    if quantisation is None:
         return
     measured = (
-        f"ranges from {told.calibration_images} calibration input(s)"
-        if told.calibration_images
+        f"ranges from {quantisation.calibration_images} calibration input(s)"
+        if quantisation.calibration_images
         else "ranges taken at run time"
     )
-    console.print(f"quantised, {measured}, {told.io_type} input and output:")
-    groups = Counter((op.precision, op.type, op.reason) for op in found.ops)
+    console.print(f"quantised, {measured}, {quantisation.io_type} input and output:")
+    groups = Counter((op.precision, op.type, op.reason) for op in inspection.ops)
     for (precision, kind, reason), count in sorted(groups.items(), key=lambda item: (item[0][0], -item[1])):
         console.print(f"  {precision}: {count} {kind}: {reason}", markup=False)
 
 
-def _print_ops(found: Inspection) -> None:
+def _print_ops(inspection: Inspection) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, soft_wrap=True, markup=False)
-    outside = {op.index for op in found.undelegated}
-    for op in found.ops:
+    outside = {op.index for op in inspection.undelegated}
+    for op in inspection.ops:
         place = (
             f"partition {op.partition}"
             if op.partition is not None

@@ -60,6 +60,6 @@ def phone_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def given(options: dict[str, Any]) -> dict[str, Any]:
-    """Those of the options that were given, or have a default of their own."""
+def options_set(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that are not None: set by the user, or with a default of their own."""
     return {name: value for name, value in options.items() if value is not None}

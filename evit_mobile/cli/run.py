@@ -98,7 +98,7 @@ def _boxes(model: ImageModel, photo: Image.Image, names: list[str] | None, thres
     from evit_mobile.vision.drawing import draw_boxes
     from evit_mobile.vision.inference import boxes_in
 
-    found = boxes_in(*model.run(photo), threshold=threshold)
+    detections = boxes_in(*model.run(photo), threshold=threshold)
     named = _named(names, "detection", model.classes("scores"))
     answer = [
         {
@@ -107,9 +107,9 @@ def _boxes(model: ImageModel, photo: Image.Image, names: list[str] | None, thres
             "score": float(score),
             "box": [round(float(value), 2) for value in box],
         }
-        for box, score, index in zip(found.boxes, found.scores, found.classes)
+        for box, score, index in zip(detections.boxes, detections.scores, detections.classes)
     ]
-    return answer, draw_boxes(photo, found, named)
+    return answer, draw_boxes(photo, detections, named)
 
 
 def _mask(model: ImageModel, photo: Image.Image, names: list[str] | None, threshold: float) -> tuple[Any, Image.Image]:

@@ -39,12 +39,12 @@ def install(names: Sequence[str], as_json: bool) -> None:
         status = runtime.status()
         try:
             with progress(f"{status.package} {status.version}") as show:
-                made = runtime.install(show)
+                is_new = runtime.install(show)
         except MachineError as error:
             failures.append(error)  # the others may still do: they need another Python, or no network
             continue
         if not as_json:
-            click.echo(f"{runtime.name}: {runtime.version()} {'installed' if made else 'is ready'}")
+            click.echo(f"{runtime.name}: {runtime.version()} {'installed' if is_new else 'is ready'}")
     if as_json:
         _show(chosen, as_json)
     for failure in failures[:-1]:

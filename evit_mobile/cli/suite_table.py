@@ -25,11 +25,11 @@ def print_suite(measured: Sequence[tuple[Path, ResultSet]], as_json: bool) -> No
 
     documents = []
     for out, results in measured:
-        told = [*warnings(rows(results.points)), *filter(None, [distrust(results)])]
-        for text in told:
+        texts = [*warnings(rows(results.points)), *filter(None, [distrust(results)])]
+        for text in texts:
             click.echo(f"warning: {text}", err=True)
         drawn, judged = curves(results), verdicts(results)
-        documents.append(_document(out, results, drawn, judged, told))
+        documents.append(_document(out, results, drawn, judged, texts))
         if as_json:
             continue
         if len(measured) > 1:
@@ -74,8 +74,8 @@ def _print_curve(curve: Curve) -> None:
 
 
 def _cell(series: Series, x: float) -> str:
-    found = next((point for point in series.points if point.x == x), None)
-    return "" if found is None else _value(found)
+    match = next((point for point in series.points if point.x == x), None)
+    return "" if match is None else _value(match)
 
 
 def _value(point: CurvePoint) -> str:
@@ -87,11 +87,11 @@ def _value(point: CurvePoint) -> str:
 
 
 def _exponent(series: Series) -> str:
-    found = series.growth
-    if found is None:
+    growth = series.growth
+    if growth is None:
         return ""
-    return f"{found.exponent:.2f}" + (
-        f"  ({found.interval.low:.2f}–{found.interval.high:.2f})" if found.interval else ""
+    return f"{growth.exponent:.2f}" + (
+        f"  ({growth.interval.low:.2f}–{growth.interval.high:.2f})" if growth.interval else ""
     )
 
 
@@ -106,13 +106,13 @@ def _print_verdict(verdict: Verdict) -> None:
 
 
 def _document(
-    out: Path, results: ResultSet, drawn: Sequence[Curve], judged: Sequence[Verdict], told: Sequence[str]
+    out: Path, results: ResultSet, drawn: Sequence[Curve], judged: Sequence[Verdict], texts: Sequence[str]
 ) -> dict[str, Any]:
     return {
         "out": str(out),
         "suite": results.suite.model_dump(mode="json") if results.suite else None,
         "device": results.device.model_dump(mode="json"),
-        "warnings": list(told),
+        "warnings": list(texts),
         "curves": [asdict(curve) for curve in drawn],
         "verdicts": [asdict(verdict) for verdict in judged],
     }

@@ -20,12 +20,14 @@ def print_survey(rows: Sequence[SurveyRow], parity: Mapping[str, str] | None = N
     for heading in ("runtime", "version", *middle, "partitions", "undelegated", "latency (95 % interval)"):
         table.add_column(heading, overflow="fold")
     for row in rows:
-        said = [parity.get(row.runtime, "")] if parity is not None else []
+        verdict = [parity.get(row.runtime, "")] if parity is not None else []
         if row.version is None:
-            table.add_row(row.runtime, "", *said, "", "", f"not installed: evit-mobile runtimes install {row.runtime}")
+            table.add_row(
+                row.runtime, "", *verdict, "", "", f"not installed: evit-mobile runtimes install {row.runtime}"
+            )
             continue
         partitions = "" if row.partitions is None else str(row.partitions)
-        table.add_row(row.runtime, row.version, *said, partitions, _undelegated(row), row.error or _latency(row))
+        table.add_row(row.runtime, row.version, *verdict, partitions, _undelegated(row), row.error or _latency(row))
     table_console().print(table)
 
 

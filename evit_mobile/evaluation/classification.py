@@ -51,8 +51,8 @@ def class_folders(folder: Path, count: int, names: list[str] | None) -> dict[str
     """
     if not folder.is_dir():
         raise RequestError(f"{folder} is no folder", hint=HINT)
-    found = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not found:
+    folders = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not folders:
         raise RequestError(f"{folder} has no folders in it", hint=HINT)
     if names is not None and len(names) != count:
         raise RequestError(f"--labels has {len(names)} names, the model {count} classes")
@@ -60,12 +60,13 @@ def class_folders(folder: Path, count: int, names: list[str] | None) -> dict[str
     numbered = {str(index): index for index in range(count)}
     identified = {key: index for index, key in enumerate(wordnet_ids())} if count == IMAGENET_CLASSES else {}
     for known in (named, identified, numbered):
-        if all(name in known for name in found):
-            return {name: known[name] for name in found}
-    if len(found) == count and names is None:
-        return {name: index for index, name in enumerate(found)}
-    strange = [name for name in found if name not in named]
-    of = f"{len(found)} folders for {count} classes, and {len(strange)} of them name no class: {', '.join(strange[:3])}"
+        if all(name in known for name in folders):
+            return {name: known[name] for name in folders}
+    if len(folders) == count and names is None:
+        return {name: index for index, name in enumerate(folders)}
+    strange = [name for name in folders if name not in named]
+    names_of_none = ", ".join(strange[:3])
+    of = f"{len(folders)} folders for {count} classes, and {len(strange)} of them name no class: {names_of_none}"
     hint = (
         "name them by class, by number, or (ImageNet) by WordNet id; --labels FILE gives the classes' names, one a line"
     )

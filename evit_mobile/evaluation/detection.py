@@ -38,21 +38,21 @@ def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progre
         raise RequestError(f"{path} lists no images")
     place = _picture_folder(folder, path, images[0]["file_name"])
     chosen = spread(images, options.limit)
-    found: list[dict[str, Any]] = []
+    records: list[dict[str, Any]] = []
     for image in counted(chosen, progress):
         outputs, placement = model.run(open_image(place / image["file_name"]))
         detections = boxes_in(outputs, placement, threshold=THRESHOLD, most=MOST)
         for (x0, y0, x1, y1), score, index in zip(detections.boxes.tolist(), detections.scores, detections.classes):
             box = [x0, y0, x1 - x0, y1 - y0]
-            found.append(
+            records.append(
                 {"image_id": image["id"], "category_id": categories[int(index)], "bbox": box, "score": float(score)}
             )
-    figures = _average_precision(truth, found, [image["id"] for image in chosen], categories)
+    figures = _average_precision(truth, records, [image["id"] for image in chosen], categories)
     return {
         "images": len(chosen),
         "images_in_folder": len(images),
         "annotations": str(path),
-        "detections": len(found),
+        "detections": len(records),
         **figures,
     }
 
@@ -63,10 +63,10 @@ def annotations_in(folder: Path) -> Path:
     Raises:
         RequestError: there is none, or more than one.
     """
-    found = [
+    paths = [
         path for place in (folder, folder / "annotations") if place.is_dir() for path in sorted(place.glob("*.json"))
     ]
-    named = [path for path in found if path.name.startswith("instances")] or found
+    named = [path for path in paths if path.name.startswith("instances")] or paths
     if len(named) != 1:
         which = ", ".join(path.name for path in named[:4])
         what = f"{folder} has {len(named)} COCO files: {which}" if named else f"{folder} has no COCO file"
@@ -146,11 +146,11 @@ def _picture_folder(folder: Path, annotations: Path, name: str) -> Path:
 
 
 def _average_precision(
-    truth: Any, found: list[dict[str, Any]], image_ids: list[int], categories: list[int]
+    truth: Any, records: list[dict[str, Any]], image_ids: list[int], categories: list[int]
 ) -> dict[str, float | None]:
     from pycocotools.cocoeval import COCOeval
 
-    known = [item for item in found if item["category_id"] in truth.cats]
+    known = [item for item in records if item["category_id"] in truth.cats]
     if not known:
         has_objects = any(not note.get("iscrowd") for note in truth.anns.values() if note["image_id"] in set(image_ids))
         return dict.fromkeys(FIGURES, 0.0 if has_objects else None)

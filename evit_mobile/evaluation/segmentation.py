@@ -37,17 +37,18 @@ def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progre
     chosen = spread(pairs, options.limit)
     confusion = np.zeros((len(names), len(names)), np.int64)
     for picture, mask_path in counted(chosen, progress):
-        wanted = read_mask(mask_path, len(names))
+        expected = read_mask(mask_path, len(names))
         outputs, placement = model.run(open_image(picture))
-        given = mask_in(outputs, placement, model.resolution)
-        if given.shape != wanted.shape:
-            raise RequestError(f"mask {mask_path} is {_size(wanted)}, its picture {_size(given)}")
-        if given.max() >= len(names):
+        predicted = mask_in(outputs, placement, model.resolution)
+        if predicted.shape != expected.shape:
+            raise RequestError(f"mask {mask_path} is {_size(expected)}, its picture {_size(predicted)}")
+        if predicted.max() >= len(names):
             raise RequestError(
-                f"the model gives class {given.max()}, and {len(names)} are known", hint="--labels FILE names them all"
+                f"the model gives class {predicted.max()}, and {len(names)} are known",
+                hint="--labels FILE names them all",
             )
-        judged = (wanted != IGNORED) & (given >= 0)
-        confusion += np.bincount(wanted[judged] * len(names) + given[judged], minlength=len(names) ** 2).reshape(
+        judged = (expected != IGNORED) & (predicted >= 0)
+        confusion += np.bincount(expected[judged] * len(names) + predicted[judged], minlength=len(names) ** 2).reshape(
             confusion.shape
         )
     return {"images": len(chosen), "images_in_folder": len(pairs), **figures(confusion, names)}

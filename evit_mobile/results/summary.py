@@ -120,24 +120,24 @@ def warnings(table: Sequence[Row]) -> list[str]:
 
 def warnings_of(point: Point) -> tuple[str, ...]:
     """Why a point has no figures, or why they are not trustworthy."""
-    found = [f"{point.limit}: {point.error}" if point.limit else point.error] if point.error else []
+    texts = [f"{point.limit}: {point.error}" if point.limit else point.error] if point.error else []
     if not point.rounds:
-        return tuple(found)
+        return tuple(texts)
     if len(point.rounds) < point.settings.rounds:
-        found.append(f"stopped after {len(point.rounds)} of {point.settings.rounds} rounds")
+        texts.append(f"stopped after {len(point.rounds)} of {point.settings.rounds} rounds")
     # Instruction counts and estimates repeat: more rounds would not make them more certain.
     if len(point.rounds) < MIN_ROUNDS and point.quantity == "latency_us":
-        found.append(f"fewer than {MIN_ROUNDS} rounds give no 95% interval")
+        texts.append(f"fewer than {MIN_ROUNDS} rounds give no 95% interval")
     mask = point.rounds[0].cores_mask
     cores = int(mask, 16).bit_count() if mask is not None else point.settings.threads
     if cores < point.settings.threads:
-        found.append(f"{point.settings.threads} threads shared {cores} core{'s' if cores > 1 else ''}")
+        texts.append(f"{point.settings.threads} threads shared {cores} core{'s' if cores > 1 else ''}")
     if point.profile_error is not None:
-        found.append(f"no op profile: {point.profile_error}")
+        texts.append(f"no op profile: {point.profile_error}")
     reason = instability(point.values)
     if reason is not None:
-        found.append(f"unstable: {reason}")
-    return tuple(found)
+        texts.append(f"unstable: {reason}")
+    return tuple(texts)
 
 
 def measured(results: ResultSet) -> str:

@@ -20,8 +20,8 @@ def find_uv() -> Path | None:
     beside = Path(sys.executable).with_name("uv")
     if beside.is_file():
         return beside
-    found = shutil.which("uv")
-    return Path(found) if found else None
+    program = shutil.which("uv")
+    return Path(program) if program else None
 
 
 def find_python(version: str | None, uv: Path | None) -> Path:
@@ -33,9 +33,9 @@ def find_python(version: str | None, uv: Path | None) -> Path:
     if version is None or version == OURS:
         return Path(sys.executable)
     for candidate in _candidates(version):
-        found = _fitting(candidate, version, makes_environments=uv is None)
-        if found is not None:
-            return found
+        python = _fitting(candidate, version, makes_environments=uv is None)
+        if python is not None:
+            return python
     reason = "it is not on PATH and pyenv has none"
     if uv is not None:
         # uv knows its own downloads, and fetches one where the user's settings and the network let it.
@@ -56,9 +56,9 @@ def find_python(version: str | None, uv: Path | None) -> Path:
 def _candidates(version: str) -> Iterator[Path]:
     # All of PATH, because the first may be pyenv's shim, which answers only where the folder selects that version.
     for folder in os.get_exec_path():
-        found = shutil.which(f"python{version}", path=folder)
-        if found:
-            yield Path(found)
+        program = shutil.which(f"python{version}", path=folder)
+        if program:
+            yield Path(program)
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     yield from sorted((pyenv / "versions").glob(f"{version}.*/bin/python{version}"), reverse=True)
 

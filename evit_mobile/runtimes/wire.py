@@ -28,7 +28,7 @@ def write(stream: BinaryIO, body: dict[str, Any], arrays: Sequence[NDArray[Any]]
     for array in whole:
         if array.dtype.hasobject:
             raise TypeError(f"arrays of {array.dtype} cannot be sent: only numbers and booleans can")
-    described = [{"dtype": array.dtype.str, "shape": list(given.shape)} for array, given in zip(whole, arrays)]
+    described = [{"dtype": array.dtype.str, "shape": list(original.shape)} for array, original in zip(whole, arrays)]
     header = json.dumps({"body": body, "arrays": described}).encode()
     stream.write(_LENGTH.pack(len(header)) + header)
     for array in whole:

@@ -90,8 +90,8 @@ class ModelDescription(BaseModel):
     def has_trained_weights(self) -> bool:
         """False where the weights came from the seed, and predictions mean nothing."""
         name = ModelName.parse(self.model)
-        given = self.weights_sha256 is not None or self.onnx_sha256 is not None
-        return given or self.from_module or name.kind == "factory" or name.pretrained
+        has_file = self.weights_sha256 is not None or self.onnx_sha256 is not None
+        return has_file or self.from_module or name.kind == "factory" or name.pretrained
 
 
 def description_in(model: Any, name: str = "this file") -> ModelDescription | None:

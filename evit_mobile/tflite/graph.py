@@ -81,20 +81,20 @@ class Graph:
         """By tensor index, the ops that read it, each once and in the graph's order; tensors that none reads are left
         out.
         """
-        found: dict[int, list[Op]] = {}
+        readers: dict[int, list[Op]] = {}
         for op in self.ops:
             for index in dict.fromkeys(op.inputs):
-                found.setdefault(index, []).append(op)
-        return found
+                readers.setdefault(index, []).append(op)
+        return readers
 
     def ancestors(self, tensors: set[int]) -> set[int]:
         """Indices of the ops that compute these tensors, and of all that those depend on."""
-        needed, found = set(tensors), set()
+        needed, ancestors = set(tensors), set()
         for op in reversed(self.ops):
             if needed.intersection(op.outputs):
-                found.add(op.index)
+                ancestors.add(op.index)
                 needed.update(op.inputs)
-        return found
+        return ancestors
 
 
 _ITEM_BYTES = {

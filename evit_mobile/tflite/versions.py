@@ -98,14 +98,14 @@ def _too_new(model: Path, named: list[OpVersion], release: str | None) -> str:
     lacking = {
         op for op in op_versions(unpack(read_bytes(model), str(model))) if op.version > newest_known(op.name, release)
     }
-    told = []
+    reasons = []
     for op in sorted(lacking | set(named)):
         known = newest_known(op.name, release)
         if 0 < known < op.version:
-            told.append(f"it knows {op.name} up to version {known}, the model needs {op.version}")
+            reasons.append(f"it knows {op.name} up to version {known}, the model needs {op.version}")
         else:
-            told.append(f"it does not know {op.name} version {op.version}")
-    return "; ".join(told)
+            reasons.append(f"it does not know {op.name} version {op.version}")
+    return "; ".join(reasons)
 
 
 def _release(op: OpVersion) -> str | None:

@@ -20,14 +20,14 @@ def colour(index: int) -> tuple[int, int, int]:
     return int(255 * red), int(255 * green), int(255 * blue)
 
 
-def draw_boxes(image: Image.Image, found: Detections, names: list[str]) -> Image.Image:
+def draw_boxes(image: Image.Image, detections: Detections, names: list[str]) -> Image.Image:
     """A copy of ``image`` with each box framed and named, the best on top."""
     from PIL import ImageDraw
 
     image = image.copy()
     canvas = ImageDraw.Draw(image)
     line, size = max(2, max(image.size) // 320), max(11, max(image.size) // 50)
-    for box, score, index in list(zip(found.boxes, found.scores, found.classes))[::-1]:
+    for box, score, index in list(zip(detections.boxes, detections.scores, detections.classes))[::-1]:
         x0, y0, x1, y1 = (float(value) for value in box)
         paint, text = colour(int(index)), f"{names[index]} {score:.2f}"
         canvas.rectangle((x0, y0, max(x0, x1), max(y0, y1)), outline=paint, width=line)

@@ -81,8 +81,8 @@ def boxes_in(outputs: dict[str, Array], placement: Placement, *, threshold: floa
     """
     if not {"boxes", "scores"} <= outputs.keys():
         raise RequestError("the model gives raw heads, not boxes", hint="convert it without --raw-heads")
-    found = select_boxes(outputs["boxes"], outputs["scores"], threshold=threshold, most=most)
-    return Detections(placement.boxes_in_image(found.boxes), found.scores, found.classes)
+    selected = select_boxes(outputs["boxes"], outputs["scores"], threshold=threshold, most=most)
+    return Detections(placement.boxes_in_image(selected.boxes), selected.scores, selected.classes)
 
 
 def mask_in(outputs: dict[str, Array], placement: Placement, resolution: Resolution) -> NDArray[np.int64]:
@@ -118,9 +118,9 @@ def _enlarged_logits(
     from torch.nn import functional as F
 
     maps = torch.from_numpy(np.ascontiguousarray(values, np.float32)).permute(2, 0, 1)[None]
-    for wanted, part in (((resolution.height, resolution.width), inside), (size, (slice(None), slice(None)))):
-        if tuple(maps.shape[2:]) != wanted:
-            maps = F.interpolate(maps, wanted, mode="bilinear", align_corners=False)
+    for target, part in (((resolution.height, resolution.width), inside), (size, (slice(None), slice(None)))):
+        if tuple(maps.shape[2:]) != target:
+            maps = F.interpolate(maps, target, mode="bilinear", align_corners=False)
         maps = maps[:, :, part[0], part[1]]
     classes: Array = maps[0].argmax(0).numpy()
     return classes

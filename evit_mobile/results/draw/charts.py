@@ -92,8 +92,8 @@ def charts(results: ResultSet) -> list[Chart]:
     """The curves of a suite; of any other result its medians with their intervals, if there are any; of estimates what
     they are of.
     """
-    found = [_curve_chart(curve, results) for curve in curves(results)] or _interval_charts(results)
-    return [*found, *_estimate_charts(results)]
+    measured = [_curve_chart(curve, results) for curve in curves(results)] or _interval_charts(results)
+    return [*measured, *_estimate_charts(results)]
 
 
 def _estimate_charts(results: ResultSet) -> Iterator[Chart]:
@@ -119,30 +119,30 @@ def _curve_chart(curve: Curve, results: ResultSet) -> Chart:
         for point in series.points
     )
     counted = not any(point.rounds or point.mark for series in curve.series for point in series.points)
-    said = f"{curve.y.label} against {curve.x.label.lower()}. " + " ".join(
+    alt = f"{curve.y.label} against {curve.x.label.lower()}. " + " ".join(
         _in_words(series, curve) for series in curve.series
     )
     if curve.band is not None:
-        said += f" {curve.band.label}: {curve.band.low:g} to {curve.band.high:g}."
+        alt += f" {curve.band.label}: {curve.band.low:g} to {curve.band.high:g}."
 
     def draw(theme: Theme, form: Form, *, titled: bool) -> bytes:
         return curve_plot(curve, theme, form, (curve.title, *([] if counted else _where(results))) if titled else ())
 
     notes = (*curve.notes, *(text for series in curve.series for text in _exponent(series, curve)))
     caption = ESTIMATED_CURVE_CAPTION if results.device.is_estimated else CURVE_CAPTION
-    return Chart(curve.key, curve.title, COUNTS_CAPTION if counted else caption, said, notes, header, cells, draw)
+    return Chart(curve.key, curve.title, COUNTS_CAPTION if counted else caption, alt, notes, header, cells, draw)
 
 
 def _exponent(series: Series, curve: Curve) -> Iterator[str]:
-    found = series.growth
-    if found is not None:
+    growth = series.growth
+    if growth is not None:
         sure = (
-            f" (95% interval {found.interval.low:.2f} to {found.interval.high:.2f})"
-            if found.interval is not None
+            f" (95% interval {growth.interval.low:.2f} to {growth.interval.high:.2f})"
+            if growth.interval is not None
             else ""
         )
-        power = f"to the power {found.exponent:.2f}{sure}"
-        yield f"{series.name}: grows with {curve.x.label.lower()} {power}, from {found.points} points."
+        power = f"to the power {growth.exponent:.2f}{sure}"
+        yield f"{series.name}: grows with {curve.x.label.lower()} {power}, from {growth.points} points."
 
 
 def _in_words(series: Series, curve: Curve) -> str:
@@ -165,7 +165,7 @@ def _interval_charts(results: ResultSet) -> list[Chart]:
     if quantity is None:
         return []
     name, heading = unit(quantity), measured(results)
-    said = "; ".join(
+    words = "; ".join(
         f"{row.label} {show(quantity, row.summary.median)} {name}, interval "
         f"{show_interval(quantity, row.summary.interval)}"
         for row in shown
@@ -178,22 +178,22 @@ def _interval_charts(results: ResultSet) -> list[Chart]:
     cells = tuple(_interval_cells(row, functools.partial(scale, quantity)) for row in shown)
     caption, middle, meaning = _INTERVAL_WORDS[quantity == "estimated_latency_us"]
     header = ("model", f"{middle}, {name}", *_INTERVAL_HEADER)
-    return [Chart("medians", heading, caption, f"{heading}, {meaning}: {said}", (), header, cells, draw)]
+    return [Chart("medians", heading, caption, f"{heading}, {meaning}: {words}", (), header, cells, draw)]
 
 
 def _interval_cells(row: Row, scaled: Callable[[float], float]) -> tuple[str | float | int | None, ...]:
-    found, ratio = row.summary, row.ratio
-    assert found is not None
-    low, high = _bounds(found.interval)
+    summary, ratio = row.summary, row.ratio
+    assert summary is not None
+    low, high = _bounds(summary.interval)
     return (
         row.label,
-        scaled(found.median),
+        scaled(summary.median),
         scaled(low) if low is not None else None,
         scaled(high) if high is not None else None,
-        scaled(found.p10),
-        scaled(found.p90),
-        found.rounds,
-        found.samples,
+        scaled(summary.p10),
+        scaled(summary.p90),
+        summary.rounds,
+        summary.samples,
         ratio.value if ratio else None,
         *_bounds(ratio.interval if ratio else None),
     )

@@ -75,7 +75,7 @@ def _draw_series(axes: Any, index: int, series: Series, theme: Theme) -> None:
     axes.errorbar(
         [point.x for point, _ in known],
         [value for _, value in known],
-        yerr=[[max(0.0, each) for each in side] for side in errors],
+        yerr=[[max(0.0, error) for error in side] for side in errors],
         marker=_MARKERS[index % len(_MARKERS)],
         linestyle=_LINES[index // len(theme.series) % len(_LINES)],
         color=_color(index, theme),
@@ -144,9 +144,9 @@ def _draw_marks(axes: Any, curve: Curve, theme: Theme) -> None:
             transform=across,
         )
         left = _share(axes, marked[0].x) > 0.45
-        said = ", ".join(dict.fromkeys(str(point.mark) for point in marked))
+        reasons = ", ".join(dict.fromkeys(str(point.mark) for point in marked))
         axes.annotate(
-            f"{short(series.name, 28)}: {said}",
+            f"{short(series.name, 28)}: {reasons}",
             (marked[0 if left else -1].x, height),
             xycoords=across,
             xytext=(-7 if left else 7, 0),

@@ -33,7 +33,7 @@ def bars(rows: Sequence[Row]) -> list[Bar]:
     """A bar for each model that was estimated; cycles are of one core, so that the number of threads does not
     matter.
     """
-    made: dict[str, Bar] = {}
+    bars_of: dict[str, Bar] = {}
     for row in rows:
         estimate = row.point.rounds[0].estimate if row.point.rounds else None
         if estimate is not None:
@@ -41,8 +41,8 @@ def bars(rows: Sequence[Row]) -> list[Bar]:
             sizes = (traffic.l2_bytes, traffic.l3_bytes, traffic.memory_bytes, traffic.written_bytes)
             megabytes = (sizes[0] / 1e6, sizes[1] / 1e6, sizes[2] / 1e6, sizes[3] / 1e6)
             waiting = estimate.wait_cycles / 1e6
-            made.setdefault(row.point.name, Bar(row.point.name, estimate.cycles / 1e6 - waiting, waiting, megabytes))
-    return list(made.values())
+            bars_of.setdefault(row.point.name, Bar(row.point.name, estimate.cycles / 1e6 - waiting, waiting, megabytes))
+    return list(bars_of.values())
 
 
 def bar_plot(shown: Sequence[Bar], theme: Theme, form: Form, heading: str | None = None) -> bytes:

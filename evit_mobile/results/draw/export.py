@@ -22,18 +22,18 @@ def export(named: Sequence[tuple[str, ResultSet]], folder: Path, *, force: bool 
     Raises:
         RequestError: a file is there already and ``force`` is not set, or the folder cannot be written to.
     """
-    found = list(_named_charts(named))
-    if not found:
+    named_charts = list(_named_charts(named))
+    if not named_charts:
         raise RequestError("there is no chart to export", hint="nothing in these files was measured")
     if folder.exists() and not folder.is_dir():
         raise RequestError(f"cannot write to {folder}: it is not a folder")
     check_output(folder if not folder.exists() else folder / ".evit-mobile", force=force)
-    paths = [[folder / f"{stem}.{form}" for form in ("png", "svg", "csv")] for stem, _ in found]
+    paths = [[folder / f"{stem}.{form}" for form in ("png", "svg", "csv")] for stem, _ in named_charts]
     existing = [path for group in paths for path in group if path.exists()]
     if existing and not force:
         raise RequestError(f"{existing[0]} exists", hint="--force replaces it")
     folder.mkdir(exist_ok=True)
-    for (_, chart), (png, svg, table) in zip(found, paths):
+    for (_, chart), (png, svg, table) in zip(named_charts, paths):
         for path, content in (
             (png, chart.draw(LIGHT, "png", titled=True)),
             (svg, chart.draw(LIGHT, "svg", titled=True)),
@@ -64,18 +64,18 @@ def _named_charts(named: Sequence[tuple[str, ResultSet]]) -> list[tuple[str, Cha
     """Charts under file names that differ: the result file's name, then the chart's key without what the name says
     already.
     """
-    found: dict[str, Chart] = {}
+    charts_of: dict[str, Chart] = {}
     for name, results in named:
         file = Path(name).stem
         known = f"{results.suite.name}-" if results.suite is not None and results.suite.name in file else ""
         for chart in charts(results):
             stem = first = _slug(f"{file}-{chart.key.removeprefix(known)}")
             number = 1
-            while stem in found:
+            while stem in charts_of:
                 number += 1
                 stem = f"{first}-{number}"
-            found[stem] = chart
-    return list(found.items())
+            charts_of[stem] = chart
+    return list(charts_of.items())
 
 
 def _slug(text: str) -> str:

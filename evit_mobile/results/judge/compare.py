@@ -105,9 +105,9 @@ def compare(before: ResultSet, after: ResultSet, *, allow_unlike: bool = False) 
         raise RequestError(
             "the files have no model in common", hint="models are matched by name; see bench's --json for the names"
         )
-    made = _adjusted([_difference(one, other, before.points, after.points) for one, other in pairs])
-    told = [*(f"Unlike: {text}." for text in unlike), *_told(before, after, pairs)]
-    return Comparison(tuple(made), tuple(told))
+    differences = _adjusted([_difference(one, other, before.points, after.points) for one, other in pairs])
+    notes = [*(f"Unlike: {text}." for text in unlike), *_told(before, after, pairs)]
+    return Comparison(tuple(differences), tuple(notes))
 
 
 def _quantities(names: set[Quantity]) -> str:
@@ -117,10 +117,10 @@ def _quantities(names: set[Quantity]) -> str:
 def _pairs(before: Sequence[Point], after: Sequence[Point]) -> list[tuple[Point | None, Point | None]]:
     """Pair points by name, threads and cores, then by name in order; the rest stay alone."""
     left = list(before)
-    found: list[tuple[Point | None, Point | None]] = []
+    pairs: list[tuple[Point | None, Point | None]] = []
     for keys in (("threads", "cores"), ()):
         for point in after:
-            if any(other is point for _, other in found):
+            if any(other is point for _, other in pairs):
                 continue
             match = next(
                 (other for other in left if other.name == point.name and _same(other.settings, point.settings, keys)),
@@ -128,10 +128,10 @@ def _pairs(before: Sequence[Point], after: Sequence[Point]) -> list[tuple[Point 
             )
             if match is not None:
                 left.remove(match)
-                found.append((match, point))
+                pairs.append((match, point))
     order = {id(point): index for index, point in enumerate(after)}
-    found += [(None, point) for point in after if not any(other is point for _, other in found)]
-    return [*sorted(found, key=lambda pair: order[id(pair[1])]), *((point, None) for point in left)]
+    pairs += [(None, point) for point in after if not any(other is point for _, other in pairs)]
+    return [*sorted(pairs, key=lambda pair: order[id(pair[1])]), *((point, None) for point in left)]
 
 
 def _same(one: RunSettings, other: RunSettings, names: Sequence[str]) -> bool:
@@ -199,32 +199,32 @@ def _difference(
             (False, True): Status.FAILED_AFTER,
         }[failed[0], failed[1]]
         return Difference(named, before, after, status, notes=tuple(notes))
-    found = change(after.values, before.values)
+    changed = change(after.values, before.values)
     status = Status.FAILED_AFTER if failed[1] and not failed[0] else Status.COMPARED
     if after.quantity != "latency_us":  # it repeats, so that any difference is one
         ours, theirs = _range(after), _range(before)
         apart = ours[0] > theirs[1] or ours[1] < theirs[0]
-        return Difference(named, before, after, status, Change(found.ratio, None, None), None, apart, tuple(notes))
-    if found.p_value is None and status is Status.COMPARED:
+        return Difference(named, before, after, status, Change(changed.ratio, None, None), None, apart, tuple(notes))
+    if changed.p_value is None and status is Status.COMPARED:
         status = Status.TOO_FEW_ROUNDS
         notes.append(f"a comparison needs {MIN_ROUNDS} rounds in both files")
-    return Difference(named, before, after, status, found, found.p_value, False, tuple(notes))
+    return Difference(named, before, after, status, changed, changed.p_value, False, tuple(notes))
 
 
 def _adjusted(differences: Sequence[Difference]) -> list[Difference]:
     """With the p-values adjusted for their number, and the verdict on significance that follows."""
     from scipy import stats
 
-    p_values = [each.p_value for each in differences if each.p_value is not None]
-    adjusted = iter(stats.false_discovery_control(p_values) if p_values else [])
-    made = []
-    for each in differences:
-        if each.p_value is None:
-            made.append(each)
+    p_values = [difference.p_value for difference in differences if difference.p_value is not None]
+    adjusted_p_values = iter(stats.false_discovery_control(p_values) if p_values else [])
+    adjusted = []
+    for difference in differences:
+        if difference.p_value is None:
+            adjusted.append(difference)
         else:
-            p_value = float(next(adjusted))
-            made.append(replace(each, p_value=p_value, is_significant=p_value < 1 - CONFIDENCE))
-    return made
+            p_value = float(next(adjusted_p_values))
+            adjusted.append(replace(difference, p_value=p_value, is_significant=p_value < 1 - CONFIDENCE))
+    return adjusted
 
 
 def _range(point: Point) -> tuple[float, float]:

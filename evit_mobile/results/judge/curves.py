@@ -94,13 +94,13 @@ def curves(results: ResultSet) -> list[Curve]:
     suite = results.suite
     if suite is None or not any(point.place for point in results.points):
         return []
-    found = [] if suite.counts_only else [_measured(results), *_ratios(results)]
+    drawn = [] if suite.counts_only else [_measured(results), *_ratios(results)]
     if suite.along != "top1":
-        found.append(_macs(results))
+        drawn.append(_macs(results))
     notes = (*caveats(results), *filter(None, [distrust(results)]))
     return [
         replace(curve, notes=(*notes, *curve.notes) if curve.y.label != _MACS.label else curve.notes)
-        for curve in found
+        for curve in drawn
         if curve.series
     ]
 
@@ -131,12 +131,12 @@ def lines(results: ResultSet) -> dict[str, list[Point]]:
     kind = results.suite.along
     placed = [point for point in results.points if along(point, kind) is not None]
     several = len({point.settings for point in placed}) > 1
-    found: dict[str, list[Point]] = {}
+    points_of: dict[str, list[Point]] = {}
     for point in placed:
         assert point.place is not None
         name = point.place.series + (f", {setting_of(point.settings)}" if several else "")
-        found.setdefault(name, []).append(point)
-    return {name: sorted(points, key=lambda point: along(point, kind) or 0) for name, points in found.items()}
+        points_of.setdefault(name, []).append(point)
+    return {name: sorted(points, key=lambda point: along(point, kind) or 0) for name, points in points_of.items()}
 
 
 def setting_of(settings: RunSettings) -> str:
@@ -163,12 +163,12 @@ def _measured(results: ResultSet) -> Curve:
     drawn = {name: tuple(_point(point, kind) for point in points) for name, points in lines(results).items()}
     known = [{point.x for point in points if point.value is not None} for points in drawn.values()]
     common = set.intersection(*filter(None, known)) if any(known) else set()
-    found = [
+    series = [
         Series(name, points, _growth(points, common) if kind != "top1" else None) for name, points in drawn.items()
     ]
     axis = Axis(axis_title(results, quantity), unit(quantity))
     return Curve(
-        f"{results.suite.name}-{quantity.partition('_')[0]}", results.suite.title, _ALONG[kind], axis, tuple(found)
+        f"{results.suite.name}-{quantity.partition('_')[0]}", results.suite.title, _ALONG[kind], axis, tuple(series)
     )
 
 
@@ -179,19 +179,19 @@ def _ratios(results: ResultSet) -> Iterable[Curve]:
     everything = lines(results)
     first = next(point.place.series for points in everything.values() for point in points if point.place)
     base = [point for points in everything.values() for point in points if point.place and point.place.series == first]
-    found = []
+    series = []
     for name, points in everything.items():
         pairs = shared(points, base, kind) if points[0].place and points[0].place.series != first else []
         if len(pairs) > 1:
             drawn = tuple(_ratio_point(x, point, other) for x, point, other in pairs)
-            found.append(Series(f"{name} / {first}", drawn, _growth(drawn)))
+            series.append(Series(f"{name} / {first}", drawn, _growth(drawn)))
     heading = f"How many times as much as {first}"
     yield Curve(
         f"{results.suite.name}-ratio",
         heading,
         _ALONG[kind],
         Axis("Ratio", "×"),
-        tuple(found),
+        tuple(series),
         _band(results.suite.figure),
     )
 
@@ -210,14 +210,14 @@ _MACS = Axis("Multiply-accumulates", "M")
 def _macs(results: ResultSet) -> Curve:
     assert results.suite is not None
     kind = results.suite.along
-    found: dict[str, dict[float, CurvePoint]] = {}
+    by_series: dict[str, dict[float, CurvePoint]] = {}
     for point in results.points:
         x = along(point, kind)
         if x is not None and point.place is not None and point.place.macs:
             # The same at any number of threads.
-            found.setdefault(point.place.series, {})[x] = CurvePoint(x, point.place.macs / 1e6, note=point.name)
-    made = [(name, tuple(points[x] for x in sorted(points))) for name, points in found.items()]
-    drawn = tuple(Series(name, points, _growth(points)) for name, points in made)
+            by_series.setdefault(point.place.series, {})[x] = CurvePoint(x, point.place.macs / 1e6, note=point.name)
+    sorted_series = [(name, tuple(points[x] for x in sorted(points))) for name, points in by_series.items()]
+    drawn = tuple(Series(name, points, _growth(points)) for name, points in sorted_series)
     return Curve(f"{results.suite.name}-macs", "Multiply-accumulates, counted", _ALONG[kind], _MACS, drawn)
 
 
@@ -227,18 +227,18 @@ def _point(point: Point, kind: Along) -> CurvePoint:
     if point.quantity is None:
         mark = point.limit or ("failed" if point.error else "not measured")
         return CurvePoint(x, None, mark=mark, note=point.name + (f": {point.error}" if point.error else ""))
-    found = summary_of(point)
+    summary = summary_of(point)
     quantity = point.quantity
-    interval = found.interval
+    interval = summary.interval
     if interval is not None:
         interval = Interval(scale(quantity, interval.low), scale(quantity, interval.high))
-    return CurvePoint(x, scale(quantity, found.median), interval, found.rounds, note=point.name)
+    return CurvePoint(x, scale(quantity, summary.median), interval, summary.rounds, note=point.name)
 
 
 def _ratio_point(x: float, point: Point, other: Point) -> CurvePoint:
-    for each in (point, other):
-        if each.quantity is None:
-            return replace(_point(each, "resolution"), x=x)
+    for part in (point, other):
+        if part.quantity is None:
+            return replace(_point(part, "resolution"), x=x)
     ratio = ratio_of(point, other)
     return CurvePoint(x, ratio.value, ratio.interval, ratio.rounds, note=f"{point.name} / {other.name}")
 

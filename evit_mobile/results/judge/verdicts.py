@@ -31,34 +31,34 @@ def verdicts(results: ResultSet) -> list[Verdict]:
     """
     if results.suite is None:
         return []
-    found = []
+    judged = []
     for claim in claims_of(results.suite.figure):
         settings: Sequence[RunSettings | None] = list(dict.fromkeys(point.settings for point in results.points))
         for setting in [None] if claim.measured_on is None else settings:
             groups = _groups(results, setting)
             if groups:
-                found.append(_verdict(claim, results, setting, groups))
-    return found
+                judged.append(_verdict(claim, results, setting, groups))
+    return judged
 
 
 def _groups(results: ResultSet, setting: RunSettings | None) -> Groups:
     """Points by series, of one setting; of the first where it does not matter."""
     chosen = setting or next((point.settings for point in results.points), None)
-    found: Groups = {}
+    groups: Groups = {}
     for points in lines(results).values():
         for point in points:
             if point.settings == chosen and point.place is not None:
-                found.setdefault(point.place.series, []).append(point)
-    return found
+                groups.setdefault(point.place.series, []).append(point)
+    return groups
 
 
 def _verdict(claim: Claim, results: ResultSet, setting: RunSettings | None, groups: Groups) -> Verdict:
     finding = _check(claim.check, results, groups)
     outcome, reason = _outcome(claim, results, finding)
-    told = [*(caveats(results) if claim.measured_on else []), *finding.caveats]
-    told += [claim.reading] if claim.reading else []
-    told += claim.unstated
-    told += [f"Here: {setting_of(setting)}, {_runtimes(results)}."] if setting and claim.unstated else []
+    notes = [*(caveats(results) if claim.measured_on else []), *finding.caveats]
+    notes += [claim.reading] if claim.reading else []
+    notes += claim.unstated
+    notes += [f"Here: {setting_of(setting)}, {_runtimes(results)}."] if setting and claim.unstated else []
     return Verdict(
         claim.id,
         claim.text,
@@ -67,7 +67,7 @@ def _verdict(claim: Claim, results: ResultSet, setting: RunSettings | None, grou
         outcome,
         reason,
         finding.numbers,
-        tuple(told),
+        tuple(notes),
     )
 
 
@@ -199,14 +199,14 @@ def _growth(check: GrowthCheck, results: ResultSet, groups: Groups) -> Finding:
     if check.counts:
         return _outgrows(check, pairs)
     measured = [(x, ratio_of(point, other)) for x, point, other in pairs if point.rounds and other.rounds]
-    found = growth([x for x, _ in measured], [ratio.value for _, ratio in measured]) if measured else None
+    fitted = growth([x for x, _ in measured], [ratio.value for _, ratio in measured]) if measured else None
     absent = [
         f"{x:g}: {_why(point if not point.rounds else other)}"
         for x, point, other in pairs
         if not point.rounds or not other.rounds
     ]
     notes = (f"Without a ratio at {'; '.join(absent)}.",) if absent else ()
-    if found is None or found.interval is None:
+    if fitted is None or fitted.interval is None:
         return Finding(None, None, "Fewer than three points of both series were measured.", (), notes)
     kind = _along(results)
     numbers = [
@@ -214,11 +214,11 @@ def _growth(check: GrowthCheck, results: ResultSet, groups: Groups) -> Finding:
         for x, ratio in measured
     ]
     exponent = Number(
-        f"exponent of {check.of} / {check.to} against {kind}", found.exponent, "", found.interval, found.points
+        f"exponent of {check.of} / {check.to} against {kind}", fitted.exponent, "", fitted.interval, fitted.points
     )
-    holds = None if 0.0 in found.interval else found.exponent > 0
-    sure = f"{found.interval.low:.2f} to {found.interval.high:.2f}"
-    reason = f"{check.of} over {check.to} grows with {kind} to the power {found.exponent:.2f} ({sure})."
+    holds = None if 0.0 in fitted.interval else fitted.exponent > 0
+    sure = f"{fitted.interval.low:.2f} to {fitted.interval.high:.2f}"
+    reason = f"{check.of} over {check.to} grows with {kind} to the power {fitted.exponent:.2f} ({sure})."
     if holds is None:
         reason += " The interval contains 0."
     return Finding(holds, holds, reason, (exponent, *numbers), notes)
@@ -273,7 +273,7 @@ def _gain(point: Point, other: Point) -> float:
 
 
 def _macs_differ(point: Point, other: Point, within: float) -> bool:
-    counts = [each.place.macs for each in (point, other) if each.place is not None and each.place.macs]
+    counts = [entry.place.macs for entry in (point, other) if entry.place is not None and entry.place.macs]
     return len(counts) < 2 or max(counts) > min(counts) * (1 + within)
 
 

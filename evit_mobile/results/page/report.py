@@ -121,12 +121,12 @@ class Section:
     @property
     def files(self) -> list[tuple[str, int | None, str]]:
         """Name, bytes and hash of each model once, whatever the settings under which it was measured."""
-        made = [
+        models = [
             (point.name, point.model_bytes, point.model_sha256)
             for point in self.results.points
             if point.model_sha256 is not None
         ]
-        return list(dict.fromkeys(made))
+        return list(dict.fromkeys(models))
 
     @property
     def has_macs(self) -> bool:
@@ -196,10 +196,10 @@ def _printed(value: str | float | int | None) -> str:
     return NONE if value is None else str(value)
 
 
-def _claims(found: Sequence[Verdict]) -> list[Claim]:
+def _claims(judged: Sequence[Verdict]) -> list[Claim]:
     """Verdicts by claim; caveats that they share are listed once."""
     groups: dict[str, list[Verdict]] = {}
-    for verdict in found:
+    for verdict in judged:
         groups.setdefault(verdict.claim, []).append(verdict)
     return [
         Claim(
