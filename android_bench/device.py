@@ -92,14 +92,14 @@ class Device(Protocol):
         was.
 
         Raises:
-            RequestError: the device cannot do what ``settings`` ask for, or a file is no model that it can load.
+            RequestError: the device cannot do what ``settings`` ask for, or it cannot load a file.
             DeviceError: the device is absent or fails.
         """
 
 
 @dataclass(frozen=True)
 class DeviceOptions:
-    """What a device can be told beyond its name; a kind reads what concerns it.
+    """Options of a device beyond its name; each kind reads those that concern it.
 
     Attributes:
         runtime: what runs the models on the host.
@@ -112,11 +112,11 @@ class DeviceOptions:
         run_timeout_s: how long one process may take.
         memory_limit_bytes: on the host, each round runs in a process of its own whose model may use no more than that,
             and no longer than ``run_timeout_s``; None runs them in this process.
-        reconnect_s: how long a phone that went away is waited for.
+        reconnect_s: how long to wait for a phone that went away.
         fixed_performance, stay_awake, governor: set on a phone for the time of measuring; None and False leave things
             as they are.
         clean: leave nothing on a phone afterwards.
-        say: told what is waited for, for people to read.
+        say: gets progress messages for a person to read.
     """
 
     runtime: str = "litert"

@@ -47,7 +47,7 @@ def find(source: str | None, sha256: str | None, abis: Sequence[str]) -> Program
         abis: those that the device executes, e.g. ``arm64-v8a``, its own first.
 
     Raises:
-        RequestError: there is no such file, it is no program, none is published for this ABI, or the hash is another.
+        RequestError: there is no such file, it is not a program, none is published for this ABI, or the hash differs.
         BenchmarkError: it is for another ABI, so the device could not execute it.
         MachineError: it cannot be fetched.
     """

@@ -2,8 +2,8 @@
 
 The CSV is not quoted, and a node type may hold commas (``Convolution (NHWC, F32) IGEMM``), so a row is split from its
 right end. Where the name of a node held a comma it was replaced by a tab. XNNPACK's ops are rows ``Delegate/<type>:N``
-whose N counts anew in each partition. Rows whose name does not end in ``:N`` are no ops, but what contains or prepares
-them.
+whose N starts again in each partition. Rows whose name does not end in ``:N`` are not ops, but what contains or
+prepares them.
 
 The table of the newer program is of its last inference. Its rows are named ``[Delegate]:N`` and ``[Builtin]:N`` and
 stand for all ops of one type with the same N, whatever their partition.

@@ -51,7 +51,7 @@ _SIGNALS = {
     4: "illegal instruction",
     6: "abort",
     7: "bus error",
-    9: "killed, perhaps for want of memory",
+    9: "killed, perhaps because memory ran out",
     11: "segmentation fault",
 }
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127
@@ -213,7 +213,7 @@ def _latency(match: re.Match[str]) -> PrintedLatency | None:
         raise BenchmarkError("benchmark_model printed a latency of 0 us: the model is too small for its clock")
 
     def positive(key: str, default: float | None = None) -> float | None:
-        # A single run below the clock's resolution may be 0, which is no measurement.
+        # A single run below the clock's resolution may be 0, which is not a measurement.
         return fields.get(key, default) or None
 
     return PrintedLatency(

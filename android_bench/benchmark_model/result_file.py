@@ -1,4 +1,4 @@
-"""The result file that ``benchmark_model`` writes where it is asked to (``--result_file_path``): a protocol buffer.
+"""The result file that ``benchmark_model`` writes if it is asked to (``--result_file_path``): a protocol buffer.
 
 It holds what the tool prints, with more digits of the averages, and what it does not print. Both dialects write it.
 """
@@ -38,7 +38,7 @@ def parse(content: bytes) -> dict[str, dict[str, float]]:
     out.
 
     Raises:
-        BenchmarkError: it is no such file.
+        BenchmarkError: it is not such a file.
     """
     from google.protobuf.message import DecodeError
 

@@ -1,4 +1,4 @@
-"""Instructions an inference: who counts them, and when they are settled."""
+"""Instructions per inference: what counts them, and when a count is settled."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class BenchmarkBinary:
         self._qemu, self._program = qemu, program.absolute()
 
     def check(self, model: Path) -> None:
-        """Raise RequestError where ``model`` is no whole .tflite; whether the program can load it is seen when
+        """Raise RequestError if ``model`` is not a complete .tflite; whether the program can load it is seen when
         it runs.
         """
         read_whole(model)

@@ -1,4 +1,4 @@
-"""The device ``qemu:CPU``: instructions an inference on an emulated Arm64 processor. It has no clock worth reading."""
+"""The device ``qemu:CPU``: instructions per inference on an emulated Arm64 processor. Its clock means nothing."""
 
 from __future__ import annotations
 

@@ -19,10 +19,10 @@ TIMEOUT_S = 300.0
 
 
 def ensure(folder: Path, key: str, make: Callable[[Path], None]) -> bool:
-    """Let ``folder`` hold what ``make`` puts into an empty folder; True when it had to be made.
+    """Make ``folder`` by ``make``, which fills an empty folder, unless it is there already; True if it was made.
 
     Args:
-        key: everything that the content depends on; another key makes it anew, and so does a file that is gone or was
+        key: everything that the content depends on; it is made again if the key differs, or if a file is gone or
             changed.
 
     Raises:

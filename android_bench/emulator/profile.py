@@ -22,7 +22,7 @@ from evit_mobile.tflite.flatbuffer import pack, read_bytes, unpack
 
 @dataclass(frozen=True)
 class Layer:
-    """Ops ``first`` to ``last`` of a model, the path that their tensors share, and their instructions an inference."""
+    """Ops ``first`` to ``last`` of a model, the path that their tensors share, and their instructions per inference."""
 
     name: str
     first: int
@@ -53,7 +53,7 @@ def profile(qemu: Qemu, path: Path) -> list[Layer]:
     cores.
 
     Raises:
-        RequestError: the file is no whole .tflite.
+        RequestError: the file is not a complete .tflite.
         DeviceError: a run did not end as it should.
     """
     content = read_bytes(path)

@@ -104,7 +104,7 @@ def missing_packages() -> list[str]:
 
 
 def prepare(progress: Callable[[str], None] = lambda text: None) -> EmulatorRoot:
-    """Make whatever is not there yet, check the rest by hash, and say where it all is. ``progress`` is told each step.
+    """Make whatever is not there yet, check the rest by hash, and say where it all is. ``progress`` gets each step.
 
     Raises:
         MachineError: a program is missing, a download or a build failed, or the result does not run; nothing half-made

@@ -1,5 +1,5 @@
 """The device ``estimate:NAME``: a phone core's latency from its instructions, a scheduling model and its caches,
 without the phone.
 
-An estimate is no measurement. See docs/explanation/estimate.md for the method, its constants and its error.
+An estimate is not a measurement. See docs/explanation/estimate.md for the method, its constants and its error.
 """

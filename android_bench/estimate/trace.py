@@ -110,7 +110,7 @@ def read(lines: Iterable[str]) -> Trace:
     except ValueError as error:
         raise DeviceError(f"the tracer's output was cut short: {line.strip()[:60]!r}") from error
     if not trace.segments or not is_whole:
-        raise DeviceError("the tracer's output holds no whole inference")
+        raise DeviceError("the tracer's output does not hold a complete inference")
     return trace
 
 

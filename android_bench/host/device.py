@@ -91,7 +91,7 @@ class PreparedHost:
         )
 
     def run(self, model: Path) -> Round:
-        # Loaded anew in each round, as a process on a phone would: where the memory lands is part of what varies
+        # Loaded again in each round, as a process on a phone would: where the memory lands is part of what varies
         # between rounds.
         with self._runtime.open(model, threads=self._settings.threads) as session:
             first_us, warmup_us, latency_us = _measure(model, session, self._settings)

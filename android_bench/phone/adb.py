@@ -1,6 +1,6 @@
 """One device behind adb, by explicit verbs; each has a timeout.
 
-An exit code of 0 is no proof: adb 29 ends with 0 when the device vanishes in the middle of a shell command. So
+An exit code of 0 proves nothing: adb 29 ends with 0 when the device vanishes in the middle of a shell command. So
 ``Adb.shell`` makes the device end its output with a word that cannot be there by chance, and the exit code behind it is
 the command's own.
 """
@@ -44,7 +44,7 @@ class Adb:
         serial: as ``adb devices`` prints it.
 
     Raises:
-        RequestError: the serial is none.
+        RequestError: the text is not a serial.
     """
 
     def __init__(self, server: Server, serial: str) -> None:
@@ -91,7 +91,7 @@ class Adb:
             )
         except OSError as error:
             raise MachineError(
-                f"{self.server.binary} cannot be executed: {error.strerror}", hint="install adb anew"
+                f"{self.server.binary} cannot be executed: {error.strerror}", hint="reinstall adb"
             ) from error
 
     def push(self, local: Path, remote: str) -> None:

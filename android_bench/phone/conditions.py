@@ -91,7 +91,7 @@ class Limits:
 
     Attributes:
         max_temperature_celsius: ``hottest`` at most; None takes any.
-        timeout_s: how long it is waited for.
+        timeout_s: how long to wait for it.
         cores: the cores whose clocks must be free.
     """
 
@@ -100,7 +100,7 @@ class Limits:
     cores: Sequence[Processor]
 
     def obstacle(self, conditions: Conditions) -> str | None:
-        """What speaks against measuring now; None where nothing does."""
+        """Why the device is not fit to be measured now; None if it is."""
         if (conditions.thermal_status or 0) >= THROTTLED:
             return f"it is throttling (thermal status {conditions.thermal_status})"
         temperature = hottest(conditions)
@@ -113,18 +113,18 @@ class Limits:
         for core in self.cores:
             limit = conditions.clock_limits_khz.get(str(core.index))
             if limit is not None and core.max_clock_khz and limit < FREE_CLOCK * core.max_clock_khz:
-                return f"core {core.index} may run at {limit / 1e3:.0f} MHz only, of {core.max_clock_khz / 1e3:.0f} MHz"
+                return f"core {core.index} is limited to {limit / 1e3:.0f} of {core.max_clock_khz / 1e3:.0f} MHz"
         return None
 
 
 def await_fit(look: Callable[[], Conditions], limits: Limits, say: Callable[[str], None], serial: str) -> Conditions:
-    """Wait until nothing speaks against measuring, and give the conditions then.
+    """Wait until the device is fit to be measured; its conditions then.
 
     Args:
-        look: samples the conditions. say: is told what is waited for.
+        look: samples the conditions. say: gets a message about what holds it up.
 
     Raises:
-        UnusableDeviceError: something still does after ``limits.timeout_s``.
+        UnusableDeviceError: it still is not fit after ``limits.timeout_s``.
     """
     deadline = time.monotonic() + limits.timeout_s
     while True:

@@ -19,7 +19,7 @@ class Connection:
     Args:
         adb: the phone.
         adjustments: what is set on it, and must be set again when it comes back.
-        options: how long it is waited for, and who is told.
+        options: how long to wait for it, and who hears of it.
     """
 
     def __init__(self, adb: Adb, adjustments: Adjustments, options: DeviceOptions) -> None:

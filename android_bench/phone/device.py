@@ -63,9 +63,7 @@ class Phone:
 
     @contextlib.contextmanager
     def prepare(self, models: Sequence[Path], settings: RunSettings) -> Iterator[PreparedPhone]:
-        """Take the device for us alone, bring program and models there, set what was asked for, and wait until it is
-        cool.
-        """
+        """Lock the device, push the program and the models, apply the settings, and wait until it is cool."""
         mask = facts.parse_cores(settings.cores, self._facts.processors)
         cores = [core for core in self._facts.processors if mask is None or mask >> core.index & 1]
         if settings.threads > len(cores):
@@ -117,7 +115,7 @@ def open_device(address: str, options: DeviceOptions) -> Phone:
     """The device at ``SERIAL``, ``SERIAL@host:port``, or the only one.
 
     Raises:
-        MachineError: there is no adb. RequestError: the address is none, or several devices would do.
+        MachineError: there is no adb. RequestError: the address is not valid, or several devices match.
         AdbError: the device cannot be used.
     """
     serial, separator, where = address.rpartition("@") if "@" in address else (address, "", "")

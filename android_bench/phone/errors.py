@@ -24,7 +24,7 @@ REMEDIES = {
     "connecting": "wait a moment, then try again",
     "offline": "plug the cable in again, or restart USB debugging on the phone",
     "no permissions": "let your user reach the USB device: on Debian and Ubuntu install "
-    "android-sdk-platform-tools-common and log in anew",
+    "android-sdk-platform-tools-common and log in again",
     "recovery": "boot the phone into Android",
     "sideload": "boot the phone into Android",
     "bootloader": "boot the phone into Android",
@@ -66,7 +66,7 @@ def error_of(process: subprocess.CompletedProcess[str], serial: str | None, othe
     """The error that an ended adb command amounts to, in adb's own words.
 
     Args:
-        otherwise: what to say where adb says nothing; that counts as transient.
+        otherwise: the message if adb prints none; that counts as transient.
     """
     lines = [line.strip() for line in (process.stderr + "\n" + process.stdout).splitlines()]
     words = [

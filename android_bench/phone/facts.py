@@ -83,7 +83,7 @@ class Facts:
 
     @property
     def is_emulated(self) -> bool:
-        """Whether this is an Android emulator, or another thing that admits that it is no phone."""
+        """Whether this is an Android emulator, or another system that reports that it is not a phone."""
         if "1" in (self.get("ro.kernel.qemu"), self.get("ro.boot.qemu")):
             return True
         return self.get("ro.hardware") in ("goldfish", "ranchu", "cutf_cvm")

@@ -22,7 +22,7 @@ from evit_mobile.errors import MachineError
 
 #: Seconds that a verb may take that only asks the server, and one that runs a short command on the device.
 QUICK_S = 60.0
-#: Seconds between two looks at a device that is awaited.
+#: Seconds between two looks at a device while waiting for it.
 POLL_S = 0.2
 #: Seconds in which a server that was just started finds what is attached.
 DISCOVERY_S = 3.0
@@ -111,9 +111,7 @@ class Server:
                 hint="is the cable loose?",
             ) from error
         except OSError as error:
-            raise MachineError(
-                f"{self.binary} cannot be executed: {error.strerror}", hint="install adb anew"
-            ) from error
+            raise MachineError(f"{self.binary} cannot be executed: {error.strerror}", hint="reinstall adb") from error
         return subprocess.CompletedProcess(command, done.returncode, plain(done.stdout), plain(done.stderr))
 
     def check(self, arguments: Sequence[str], *, timeout_s: float = QUICK_S, serial: str | None = None) -> str:

@@ -27,7 +27,7 @@ PLATFORMS = {
 
 
 def soc_name(model: str, platform: str) -> str:
-    """E.g. ``Snapdragon 855 (SM8150)``; what the device says of itself where it is no Snapdragon that is known here.
+    """E.g. ``Snapdragon 855 (SM8150)``; what the device reports of itself if its Snapdragon is not known here.
 
     Args:
         model: ``ro.soc.model``, e.g. ``SM8150`` or ``SM8150-AC``; empty before Android 12.

@@ -1,7 +1,7 @@
 """What is ours on an Android device: the benchmark program and the models, in one folder, under names made of their
 hashes.
 
-So what is there and whole is not pushed again, and a file of the same name and another content cannot be taken for it.
+So a file that is there and complete is not pushed again, and no other file can be mistaken for it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def put(adb: Adb, local: Path, *, executable: bool = False, say: Callable[[str],
     except TransientAdbError:
         raise
     except AdbError:
-        # A device that is full is not to stay so for our sake.
+        # The device must not stay full because of us.
         adb.shell(f"rm -f {part}")
         raise
     adb.shell((f"chmod 755 {part} && " if executable else "") + f"mv {part} {path}")

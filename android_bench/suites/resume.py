@@ -1,4 +1,4 @@
-"""Several models under several settings on one device; and going on with a sweep that was interrupted."""
+"""Several models under several settings on one device, and resuming a sweep that was interrupted."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def sweep(
     """Measure under one setting after the other; yield all points so far after each round.
 
     Args:
-        done: what is there already, see ``resume``: complete points are not measured again, others only for the rounds
-            they lack.
+        done: points that were measured before, see ``resume``: complete ones are not measured again, others only for
+            the rounds that they lack.
         profile: give each point its time by op, too.
 
     Raises:
@@ -72,13 +72,13 @@ def resume(path: Path, device: DeviceInfo, components: Sequence[Component]) -> R
     ]
     if changed:
         raise RequestError(
-            f"{path} was measured on another device ({changed[0]} differs)",
+            f"{path} was measured on a different device ({changed[0]} differs)",
             hint="give another --out, or --force without --resume",
         )
     if results.components != tuple(components):
         before = {component.name: component for component in results.components}
         other = next((entry.name for entry in components if before.get(entry.name) != entry), "another program")
         raise RequestError(
-            f"{path} was measured with another {other}", hint="give another --out, or --force without --resume"
+            f"{path} was measured with a different {other}", hint="give another --out, or --force without --resume"
         )
     return results

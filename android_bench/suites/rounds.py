@@ -70,17 +70,17 @@ def measure(
 
 
 def first_point(candidate: Candidate, settings: RunSettings, before: Point | None) -> Point:
-    """The point to begin with: what there is of it from before, without what ended it then, else an empty one.
+    """The point to begin with: the one from before, without the error that ended it, or else an empty one.
 
     Raises:
-        RequestError: what there is is of another model.
+        RequestError: the one from before is of another model.
     """
     empty = _empty_point(candidate, settings)
     if before is None:
         return empty
     if before.model_sha256 != empty.model_sha256:
         raise RequestError(
-            f"the model {candidate.name} has changed since it was measured", hint="measure anew, without --resume"
+            f"the model {candidate.name} has changed since it was measured", hint="measure it again, without --resume"
         )
     return before.evolve(error=None, limit=None, profile_error=None)
 

@@ -12,8 +12,9 @@ anywhere.
         models:
           - {model: attention-linear, resolutions: [14, 20, 704x1408]}
           - {model: "timm:efficientnet_b0", resolutions: [224], top1: 77.1, source: "arXiv 1905.11946, Table 2"}
-    reference: {model: attention-linear, resolution: 32}   # measured all along; tells whether the machine stayed the
-    same counts_only: false             # true: MACs are counted, nothing is measured
+    reference: {model: attention-linear, resolution: 32}   # measured all along; shows whether the machine
+                                                           # stayed the same
+    counts_only: false             # true: MACs are counted, nothing is measured
     measure: {rounds: 8, budget_s: 300}                    # see Measure; may be left out
 """
 
@@ -65,7 +66,7 @@ class SuiteModel(Entry):
     @model_validator(mode="after")
     def _sourced(self) -> Self:
         if (self.top1 is None) != (self.source is None):
-            raise ValueError("top1 and source go together: a published accuracy says where it was published")
+            raise ValueError("top1 and source go together: a published accuracy has a source")
         return self
 
 
@@ -134,7 +135,7 @@ class SuiteFile(Entry):
         counts = Counter(point.name for point in self.points())
         twice = next((name for name, count in counts.items() if count > 1), None)
         if twice is not None:
-            raise ValueError(f"{twice} is there twice")
+            raise ValueError(f"{twice} appears twice")
         for series in self.series:
             for entry in series.models:
                 if self.along == "top1" and entry.top1 is None:
@@ -153,7 +154,7 @@ class SuiteFile(Entry):
 
 
 def names() -> list[str]:
-    """The suites that come with us."""
+    """The bundled suites."""
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
@@ -161,7 +162,7 @@ def load_suite(text: str) -> SuiteFile:
     """The suite of this name, or in this file (anything that ends in .yaml or .yml).
 
     Raises:
-        RequestError: there is none, or it is not sound; the message says where.
+        RequestError: there is none, or it is not valid; the message says where.
     """
     path = Path(text)
     if path.suffix not in (".yaml", ".yml"):
@@ -182,7 +183,7 @@ def load_suite(text: str) -> SuiteFile:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"])) or "the document"
         raise RequestError(
-            f"{path} is not a sound suite: {where}: {first['msg']}", hint="see android_bench/suites for the form"
+            f"{path} is not a valid suite: {where}: {first['msg']}", hint="see android_bench/suites for the form"
         ) from error
 
 
@@ -208,7 +209,7 @@ def _document(path: Path, content: bytes) -> dict[str, Any]:
     reserved = {"name", "sha256"} & document.keys()
     if reserved:
         raise RequestError(
-            f"{path} is not a sound suite: {reserved.pop()} is not for the file to say", hint="its name is the file's"
+            f"{path} is not a valid suite: it sets {reserved.pop()}", hint="leave it out: the name is the file's"
         )
     return document
 

@@ -7,7 +7,7 @@ import dataclasses
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -36,7 +36,7 @@ def convert(
     Args:
         model: a ``torch.nn.Module`` in evaluation mode, the name of a registered model, ``timm:NAME``,
             ``package.module:factory``, or the path of an ONNX file. A conversion from a name or a file is kept in the
-            cache, one of a module is not.
+            cache, one from a module is not.
         options: everything that a conversion can be asked for; the arguments below replace its fields.
         resolution: of the input image: a side, ``"HxW"``, or (height, width), in pixels.
         precision: ``"fp32"``, ``"fp16"``, ``"dynamic"`` or ``"int8"``.
@@ -56,28 +56,28 @@ def convert(
     Examples:
         >>> import evit_mobile as em
         >>> conversion = em.convert("base-r192", resolution=96)
-        >>> report = conversion.report
-        >>> report.precision, report.onnx_ops_before["Gather"], report.onnx_ops_after.get("Gather")
-        (<Precision.FP32: 'fp32'>, 21, None)
+        >>> conversion.report.onnx_ops_before["Gather"], conversion.report.onnx_ops_after.get("Gather")
+        (21, None)
     """
-    from converters.pipeline import convert_in_memory
-
     if isinstance(model, (str, Path)):
         check_name(str(model))
-    with contextlib.ExitStack() as stack:
-        replaced: dict[str, Any] = {}
-        if resolution is not None:
-            replaced["resolution"] = _resolution(resolution)
-        if precision is not None:
-            replaced["precision"] = _precision(precision)
-        if calibration is not None:
-            replaced["calibration"] = stack.enter_context(_calibration_source(calibration))
-        options = dataclasses.replace(options, **replaced)
+        if example_inputs is not None:
+            raise RequestError("example_inputs are for a module", hint="give the shapes by options.inputs")
+    if resolution is not None:
+        options = dataclasses.replace(options, resolution=_resolution(resolution))
+    if precision is not None:
+        options = dataclasses.replace(options, precision=_precision(precision))
+    with _calibration_source(options.calibration if calibration is None else calibration) as source:
+        options = dataclasses.replace(options, calibration=source)
         if isinstance(model, (str, Path)):
-            if example_inputs is not None:
-                raise RequestError("example_inputs are for a module", hint="give the shapes by options.inputs")
-            return convert_in_memory(str(model), options)
+            return _convert_named(str(model), options)
         return _convert_module(model, options, example_inputs)
+
+
+def _convert_named(model: str, options: ConvertOptions) -> Conversion:
+    from converters.pipeline import convert_in_memory
+
+    return convert_in_memory(model, options)
 
 
 def _convert_module(
@@ -119,10 +119,10 @@ def _precision(value: Precision | str) -> Precision:
 
 
 @contextlib.contextmanager
-def _calibration_source(calibration: str | Path | Array | Sequence[Array]) -> Iterator[str]:
+def _calibration_source(calibration: str | Path | Array | Sequence[Array] | None) -> Iterator[str | None]:
     """``calibration`` as options name it: arrays are put into a file for as long as the body runs."""
-    if isinstance(calibration, (str, Path)):
-        yield str(calibration)
+    if calibration is None or isinstance(calibration, (str, Path)):
+        yield None if calibration is None else str(calibration)
         return
     try:
         images = np.stack([np.asarray(image) for image in calibration])

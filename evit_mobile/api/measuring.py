@@ -52,6 +52,7 @@ def bench(
 
     from android_bench.device import DeviceOptions, kind_of, open_device
     from android_bench.suites.resume import begin, sweep
+    from evit_mobile.campaign import distinct_names
 
     if isinstance(models, (str, Path, Conversion)) or not models:
         raise RequestError("there is no model to measure", hint="give a list of conversions, paths or names")
@@ -60,13 +61,8 @@ def bench(
     results = begin(opened, datetime.now(UTC), ("evit_mobile.bench", device), None)
     with contextlib.ExitStack() as stack:
         candidates = [_candidate(model, options.runtime, stack) for model in models]
-        names = [candidate.name for candidate in candidates]
-        candidates = [
-            candidate
-            if names.count(candidate.name) == 1
-            else dataclasses.replace(candidate, name=f"{candidate.name} ({number})")
-            for number, candidate in enumerate(candidates, 1)
-        ]
+        names = distinct_names([candidate.name for candidate in candidates])
+        candidates = [dataclasses.replace(candidate, name=name) for candidate, name in zip(candidates, names)]
         for points in sweep(opened, candidates, [settings or kind_of(device).settings]):
             results = results.with_points(points)
     return results

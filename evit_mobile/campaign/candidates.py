@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,16 @@ from evit_mobile.runtimes import find_runtime
 if TYPE_CHECKING:
     from converters.batch import TaskOutcome
     from evit_mobile.tflite.file import Tflite
+
+
+def distinct_names(names: Sequence[str]) -> list[str]:
+    """The names with a number after each that was there before: a, b, a (2)."""
+    seen: Counter[str] = Counter()
+    distinct = []
+    for name in names:
+        seen[name] += 1
+        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return distinct
 
 
 def candidate_of(name: str, path: Path, file: Tflite, runtime: str) -> Candidate:

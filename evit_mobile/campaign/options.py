@@ -20,7 +20,7 @@ class BenchOptions:
         resume: continue with ``out`` if it is there.
         force: replace ``out``.
         run_timeout_s: longest time of one run; None takes the default of the device or the suite.
-        device: what the device is told.
+        device: options of the device.
     """
 
     threads: tuple[int, ...] = ()

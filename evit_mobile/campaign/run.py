@@ -1,7 +1,7 @@
 """Measuring a suite on several devices at once: open, convert, measure, and keep every result file whole after each
 round.
 
-Nothing here prints. A ``Listener`` hears of the progress; the results are in the files and in ``Campaign.results``.
+Nothing here prints. A ``Listener`` gets the progress; the results are in the files and in ``Campaign.results``.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Campaign:
         """Convert and measure; each device's result is on disk after every round.
 
         Args:
-            listener: hears of the progress.
+            listener: gets the progress.
 
         Returns:
             ``results``, complete.

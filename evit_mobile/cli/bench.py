@@ -65,17 +65,15 @@ DEFAULT_MODEL = "base-r224"
 @click.option(
     "--runs",
     type=click.IntRange(1, 1_000_000),
-    help="Least number of runs a model, in all.  [default: 50; qemu: 2; estimate: 1]",
+    help="Minimum number of runs per model, in all.  [default: 50; qemu: 2; estimate: 1]",
 )
-@click.option(
-    "--rounds", type=click.IntRange(1, 10_000), help="Turns a model takes.  [default: 10; qemu: 2; estimate: 1]"
-)
+@click.option("--rounds", type=click.IntRange(1, 10_000), help="Rounds per model.  [default: 10; qemu: 2; estimate: 1]")
 @click.option("--profile", is_flag=True, help="Phone: time by op, too, by a run of its own. Estimate: time by op.")
 @click.option("--out", type=click.Path(path_type=Path), help="Result file.  [default: results/<device>-<time>.json]")
 @click.option(
     "--resume",
     is_flag=True,
-    help="Go on with the sweep in --out where it was interrupted; begin it where there is none.",
+    help="Resume the sweep in --out if it is there; else begin it.",
 )
 @suite_options
 @phone_options
@@ -126,12 +124,7 @@ def command(
         raise RequestError(
             "several --device are for suites", hint="name one by --suite, or bench one device after the other"
         )
-    if files and not names and resolution is not None:
-        raise RequestError(
-            "--resolution is for conversions, and nothing is converted", hint="leave it out, or name a --model"
-        )
-    chosen = names or (() if files else (DEFAULT_MODEL,))
-    _bench_models(devices[0], _Models(files, chosen, resolution, profile), _options(values), as_json)
+    _bench_models(devices[0], _Models.of(files, names, resolution, profile), _options(values), as_json)
 
 
 @dataclass(frozen=True)
@@ -142,6 +135,21 @@ class _Models:
     names: tuple[str, ...]
     resolution: Resolution | None
     profile: bool
+
+    @classmethod
+    def of(
+        cls, files: tuple[Path, ...], names: tuple[str, ...], resolution: Resolution | None, profile: bool
+    ) -> _Models:
+        """What the command line names, or else the default model.
+
+        Raises:
+            RequestError: there is a resolution, and nothing to convert.
+        """
+        if files and not names and resolution is not None:
+            raise RequestError(
+                "--resolution is for conversions, and nothing is converted", hint="leave it out, or name a --model"
+            )
+        return cls(files, names or (() if files else (DEFAULT_MODEL,)), resolution, profile)
 
 
 def _options(values: dict[str, Any]) -> BenchOptions:
@@ -201,7 +209,7 @@ def _candidates(models: _Models, runtime: str) -> list[Candidate]:
     """The models to measure, converted where they are named, under names that differ."""
     from converters.options import ConvertOptions
     from converters.pipeline import convert_cached
-    from evit_mobile.campaign import candidate_of
+    from evit_mobile.campaign import candidate_of, distinct_names
     from evit_mobile.tflite.file import Tflite
 
     named: list[tuple[str, Path]] = []
@@ -211,13 +219,8 @@ def _candidates(models: _Models, runtime: str) -> list[Candidate]:
             path = convert_cached(name, ConvertOptions(resolution=resolution))
         named.append((name if resolution is None else f"{name}@{resolution}", path))
     named += [(path.stem, path) for path in models.files]
-    seen: dict[str, int] = {}
-    candidates = []
-    for name, path in named:
-        seen[name] = seen.get(name, 0) + 1
-        label = name if seen[name] == 1 else f"{name} ({seen[name]})"
-        candidates.append(candidate_of(label, path, Tflite.read(path), runtime))
-    return candidates
+    labels = distinct_names([name for name, _ in named])
+    return [candidate_of(label, path, Tflite.read(path), runtime) for label, (_, path) in zip(labels, named)]
 
 
 def _measure(

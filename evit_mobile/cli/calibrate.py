@@ -34,9 +34,9 @@ NETWORKS = (("base-r224", "224"), ("base-r192", "128"), ("attention-linear", "28
 @click.option(
     "--cores", default="prime", metavar="prime|big|MASK", help="The core that is calibrated.  [default: prime]"
 )
-@click.option("--rounds", type=click.IntRange(1, 10_000), default=5, help="Turns that a model takes.  [default: 5]")
+@click.option("--rounds", type=click.IntRange(1, 10_000), default=5, help="Rounds per model.  [default: 5]")
 @click.option(
-    "--runs", type=click.IntRange(1, 1_000_000), default=50, help="Least number of runs of a model.  [default: 50]"
+    "--runs", type=click.IntRange(1, 1_000_000), default=50, help="Minimum number of runs per model.  [default: 50]"
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The device file to write, .yaml.")
 @phone_options

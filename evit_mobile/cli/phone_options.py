@@ -13,7 +13,7 @@ _OPTIONS = (
     click.option(
         "--benchmark-binary",
         metavar="PATH|URL",
-        help="Phone, qemu: benchmark_model to use.  [default: LiteRT's for the phone's ABI; qemu: a runner of our own]",
+        help="Phone, qemu: benchmark_model to use.  [default: LiteRT's for the phone's ABI; qemu: the bundled runner]",
     ),
     click.option("--benchmark-sha256", metavar="HASH", help="Phone, qemu: what its SHA-256 must be."),
     click.option(

@@ -21,7 +21,7 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def evolve(self, **changes: object) -> Self:
-        """A copy with these fields replaced, validated anew.
+        """A copy with these fields replaced, validated again.
 
         Raises:
             ValidationError: the copy would not be valid, or there is no such field.

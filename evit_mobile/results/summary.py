@@ -223,7 +223,7 @@ def _row(point: Point, baseline: Point | None, points: Sequence[Point]) -> Row:
 
 
 def _scaling(point: Point, points: Sequence[Point]) -> Iterator[str]:
-    """Threads that do not help may never have started. This shows if the same model was also measured with one
+    """Threads that do not help may never have started. It shows if the same model was also measured with one
     thread.
     """
     for other in points:

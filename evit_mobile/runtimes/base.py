@@ -77,7 +77,7 @@ class Runtime(Protocol):
         """What is known of it on this machine."""
 
     def install(self, progress: Callable[[str], None] = ...) -> bool:
-        """Make it usable, from any state; True when there was something to do. ``progress`` is told each step.
+        """Make it usable, from any state; True if there was something to do. ``progress`` gets each step.
 
         Raises:
             MachineError: it cannot be made usable here; nothing half-made is left.
@@ -87,6 +87,6 @@ class Runtime(Protocol):
         """Load a model; leaving the context frees it.
 
         Raises:
-            RequestError: the file is no model that this runtime can load.
+            RequestError: this runtime cannot load the file.
             MachineError: the runtime is not installed or crashed.
         """

@@ -16,7 +16,7 @@ OURS = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def find_uv() -> Path | None:
-    """uv beside our interpreter, where pip puts it, or on PATH; None where there is none."""
+    """uv beside our interpreter, where pip puts it, or on PATH; None if there is none."""
     beside = Path(sys.executable).with_name("uv")
     if beside.is_file():
         return beside

@@ -170,7 +170,7 @@ LATER: dict[str, tuple[Callable[[VirtualPhone], object], str, Callable[[VirtualP
     ),
     "its clocks are held back": (
         lambda phone: phone.set_clock_limit(1000000),
-        "may run at 1000 MHz only",
+        "is limited to 1000 of",
         lambda phone: phone.set_clock_limit(2841600),
     ),
 }

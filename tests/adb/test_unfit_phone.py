@@ -38,7 +38,7 @@ def test_clock_held_at_its_minimum(phone: VirtualPhone, bench: Bench) -> None:
 def test_clock_limited(phone: VirtualPhone, bench: Bench) -> None:
     phone.set_clock_limit(1000000, [7])
     ended = bench(phone, "--cool-timeout", 1)
-    assert ended.code == 3 and "core 7 may run at 1000 MHz only, of 2842 MHz" in ended.err
+    assert ended.code == 3 and "core 7 is limited to 1000 of 2842 MHz" in ended.err
 
 
 def without(*commands: str) -> Callable[[VirtualPhone], None]:

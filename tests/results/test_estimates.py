@@ -79,8 +79,12 @@ def test_page_says_estimated(data: ResultSet) -> None:
 
 
 def test_files_are_compared_with_their_like_alone() -> None:
-    found = compare(_results(_point(1000.0)), _results(_point(1100.0))).differences[0]
-    assert found.verdict == "estimated slower" and found.is_regression(0.05) and not found.is_regression(0.2)
+    difference = compare(_results(_point(1000.0)), _results(_point(1100.0))).differences[0]
+    assert (
+        difference.verdict == "estimated slower"
+        and difference.is_regression(0.05)
+        and not difference.is_regression(0.2)
+    )
     assert compare(_results(_point(1000.0)), _results(_point(1000.0))).differences[0].verdict == ""
     measured = _results(point(place("m", 9.0), 1000.0), info=device())
     with pytest.raises(RequestError, match="estimated latency and latency cannot be compared"):

@@ -39,7 +39,7 @@ def _sound() -> ResultSet:
         temperatures_celsius={"a": 3.0},
         thermal_status=0,
     )
-    found = layer(lambda tokens: 2 * tokens, lambda tokens: 0.4 * tokens**1.6, device())
+    results = layer(lambda tokens: 2 * tokens, lambda tokens: 0.4 * tokens**1.6, device())
     rounds = tuple(
         Round(
             latency_us=entry.latency_us,
@@ -51,10 +51,10 @@ def _sound() -> ResultSet:
             before=state,
             after=state,
         )
-        for entry in found.points[0].rounds
+        for entry in results.points[0].rounds
     )
-    first = found.points[0].evolve(rounds=rounds, ops=3, partitions=1, undelegated_ops=0, resolution="14")
-    return found.with_points((first, *found.points[1:4], found.points[-1]))
+    first = results.points[0].evolve(rounds=rounds, ops=3, partitions=1, undelegated_ops=0, resolution="14")
+    return results.with_points((first, *results.points[1:4], results.points[-1]))
 
 
 def _places(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -91,18 +91,18 @@ def test_one_nasty_value_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for place, value in random.Random(0).sample(cases, CASES):
         path.write_text(json.dumps(_with(document, place, value)))
         try:
-            found = load(path)
+            results = load(path)
         except RequestError as error:
             assert "\n" not in str(error) and len(str(error)) < 500, (place, value)
             continue
         shown += 1
-        assert "<script>" not in render([("r.json", found)]), (place, value)
-        for chart in charts(found):
+        assert "<script>" not in render([("r.json", results)]), (place, value)
+        for chart in charts(results):
             to_csv(chart)
         if shown % 8 == 0:
-            assert charts(found)[0].draw(LIGHT, "svg", titled=True).startswith(b"<?xml"), (place, value)
+            assert charts(results)[0].draw(LIGHT, "svg", titled=True).startswith(b"<?xml"), (place, value)
         try:
-            compared = compare(sound, found, allow_unlike=True)
+            compared = compare(sound, results, allow_unlike=True)
         except RequestError:
             continue
         assert all("\n#" not in line for line in _markdown(compared, 0.05, [])), (place, value)

@@ -169,7 +169,7 @@ def test_a_file_cut_anywhere_is_refused_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "not JSON"),
         (b"\xff\xfe\x00", "not JSON"),
@@ -183,10 +183,10 @@ def test_a_file_cut_anywhere_is_refused_in_one_line(tmp_path: Path) -> None:
         (b'{"schema_version": 1}', "Field required"),
     ],
 )
-def test_what_is_no_result_file(content: bytes, said: str, tmp_path: Path) -> None:
+def test_what_is_no_result_file(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     path.write_bytes(content)
-    with pytest.raises(RequestError, match=said):
+    with pytest.raises(RequestError, match=message):
         load(path)
 
 

@@ -74,8 +74,8 @@ def test_the_interval_of_a_growth_exponent_covers_as_often_as_it_says() -> None:
     for _ in range(MANY):
         slowdown = rng.lognormal(0, 0.1, (10, 1))  # of the machine, which all points of a round feel
         medians = [float(np.median(np.median(slowdown * _rounds(rng, 3.0 * count**1.9), axis=1))) for count in TOKENS]
-        found = growth(TOKENS, medians)
-        covered += found is not None and 1.9 in (found.interval or NO_INTERVAL)
+        fitted = growth(TOKENS, medians)
+        covered += fitted is not None and 1.9 in (fitted.interval or NO_INTERVAL)
     assert COVERAGE[0] <= covered / MANY <= COVERAGE[1]
 
 
@@ -84,10 +84,10 @@ def test_a_growth_exponent_is_that_of_the_curve(exponent: float) -> None:
     """To rounding where nothing scatters: of a correlation that rounds to 1 - 2**-53 the interval shows the root, 1e-8,
     a few times.
     """
-    found = growth(TOKENS, [3.0 * count**exponent for count in TOKENS])
-    assert found is not None and found.interval is not None
-    assert found.exponent == pytest.approx(exponent, abs=1e-9)
-    assert (found.interval.low, found.interval.high) == pytest.approx((exponent, exponent), abs=1e-6)
+    fitted = growth(TOKENS, [3.0 * count**exponent for count in TOKENS])
+    assert fitted is not None and fitted.interval is not None
+    assert fitted.exponent == pytest.approx(exponent, abs=1e-9)
+    assert (fitted.interval.low, fitted.interval.high) == pytest.approx((exponent, exponent), abs=1e-6)
     two = growth(TOKENS[:2], [1.0, 2.0])
     assert two is not None and two.interval is None
     assert growth([196, 196], [1.0, 2.0]) is None
@@ -96,18 +96,18 @@ def test_a_growth_exponent_is_that_of_the_curve(exponent: float) -> None:
 def test_a_change_of_nothing_is_called_one_as_seldom_as_promised() -> None:
     rng = np.random.default_rng(13)
     changes = [change(_rounds(rng, 1e4, rounds=8), _rounds(rng, 1e4)) for _ in range(MANY // 2)]
-    alarms = [found.p_value is not None and found.p_value < 0.05 for found in changes]
+    alarms = [changed.p_value is not None and changed.p_value < 0.05 for changed in changes]
     assert FALSE_ALARMS[0] <= sum(alarms) / len(changes) <= FALSE_ALARMS[1]
     # The interval is the test turned round: it leaves 1 out where the test finds a change.
-    assert [found.interval is not None and 1.0 not in found.interval for found in changes] == alarms
+    assert [changed.interval is not None and 1.0 not in changed.interval for changed in changes] == alarms
 
 
 def test_a_change_is_found_with_its_size() -> None:
     rng = np.random.default_rng(14)
     changes = [change(_rounds(rng, 1.1e4), _rounds(rng, 1e4)) for _ in range(50)]
-    assert all(found.p_value is not None and found.p_value < 0.05 for found in changes)
-    assert np.mean([1.1 in (found.interval or NO_INTERVAL) for found in changes]) >= 0.9
-    assert np.mean([found.ratio for found in changes]) == pytest.approx(1.1, abs=0.01)
+    assert all(changed.p_value is not None and changed.p_value < 0.05 for changed in changes)
+    assert np.mean([1.1 in (changed.interval or NO_INTERVAL) for changed in changes]) >= 0.9
+    assert np.mean([changed.ratio for changed in changes]) == pytest.approx(1.1, abs=0.01)
 
 
 def test_changes_of_counts_that_never_differ() -> None:

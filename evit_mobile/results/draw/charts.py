@@ -34,12 +34,11 @@ INTERVALS_CAPTION = (
     "first on top."
 )
 ESTIMATES_CAPTION = (
-    "Dot: the estimate. Bar: what its error against published latencies leaves open. Nothing was measured."
+    "Dot: the estimate. Bar: the interval that its error against published latencies allows. Nothing was measured."
 )
 ESTIMATED_CURVE_CAPTION = (
-    "Estimates with what their error against published latencies leaves open, on logarithmic axes. Nothing was "
-    "measured. A cross: no "
-    "value there, for the reason beside it."
+    "Estimates with the intervals that their error against published latencies allows, on logarithmic axes. Nothing "
+    "was measured. A cross marks a missing value; the reason is beside it."
 )
 #: Of a chart of intervals, measured or estimated: caption, what its large dots are, and what they are with their bars.
 _INTERVAL_WORDS = {
@@ -50,11 +49,11 @@ _INTERVAL_HEADER = (
     "95% low", "95% high", "p10", "p90", "rounds", "samples", "ratio to the first", "ratio 95% low", "ratio 95% high",
 )  # fmt: skip
 BARS_CAPTION = (
-    "Cycles of one core by the model of the core. "
-    "Waiting is what memory adds to computing, as far as the two do not overlap."
+    "Cycles of one core, by the model of the core. Waiting is the time for memory that does not overlap with computing."
 )
 CURVE_CAPTION = (
-    "Medians with 95% intervals over rounds, on logarithmic axes. A cross: no value there, for the reason beside it."
+    "Medians with 95% intervals over rounds, on logarithmic axes. A cross marks a missing value; the reason is "
+    "beside it."
 )
 COUNTS_CAPTION = "Counted, not measured; logarithmic axes."
 
@@ -208,5 +207,5 @@ def _heading(label: str, unit: str) -> str:
 
 
 def _where(results: ResultSet) -> Sequence[str]:
-    """What kind of figures a chart shows that stands alone: no page around it tells."""
+    """What kind of figures a chart shows; for a chart without a page around it."""
     return caveats(results) or [measured(results)]

@@ -98,7 +98,7 @@ def compare(before: ResultSet, after: ResultSet, *, allow_unlike: bool = False) 
     if unlike and not allow_unlike:
         more = f", and {len(unlike) - 1} more" if len(unlike) > 1 else ""
         raise RequestError(
-            f"the files are not of the same device and settings: {unlike[0]}{more}",
+            f"the files differ in device or settings: {unlike[0]}{more}",
             hint="--allow-unlike compares them anyway",
         )
     if not any(one and other for one, other in pairs):
@@ -155,7 +155,7 @@ def _differing(before: ResultSet, after: ResultSet, names: Sequence[str]) -> Ite
             yield (
                 f"the device's {words} was {one} and is {other}"
                 if name not in ("cores", "instruction_sets")
-                else f"the device has other {words}"
+                else f"the device has different {words}"
             )
 
 
@@ -171,7 +171,7 @@ def _told(before: ResultSet, after: ResultSet, pairs: Sequence[tuple[Point | Non
             yield (
                 f"{name} was {versions[0]} and is {versions[1]}."
                 if versions[0] != versions[1]
-                else f"{name} is another build."
+                else f"{name} is a different build."
             )
     if before.components == after.components and all(
         one and other and one.model_sha256 == other.model_sha256 for one, other in pairs

@@ -33,7 +33,7 @@ def test_a_round_holds_what_was_asked_for(small_tflite: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("runs", "min_time_s", "expected_us", "wanted"),
+    ("runs", "min_time_s", "expected_us", "expected_runs"),
     [
         (50, 0.5, 20_000, 5),  # 2.5 runs of 20 ms fill a tenth of 0.5 s: the number of runs decides
         (51, 0.5, 20_000, 6),
@@ -43,8 +43,8 @@ def test_a_round_holds_what_was_asked_for(small_tflite: Path) -> None:
         (1, 0.0, 5, 1),
     ],
 )
-def test_runs_of_a_round(runs: int, min_time_s: float, expected_us: float, wanted: int) -> None:
-    assert runs_per_round(RunSettings(runs=runs, rounds=10, min_time_s=min_time_s), expected_us) == wanted
+def test_runs_of_a_round(runs: int, min_time_s: float, expected_us: float, expected_runs: int) -> None:
+    assert runs_per_round(RunSettings(runs=runs, rounds=10, min_time_s=min_time_s), expected_us) == expected_runs
 
 
 def test_peak_memory_counts_the_model_in_every_round(small_tflite: Path) -> None:

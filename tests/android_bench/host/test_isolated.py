@@ -27,9 +27,9 @@ def layer(converted: Callable[..., Path]) -> Path:
 def test_a_round_in_its_own_process_has_all_that_a_round_has(layer: Path) -> None:
     device = open_device("host", DeviceOptions(memory_limit_bytes=GIGABYTE))
     with device.prepare([layer], SETTINGS) as prepared:
-        found = prepared.run(layer)
-    assert found.latency_us is not None and len(found.latency_us) == 3 and len(found.warmup_us) == 1
-    assert found.init_us and found.first_inference_us and found.peak_memory_bytes and found.cores_mask
+        measured = prepared.run(layer)
+    assert measured.latency_us is not None and len(measured.latency_us) == 3 and len(measured.warmup_us) == 1
+    assert measured.init_us and measured.first_inference_us and measured.peak_memory_bytes and measured.cores_mask
 
 
 def test_a_model_that_gets_too_little_memory_does_not_fit(layer: Path) -> None:

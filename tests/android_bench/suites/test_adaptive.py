@@ -50,20 +50,20 @@ class Scripted:
     def run(self, model: Path) -> Round:
         self.log.append(model.stem)
         script = self.rounds.get(model.stem)
-        found = script.pop(0) if script else 100.0
-        if isinstance(found, Exception):
-            raise found
-        return Round(instructions=(int(found),)) if self.counts else Round(latency_us=(found,))
+        value = script.pop(0) if script else 100.0
+        if isinstance(value, Exception):
+            raise value
+        return Round(instructions=(int(value),)) if self.counts else Round(latency_us=(value,))
 
 
 @pytest.fixture
 def models(tmp_path: Path) -> list[Candidate]:
-    made = []
+    candidates = []
     for name in ("reference", "a", "b", "c", "d"):
         path = tmp_path / f"{name}.tflite"
         path.write_bytes(name.encode())
-        made.append(Candidate(name, path))
-    return made
+        candidates.append(Candidate(name, path))
+    return candidates
 
 
 def _lineup(models: list[Candidate], before: Sequence[Point] = ()) -> Lineup:

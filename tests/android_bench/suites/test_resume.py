@@ -75,12 +75,12 @@ class Profiling(Failing):
 
 @pytest.fixture
 def candidates(tmp_path: Path) -> list[Candidate]:
-    made = []
+    models = []
     for name in "ab":
         path = tmp_path / f"{name}.tflite"
         path.write_bytes(name.encode())
-        made.append(Candidate(name, path))
-    return made
+        models.append(Candidate(name, path))
+    return models
 
 
 def keys(points: Sequence[Point]) -> list[tuple[str, int, int]]:
@@ -134,9 +134,9 @@ def test_another_device_or_program(tmp_path: Path) -> None:
     save(results, path)
     # A phone on the network has another address each day.
     assert resume(path, INFO.model_copy(update={"name": "adb:b", "serial": "b"}), COMPONENTS) == results
-    with pytest.raises(RequestError, match=r"another device \(soc differs\)"):
+    with pytest.raises(RequestError, match=r"a different device \(soc differs\)"):
         resume(path, INFO.model_copy(update={"soc": "t"}), COMPONENTS)
-    with pytest.raises(RequestError, match="another adb"):
+    with pytest.raises(RequestError, match="a different adb"):
         resume(path, INFO, (Component(name="adb", version="29"),))
 
 

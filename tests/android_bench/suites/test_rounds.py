@@ -54,12 +54,12 @@ class Logbook:
 
 @pytest.fixture
 def candidates(tmp_path: Path) -> list[Candidate]:
-    made = []
+    models = []
     for name in "AB":
         path = tmp_path / f"{name}.tflite"
         path.write_bytes(name.encode())
-        made.append(Candidate(name, path, "96", CONTENT))
-    return made
+        models.append(Candidate(name, path, "96", CONTENT))
+    return models
 
 
 def _last(steps: Iterator[tuple[Point, ...]]) -> tuple[Point, ...]:

@@ -77,7 +77,7 @@ def test_a_users_own_suite(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "holds no fields"),
         ("- a", "holds no fields"),
@@ -86,7 +86,7 @@ def test_a_users_own_suite(tmp_path: Path) -> None:
         (SOUND.replace("resolution\n", "rainbow\n"), "along"),
         (SOUND + "colour: red\n", "colour"),
         (SOUND + "name: x\n", "name"),
-        (SOUND.replace("96", "96, 96"), "there twice"),
+        (SOUND.replace("96", "96, 96"), "appears twice"),
         (SOUND.replace("96", "cat"), "resolution 'cat' is not a size"),
         (SOUND.replace("along: resolution", "along: top1"), "no top1"),
         (SOUND.replace("[96, 64x128]", "[96], top1: 77"), "source"),
@@ -94,12 +94,12 @@ def test_a_users_own_suite(tmp_path: Path) -> None:
         (SOUND + "measure: {rounds: 0}\n", "measure.rounds"),
     ],
 )
-def test_what_is_no_suite(text: str, said: str, tmp_path: Path) -> None:
+def test_what_is_no_suite(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(text)
     with pytest.raises(RequestError) as caught:
         load_suite(str(path))
-    assert said in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
+    assert message in str(caught.value) and str(path) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_suite_that_is_not_there(tmp_path: Path) -> None:

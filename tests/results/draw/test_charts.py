@@ -34,11 +34,13 @@ def _texts(chart: Chart, alone: bool = False) -> str:
 
 
 def test_each_curve_is_a_chart_with_its_figures() -> None:
-    found = _layer()
-    made = charts(found)
-    assert [chart.key for chart in made] == [curve.key for curve in curves(found)] == ["s-latency", "s-ratio", "s-macs"]
-    for chart, curve in zip(made, curves(found)):
-        values = [(series.name, each.x, each.value, each.mark) for series in curve.series for each in series.points]
+    suite = _layer()
+    drawn = charts(suite)
+    assert (
+        [chart.key for chart in drawn] == [curve.key for curve in curves(suite)] == ["s-latency", "s-ratio", "s-macs"]
+    )
+    for chart, curve in zip(drawn, curves(suite)):
+        values = [(series.name, entry.x, entry.value, entry.mark) for series in curve.series for entry in series.points]
         assert [(row[0], row[1], row[2], row[6]) for row in chart.cells] == values
         assert all(series.name in chart.alt for series in curve.series)
 
@@ -59,8 +61,8 @@ def test_a_chart_that_stands_alone_says_what_kind_of_figures_it_shows() -> None:
 
 def test_counts_are_never_called_a_latency() -> None:
     [points] = [[point(place("linear", x), 2 * x, counts=True) for x in (196.0, 1024.0, 4096.0)]]
-    found = charts(results(points, device("qemu", "Cortex-A76", True), "figure-2-left", "tokens"))
-    words = " ".join(_texts(found[0], alone=True).split())
+    drawn = charts(results(points, device("qemu", "Cortex-A76", True), "figure-2-left", "tokens"))
+    words = " ".join(_texts(drawn[0], alone=True).split())
     assert (
         "Instructions per inference, emulated Cortex-A76 (M)" in words
         and "Latency" not in words
@@ -113,8 +115,8 @@ def test_a_csv_is_read_back_as_it_was() -> None:
 
 
 def test_a_formula_stays_text_in_a_csv() -> None:
-    found = charts(results([point(place(FORMULA, x), x) for x in (196.0, 400.0)], device(), None, "tokens"))[0]
-    rows = list(csv.reader(io.StringIO(to_csv(found))))
+    chart = charts(results([point(place(FORMULA, x), x) for x in (196.0, 400.0)], device(), None, "tokens"))[0]
+    rows = list(csv.reader(io.StringIO(to_csv(chart))))
     assert all(row[0] == "'" + FORMULA for row in rows[1:])
 
 

@@ -18,9 +18,9 @@ def test_the_exponent_is_that_of_the_power_law_and_its_interval_holds_it() -> No
     x = np.geomspace(196, 4096, 9)
     inside = 0
     for _ in range(300):
-        found = growth(list(x), list(3 * x**1.5 * rng.lognormal(0, 0.02, len(x))))
-        assert found is not None and found.interval is not None and abs(found.exponent - 1.5) < 0.05
-        inside += 1.5 in found.interval
+        fitted = growth(list(x), list(3 * x**1.5 * rng.lognormal(0, 0.02, len(x))))
+        assert fitted is not None and fitted.interval is not None and abs(fitted.exponent - 1.5) < 0.05
+        inside += 1.5 in fitted.interval
     # Student's interval is exact for this noise: 95 % of 300, within four standard deviations.
     assert abs(inside / 300 - 0.95) < 4 * math.sqrt(0.95 * 0.05 / 300)
 
@@ -37,13 +37,13 @@ def test_one_place_has_no_exponent(x: list[float], y: list[float]) -> None:
 
 
 def test_two_points_have_an_exponent_without_an_interval() -> None:
-    found = growth([1.0, 10.0], [2.0, 200.0])
-    assert found is not None and found.exponent == pytest.approx(2) and found.interval is None
+    fitted = growth([1.0, 10.0], [2.0, 200.0])
+    assert fitted is not None and fitted.exponent == pytest.approx(2) and fitted.interval is None
 
 
 def test_latency_ratio_and_macs() -> None:
-    made = layer(lambda n: 0.5 * n, lambda n: 1e-3 * n**2, device())
-    latency, ratio, macs = curves(made)
+    results = layer(lambda n: 0.5 * n, lambda n: 1e-3 * n**2, device())
+    latency, ratio, macs = curves(results)
     assert (latency.y.unit, ratio.y.unit, macs.y.unit) == ("ms", "×", "M")
     linear, softmax = latency.series
     assert linear.growth is not None and linear.growth.exponent == pytest.approx(1, abs=0.02)
@@ -79,8 +79,8 @@ def test_a_suite_that_only_counts_has_one_curve() -> None:
 
 
 def test_without_a_suite_there_are_none() -> None:
-    made = layer(lambda n: n, lambda n: n, device())
-    assert curves(made.evolve(suite=None)) == []
+    results = layer(lambda n: n, lambda n: n, device())
+    assert curves(results.evolve(suite=None)) == []
 
 
 def _reference(levels: list[float]) -> Point:
@@ -91,7 +91,7 @@ def _reference(levels: list[float]) -> Point:
 def test_a_reference_that_drifts_or_jumps_is_not_trusted() -> None:
     steady, drifting = [100.0, 101, 99, 100, 100.5, 99.5, 100, 100.2], [100.0 + 2 * step for step in range(8)]
     jumping = [100.0, 180, 100, 185, 100, 175, 100, 190]
-    for levels, said in ((steady, None), (drifting, "drift"), (jumping, "scatter")):
-        made = layer(lambda n: n, lambda n: 4 * n, device(), references=(_reference(levels),))
-        told = distrust(made)
-        assert (told is None) if said is None else (told is not None and said in told)
+    for levels, word in ((steady, None), (drifting, "drift"), (jumping, "scatter")):
+        results = layer(lambda n: n, lambda n: 4 * n, device(), references=(_reference(levels),))
+        reason = distrust(results)
+        assert (reason is None) if word is None else (reason is not None and word in reason)

@@ -13,8 +13,8 @@ from tests.kits.results import SETTINGS, SNAPDRAGON_855, device, layer, place, p
 PHONE = device("adb", SNAPDRAGON_855)
 
 
-def _one(found: list[Verdict], claim: str) -> Verdict:
-    [verdict] = [entry for entry in found if entry.claim == claim]
+def _one(judged: list[Verdict], claim: str) -> Verdict:
+    [verdict] = [entry for entry in judged if entry.claim == claim]
     return verdict
 
 
@@ -45,9 +45,9 @@ def test_only_the_papers_own_soc_reproduces_or_refutes(info: DeviceInfo, times: 
     assert verdict.outcome is outcome, verdict.reason
     assert [number.n for number in verdict.numbers] == [8] * 4
     assert all(number.interval is not None and number.value in number.interval for number in verdict.numbers)
-    told = " ".join(verdict.caveats)
-    assert "threads" in told and "TensorFlow Lite" in told and "1 thread" in told and "does not fit" in told
-    assert ("not Snapdragon figures" in told) == (info.kind == "host" or info.emulated)
+    caveats = " ".join(verdict.caveats)
+    assert "threads" in caveats and "TensorFlow Lite" in caveats and "1 thread" in caveats and "does not fit" in caveats
+    assert ("not Snapdragon figures" in caveats) == (info.kind == "host" or info.emulated)
 
 
 def test_an_855_plus_that_calls_itself_sm8150_has_a_higher_clock() -> None:
@@ -81,8 +81,8 @@ def test_each_setting_has_its_verdict() -> None:
         for x in (196.0, 400.0)
         for name, times in (("linear", 1.0), ("softmax", times_softmax))
     ]
-    found = verdicts(results(points, PHONE, "figure-2-left", "tokens"))
-    assert [(verdict.setting, verdict.outcome) for verdict in found] == [
+    judged = verdicts(results(points, PHONE, "figure-2-left", "tokens"))
+    assert [(verdict.setting, verdict.outcome) for verdict in judged] == [
         ("1 thread", Outcome.REPRODUCED),
         ("4 threads", Outcome.NOT_REPRODUCED),
     ]
@@ -113,12 +113,12 @@ def test_accuracy_against_latency_pairs_the_fastest_that_is_better() -> None:
         point(place("MobileNetV3", 75.2, "top1"), 9_000),
         unmeasured(place("EfficientViT", 78.6, "top1", model="base-r224", macs=406_000_000)),
     ]
-    found = verdicts(results(points, PHONE, "figure-5-left", "top1"))
-    rivals = _one(found, "figure-5-left-efficientnet")
+    judged = verdicts(results(points, PHONE, "figure-5-left", "top1"))
+    rivals = _one(judged, "figure-5-left-efficientnet")
     assert [round(number.value, 1) for number in rivals.numbers] == [3.0, 2.0]
     assert rivals.outcome is Outcome.NOT_REPRODUCED and "80.1" in " ".join(rivals.caveats)
-    assert _one(found, "section-4.1").outcome is Outcome.REPRODUCED
-    similar = _one(found, "figure-5-left-mobilenetv3")
+    assert _one(judged, "section-4.1").outcome is Outcome.REPRODUCED
+    similar = _one(judged, "figure-5-left-mobilenetv3")
     assert similar.outcome is Outcome.REPRODUCED and similar.numbers[0].value == pytest.approx(0.9, abs=0.02)
 
 

@@ -88,7 +88,7 @@ def _results(device: DeviceInfo, *points: Point, text: str = "1.0") -> ResultSet
 def _timed(name: str, level_us: float, rounds: int = 10, **more: Any) -> Point:
     rng = np.random.default_rng(round(level_us))
     state = Conditions(at=NOW, load_average_1min=0.25, clocks_khz={"0": 1_750_000}, temperatures_celsius={"skin": 31.5})
-    made = tuple(
+    measured = tuple(
         Round(
             latency_us=tuple(level_us * rng.lognormal(0, 0.01, 5)),
             init_us=5e4,
@@ -99,7 +99,9 @@ def _timed(name: str, level_us: float, rounds: int = 10, **more: Any) -> Point:
         )
         for _ in range(rounds)
     )
-    return Point(name=name, model_sha256="b" * 64, model_bytes=26_700_000, settings=RunSettings(), rounds=made, **more)
+    return Point(
+        name=name, model_sha256="b" * 64, model_bytes=26_700_000, settings=RunSettings(), rounds=measured, **more
+    )
 
 
 def _counted(name: str) -> Point:
@@ -112,14 +114,14 @@ def test_figures_provenance_and_conditions_are_there() -> None:
     slow = _timed("slow", 2e4)
     page = Page(render([("r.json", _results(_device(), fast, slow))]))
     median_ms = f"{summarise(fast.values).median / 1000:.2f}"
-    for said in (median_ms, "slower", "31.5", "1750", "0.25", "64.0", "421", "a" * 64, "b" * 64, "r.json"):
-        assert said in page.text, said
+    for text in (median_ms, "slower", "31.5", "1750", "0.25", "64.0", "421", "a" * 64, "b" * 64, "r.json"):
+        assert text in page.text, text
     assert "not Snapdragon figures" in page.text
     assert "2026-01-02 03:04:05 UTC" in page.text
 
 
 @pytest.mark.parametrize(
-    ("device", "point", "said"),
+    ("device", "point", "text"),
     [
         (_device("qemu", emulated=True), _counted("m"), "Instructions per inference"),
         (_device("qemu", emulated=True), _counted("m"), "Emulated"),
@@ -127,8 +129,8 @@ def test_figures_provenance_and_conditions_are_there() -> None:
         (_device("host"), _timed("m", 5e3), "host CPU"),
     ],
 )
-def test_what_kind_of_figures_they_are(device: DeviceInfo, point: Point, said: str) -> None:
-    assert said in Page(render([("r.json", _results(device, point))])).text
+def test_what_kind_of_figures_they_are(device: DeviceInfo, point: Point, text: str) -> None:
+    assert text in Page(render([("r.json", _results(device, point))])).text
 
 
 def test_a_real_phone_gets_no_such_note() -> None:
@@ -190,8 +192,13 @@ def test_warnings_are_shown() -> None:
     )
     threads = wild.evolve(settings=RunSettings(threads=4))
     text = Page(render([("r.json", _results(_device(), few, wild, threads))])).text
-    for said in ("stopped after 3 of 10 rounds", "fewer than 6 rounds", "samples scatter", "4 threads shared 1 core"):
-        assert said in text, said
+    for warning in (
+        "stopped after 3 of 10 rounds",
+        "fewer than 6 rounds",
+        "samples scatter",
+        "4 threads shared 1 core",
+    ):
+        assert warning in text, warning
 
 
 @pytest.mark.parametrize(
