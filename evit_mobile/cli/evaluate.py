@@ -44,15 +44,7 @@ LOG_EVERY_S = 15.0
     help="Threads of the model.  [default: all cores]",
 )
 @json_option
-def command(
-    file: Path,
-    folder: Path,
-    annotations: Path | None,
-    labels: Path | None,
-    limit: int | None,
-    threads: int,
-    as_json: bool,
-) -> None:
+def command(file: Path, folder: Path, labels: Path | None, threads: int, as_json: bool, **selection: Any) -> None:
     """Measure a .tflite's accuracy on pictures whose answers are known.
 
     \b
@@ -71,7 +63,7 @@ def command(
     if description is None or evaluate is None:
         hint = "evaluate takes what convert made of such a model"
         raise RequestError(f"{file} does not say that it classifies, detects or segments", hint=hint)
-    options = Options(read_labels(labels) if labels else known_labels(description.model), limit, annotations)
+    options = Options(read_labels(labels) if labels else known_labels(description.model), **selection)
     with open_model(
         file, Resolution.parse(description.resolution), description.preprocessing, threads=threads
     ) as model:

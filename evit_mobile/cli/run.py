@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,17 @@ TOP = 5
 CITYSCAPES_CLASSES = 19
 
 
+@dataclass(frozen=True)
+class _Options:
+    """The options of ``run``, named as click names them."""
+
+    image_path: Path
+    out: Path | None
+    threshold: float
+    labels: Path | None
+    force: bool
+
+
 @click.command("run")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
 @click.option("--image", "image_path", required=True, type=click.Path(path_type=Path), help="A photograph.")
@@ -35,9 +47,7 @@ CITYSCAPES_CLASSES = 19
 )
 @force_option
 @json_option
-def command(
-    file: Path, image_path: Path, out: Path | None, threshold: float, labels: Path | None, force: bool, as_json: bool
-) -> None:
+def command(file: Path, as_json: bool, **values: Any) -> None:
     """Run a .tflite on one image: five names, boxes, or a mask.
 
     \b
@@ -50,15 +60,17 @@ def command(
     from evit_mobile.vision.images import open_image
     from evit_mobile.vision.inference import open_model
 
+    options = _Options(**values)
+    out, labels = options.out, options.labels
     description = read_description(file)
     if description is None or description.task not in READERS:
         hint = "run takes what convert made of such a model"
         raise RequestError(f"{file} does not say that it classifies, detects or segments", hint=hint)
     if out is not None:
-        check_output(out, force=force, inputs=(file, image_path, labels))
-    photo, names = open_image(image_path), read_labels(labels) if labels else known_labels(description.model)
+        check_output(out, force=options.force, inputs=(file, options.image_path, labels))
+    photo, names = open_image(options.image_path), read_labels(labels) if labels else known_labels(description.model)
     with open_model(file, Resolution.parse(description.resolution), description.preprocessing) as model:
-        answer, picture = READERS[description.task](model, photo, names, threshold)
+        answer, picture = READERS[description.task](model, photo, names, options.threshold)
     if out is not None:
         with whole_file(out) as temporary:
             picture.save(temporary, format="PNG")

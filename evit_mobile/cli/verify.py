@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Sequence
+from typing import TYPE_CHECKING, Any, Sequence
 
 import click
 
@@ -19,7 +19,6 @@ from evit_mobile.cli.options import (
 )
 from evit_mobile.cli.survey_table import print_survey
 from evit_mobile.errors import ClaimError, RequestError
-from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
     from converters.parity.comparison import ParityRow
@@ -41,14 +40,12 @@ if TYPE_CHECKING:
 @json_option
 def command(
     file: Path,
-    model: str | None,
-    resolution: Resolution | None,
-    weights: Path | None,
     runtimes: Sequence[str],
     device: str | None,
     image: Path | None,
     layers: bool,
     as_json: bool,
+    **source: Any,
 ) -> None:
     """Check a .tflite against PyTorch and ONNX Runtime.
 
@@ -64,7 +61,7 @@ def command(
 
     chosen = chosen_runtimes(runtimes) if device is None else [_emulated(device, runtimes)]
     with progress(f"verifying {file}"):
-        report = verify_model(file, Request(model, resolution, weights), runtimes=chosen, image=image, layers=layers)
+        report = verify_model(file, Request(**source), runtimes=chosen, image=image, layers=layers)
         rows = survey(file, chosen) if len(chosen) > 1 else []
     if as_json:
         print_json({**report.to_json(), "survey": [row.to_json() for row in rows]})
