@@ -14,7 +14,7 @@ import numpy as np
 
 from converters.rewriting import rewrite
 from converters.source.onnx_file import read_onnx
-from converters.source.onnx_session import Run, open_session
+from converters.onnx_session import Run, open_session
 from evit_mobile.arrays import Array
 from evit_mobile.runtimes import worker
 from evit_mobile.specs import Precision

@@ -21,7 +21,7 @@ from converters.parity.reference import open_onnx_inputs
 from converters.parity.rounding import allowed, largest_values, own_rounding, run_in_double
 from converters.source.load import Source
 from converters.source.onnx_file import graph_inputs
-from converters.source.onnx_session import Run
+from converters.onnx_session import Run
 from evit_mobile.arrays import Array
 from evit_mobile.errors import ClaimError
 from evit_mobile.specs import OutputLayout, Precision

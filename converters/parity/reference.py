@@ -13,7 +13,7 @@ from converters.onnx_reader import OnnxSession
 from converters.source.inputs import InputRequest
 from converters.source.load import Source, load_source, module_source
 from converters.source.onnx_file import graph_inputs
-from converters.source.onnx_session import Run, open_session
+from converters.onnx_session import Run, open_session
 from converters.source.torch_export import Exporter
 from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError

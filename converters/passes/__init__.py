@@ -23,8 +23,11 @@ from converters.passes.linear_attention import ATTENTION_FORMS, LinearAttention
 from converters.passes.linear_layer import LinearLayer
 from converters.passes.long_einsum import LongEinsum
 from converters.passes.output_padding import OutputPadding
+from converters.passes.padded_average_pool import PaddedAveragePool
 from converters.passes.padded_max_pool import PaddedMaxPool
 from converters.passes.pooled_projection import PooledProjection
+from converters.passes.resample import Resample
+from converters.passes.scaled_elu import ScaledElu
 from converters.passes.small_pool import SmallPool
 from converters.passes.spatial_mean import SpatialMean
 from converters.passes.split_projections import SplitProjections
@@ -51,6 +54,7 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
     return (
         FoldConstants(),  # first: the others read constants and static shapes
         LongEinsum(),
+        Resample(),
         OutputPadding(),
         GroupNorm(),
         BatchNorm(),
@@ -65,6 +69,8 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         PooledProjection(),
         SmallPool(),
         PaddedMaxPool(),
+        PaddedAveragePool(),
+        ScaledElu(),
         Expand(),
         Subsample(),
         WideConcat(),  # after the passes that join maps

@@ -11,7 +11,8 @@ import numpy as np
 
 from converters.source.inputs import MAX_INPUT_ELEMENTS
 from converters.source.onnx_gate import MAX_ELEMENTS, check_structure
-from converters.source.onnx_session import open_session
+from converters.onnx_session import open_session
+from converters.source.outputs import set_shape
 from evit_mobile.errors import RequestError, first_line
 
 if TYPE_CHECKING:
@@ -126,16 +127,8 @@ def _fix_shape(value: onnx.ValueInfoProto, shape: tuple[int, ...] | None, name: 
         raise RequestError(f"input {value.name} of {name} has {math.prod(shape)} elements, {limit}")
     if written == list(shape):
         return False
-    _set_shape(value, shape)
+    set_shape(value, shape)
     return True
-
-
-def _set_shape(value: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:
-    kind = value.type.tensor_type
-    kind.ClearField("shape")
-    kind.shape.SetInParent()
-    for size in shape:
-        kind.shape.dim.add().dim_value = size
 
 
 def _widen(model: onnx.ModelProto) -> None:
@@ -194,7 +187,7 @@ def _check_runs(model: onnx.ModelProto, name: str) -> None:
         dims = outputs[value.name].shape
         if not all(dims):
             raise RequestError(f"output {value.name} of {name} is empty: {'x'.join(map(str, dims))}")
-        _set_shape(value, dims)
+        set_shape(value, dims)
     elements = sum(array.size for array in outputs.values())
     if elements > MAX_ELEMENTS:
         raise RequestError(f"the outputs of {name} have {elements} elements, the limit is {MAX_ELEMENTS}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from evit_mobile.errors import RequestError
 
 if TYPE_CHECKING:
+    import onnx
     from torch import Tensor, nn
 
 
@@ -92,3 +93,12 @@ def run_once(module: nn.Module, inputs: tuple[Tensor, ...], names: tuple[str, ..
     except (Exception, SystemExit) as error:  # the module is the user's code, and raises what it likes
         shapes = ", ".join("x".join(map(str, tensor.shape)) for tensor in inputs)
         raise RequestError(f"{what} cannot run on an input of {shapes}: {user_line(error)}") from error
+
+
+def set_shape(value: onnx.ValueInfoProto, shape: tuple[int, ...]) -> None:
+    """Give an input or output of a graph a fixed shape."""
+    kind = value.type.tensor_type
+    kind.ClearField("shape")
+    kind.shape.SetInParent()
+    for size in shape:
+        kind.shape.dim.add().dim_value = size

@@ -15,7 +15,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from converters.source.blame import value_reads
-from converters.source.outputs import flat_module, run_once
+from converters.onnx_session import open_session
+from converters.source.outputs import flat_module, run_once, set_shape
 from evit_mobile.errors import RequestError, first_line
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ class Exportable:
 def export_module(source: Exportable, exporter: Exporter = Exporter.AUTO) -> Exported:
     """The ONNX graph of a module for float32 inputs of fixed shapes.
 
-    The TorchScript exporter comes first: it takes 1 s for EfficientViT-Base where the torch.export one takes 11 s, and
+    The other exporter is taken where a graph of the first has branches or loops, or ONNX Runtime refuses it. The
+    TorchScript exporter comes first: it takes 1 s for EfficientViT-Base where the torch.export one takes 11 s, and
     its node names carry the module's path, which is how layers are named when results part.
 
     Raises:
@@ -71,21 +73,39 @@ def export_module(source: Exportable, exporter: Exporter = Exporter.AUTO) -> Exp
     module = flat_module(source.module, source.outputs)
     with _plain_attention():
         with value_reads(*inputs) as reads:
-            names = list(run_once(source.module, inputs, source.outputs, source.name))
+            outputs = run_once(source.module, inputs, source.outputs, source.name)
         exporters = [Exporter.TORCHSCRIPT, Exporter.DYNAMO] if exporter is Exporter.AUTO else [exporter]
         failures: list[tuple[Exporter, Exception]] = []
+        exported: list[Exported] = []
         for chosen in exporters:
             try:
-                model = _export(module, inputs, (list(source.inputs), names), chosen)
+                model = _export(module, inputs, (list(source.inputs), list(outputs)), chosen)
             except OSError:
                 raise
             except Exception as error:  # an exporter raises whatever an operator's lowering raises
                 failures.append((chosen, error))
             else:
-                return Exported(model, tuple(_frozen(place) for place in reads))
+                for value, output in zip(model.graph.output, outputs.values(), strict=True):
+                    set_shape(value, tuple(output.shape))  # an exporter may leave it open
+                exported.append(Exported(model, tuple(_frozen(place) for place in reads)))
+                if chosen is exporters[-1] or _is_plain(model):
+                    return exported[-1]
+    if exported:
+        return exported[0]
     reasons = "; ".join(f"{chosen}: {_reason(error)}" for chosen, error in failures)
     hint = "write the operator with others, or give an ONNX file"
     raise RequestError(f"PyTorch cannot export {source.name} to ONNX: {reasons}", hint=hint) from failures[0][1]
+
+
+def _is_plain(model: onnx.ModelProto) -> bool:
+    """Whether a graph has no branches and loops of its own, which cannot be lowered, and ONNX Runtime takes it."""
+    if any(attribute.HasField("g") for node in model.graph.node for attribute in node.attribute):
+        return False
+    try:
+        open_session(model)
+    except Exception:  # ONNX Runtime raises exceptions without a common class
+        return False
+    return True
 
 
 def _frozen(place: str) -> str:

@@ -73,6 +73,11 @@ class Emitter:
         self.prefix = prefix
         self._uses: Counter[str] = Counter()
 
+    @property
+    def opset(self) -> int:
+        """The graph's version of ONNX's own operators; the newest where it says none."""
+        return self._graph.opset_imports.get("", 99)
+
     def before(self, anchor: ir.Node, prefix: str) -> Emitter:
         """One that adds to the same graph before another node."""
         return Emitter(self._graph, anchor, prefix)

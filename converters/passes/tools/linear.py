@@ -39,7 +39,7 @@ class Linear:
         if shape is None or shape[1:] != (inputs,):
             raise ValueError(f"a Gemm needs a source [M, {inputs}], this one is {shape}")
         operands = [self.source, emitter.constant("weight", self.weight)]
-        if self.bias.any():
+        if self.bias.any() or emitter.opset < 11:  # before which a Gemm must have one
             operands.append(emitter.constant("bias", self.bias))
         return emitter.op("Gemm", "linear", operands, (shape[0], outputs), transB=1)
 

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from converters.source.onnx_file import read_onnx
-from converters.source.onnx_session import open_session
+from converters.onnx_session import open_session
 from evit_mobile.errors import RequestError
 
 Size = int | str

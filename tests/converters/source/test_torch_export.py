@@ -201,3 +201,19 @@ def test_failed_exports_print_nothing(tmp_path: Path) -> None:
         [sys.executable, "program.py"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
     )
     assert "linalg_svdvals" in json.loads(done.stdout) and done.stderr == ""
+
+
+class Normalised(nn.Module):
+    """Across channels; the TorchScript exporter writes it with a branch."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return F.local_response_norm(image, 3)
+
+
+def test_a_graph_with_a_branch_gives_way_to_the_other_exporter() -> None:
+    source = Exportable(Normalised().eval(), {"image": (1, 3, 4, 5)}, (), "Normalised")
+    assert any(node.op_type == "If" for node in export_module(source, Exporter.TORCHSCRIPT).model.graph.node)
+    exported = export_module(source).model
+    assert not any(node.op_type == "If" for node in exported.graph.node)
+    (output,) = exported.graph.output
+    assert [dim.dim_value for dim in output.type.tensor_type.shape.dim] == [1, 3, 4, 5]
