@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Iterable, Iterator
 
 from evit_mobile.errors import RequestError
+from evit_mobile.processes import temporary_folder
 from evit_mobile.text import visible
 
 #: Environment variable that moves the cache.
@@ -49,14 +50,15 @@ def cache_folder(name: str, *, lasting: bool = False) -> Path:
 @functools.cache
 def _temporary_cache(root: Path, reason: str) -> Path:
     print(f"warning: nothing is cached: {visible(str(root))}: {reason}", file=sys.stderr)
-    folder = tempfile.TemporaryDirectory(prefix="evit-mobile-")
-    atexit.register(_remove_own, folder, os.getpid())
-    return Path(folder.name)
+    stack = contextlib.ExitStack()
+    folder = stack.enter_context(temporary_folder())
+    atexit.register(_close_own, stack, os.getpid())
+    return folder
 
 
-def _remove_own(folder: tempfile.TemporaryDirectory[str], owner: int) -> None:
+def _close_own(stack: contextlib.ExitStack, owner: int) -> None:
     if os.getpid() == owner:
-        folder.cleanup()
+        stack.close()
 
 
 def check_output(path: Path, *, force: bool = False, inputs: Iterable[Path | str | None] = ()) -> None:

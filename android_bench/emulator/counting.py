@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Protocol, Sequence
 
 from android_bench.benchmark_model.output import BenchmarkError, Request, parse
 from android_bench.emulator.qemu import TIMEOUT_S, Qemu
 from evit_mobile.errors import DeviceError
+from evit_mobile.processes import temporary_folder
 from evit_mobile.tflite.flatbuffer import read_whole
 
 #: Two counts agree when they differ by no more than this part of the smaller.
@@ -60,8 +60,8 @@ class BenchmarkBinary:
     def _instructions(self, model: Path, runs: int) -> int:
         """All that a process executed which ran ``model`` once and then ``runs`` times."""
         flags = Request(str(model.absolute()), threads=1, runs=runs, min_time_s=0, warmup_runs=1).flags()
-        with tempfile.TemporaryDirectory(prefix="evit-mobile-") as name:
-            out = Path(name) / "counts"
+        with temporary_folder() as folder:
+            out = folder / "counts"
             done = self._qemu.execute(
                 self._program, [*flags, f"--max_secs={TIMEOUT_S:g}"], model, before=self._qemu.counting(out)
             )

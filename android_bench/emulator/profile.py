@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import os
 import posixpath
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Sequence
 
 from android_bench.emulator.qemu import Qemu
+from evit_mobile.processes import temporary_folder
 from evit_mobile.tflite.flatbuffer import pack, read_bytes, unpack
 
 
@@ -61,8 +61,8 @@ def profile(qemu: Qemu, path: Path) -> list[Layer]:
     cuts = find_cuts(model)
 
     def count(cut: Cut) -> int:
-        with tempfile.TemporaryDirectory(prefix="evit-mobile-") as folder:
-            shortened = Path(folder) / path.name
+        with temporary_folder() as folder:
+            shortened = folder / path.name
             shortened.write_bytes(beginning(content, cut))
             return qemu.count(shortened, 1)[-1]  # counts repeat: a second one would say nothing more
 

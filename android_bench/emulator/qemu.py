@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import subprocess
-import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from android_bench.emulator.cpus import Cpu, make_prefix
 from android_bench.emulator.root import EmulatorRoot
 from evit_mobile.errors import DeviceError, MachineError, RequestError
+from evit_mobile.processes import temporary_folder
 from evit_mobile.runtimes.session import Array, TensorInfo
 from evit_mobile.tflite.flatbuffer import read_whole
 
@@ -89,8 +89,7 @@ class Qemu:
         Raises:
             DeviceError: the run did not end as it should.
         """
-        with tempfile.TemporaryDirectory(prefix="evit-mobile-") as name:
-            folder = Path(name)
+        with temporary_folder() as folder:
             input_files = [folder / f"input{index}" for index in range(len(inputs))]
             for path, array in zip(input_files, inputs):
                 path.write_bytes(np.ascontiguousarray(array).tobytes())
@@ -121,8 +120,8 @@ class Qemu:
         Raises:
             DeviceError: the run did not end as it should.
         """
-        with tempfile.TemporaryDirectory(prefix="evit-mobile-") as name:
-            out = Path(name) / "counts"
+        with temporary_folder() as folder:
+            out = folder / "counts"
             self._run(model, [f"--num_runs={inferences}", "--warmup_runs=1"], before=self.counting(out))
             counts = _differences(out.read_text() if out.exists() else "")
         if len(counts) != inferences:
@@ -136,8 +135,8 @@ class Qemu:
         Raises:
             DeviceError: the run did not end as it should.
         """
-        with tempfile.TemporaryDirectory(prefix="evit-mobile-") as name:
-            out, blocks = Path(name) / "counts", Path(name) / "blocks"
+        with temporary_folder() as folder:
+            out, blocks = folder / "counts", folder / "blocks"
             plugin, argument = self.counting(out)
             self._run(model, ["--num_runs=1", "--warmup_runs=1"], before=[plugin, f"{argument},blocks={blocks}"])
             return blocks.read_text()
@@ -171,8 +170,8 @@ class Qemu:
         Raises:
             DeviceError: the run did not end as it should.
         """
-        with tempfile.TemporaryDirectory(prefix="evit-mobile-") as name:
-            out = Path(name) / "profile.csv"
+        with temporary_folder() as folder:
+            out = folder / "profile.csv"
             self._run(
                 model,
                 [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -16,6 +15,7 @@ from android_bench.estimate.timing import Work
 from android_bench.estimate.tools import Llvm
 from android_bench.estimate.trace import Trace, read
 from evit_mobile.errors import DeviceError
+from evit_mobile.processes import temporary_folder
 from evit_mobile.results.record import OpTime
 
 #: Names of what runs before, between and after partitions when no op of the runtime's own does.
@@ -29,9 +29,9 @@ def trace(qemu: Qemu, model: Path, device: DeviceModel) -> tuple[Trace, tuple[Op
         DeviceError: the run did not end as it should.
     """
     caches = "/".join(f"{cache.bytes}:{cache.ways}" for cache in device.caches)
-    with tempfile.TemporaryDirectory(prefix="evit-mobile-") as name, ThreadPoolExecutor(max_workers=1) as pool:
+    with temporary_folder() as folder, ThreadPoolExecutor(max_workers=1) as pool:
         profile = pool.submit(qemu.profile, model)
-        out = Path(name) / "trace"
+        out = folder / "trace"
         qemu.trace(model, caches, out)
         if not out.is_file():
             raise DeviceError(f"{model.name} was not traced: QEMU ended without a word of the tracer")

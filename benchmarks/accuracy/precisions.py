@@ -30,7 +30,7 @@ from evit_mobile.models.registry import WHOLE_IMAGE
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.runtimes.session import Array
 from evit_mobile.specs import Precision, Resolution
-from evit_mobile.tflite.graph import read_graph
+from evit_mobile.tflite.file import Tflite
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DATA = ROOT / "tests" / "data"
@@ -144,12 +144,12 @@ def layer_sqnr(reference: Path, model: Path, images: Array) -> dict[str, float]:
 
     It is taken up to a constant factor: a precision's form may hold a value scaled, and undo that in what follows.
     """
-    graphs = [read_graph(path) for path in (reference, model)]
-    contents = [path.read_bytes() for path in (reference, model)]
+    models = [Tflite.read(path) for path in (reference, model)]
+    graphs = [file.graph for file in models]
     pairs: dict[str, list[tuple[Array, Array]]] = defaultdict(list)
     compared = {op.outputs[0] for op in graphs[0].ops if op.type in COMPARED and op.depends_on_input}
     for image in images:
-        floats, others = (tflite_values(content, graph, image[np.newaxis]) for content, graph in zip(contents, graphs))
+        floats, others = (tflite_values(file, image[np.newaxis]) for file in models)
         by_name = {graphs[1].tensors[index].name: value for index, value in others.items()}
         for index in compared:
             name = graphs[0].tensors[index].name

@@ -30,8 +30,6 @@ from evit_mobile.files import cache_folder
 from evit_mobile.runtimes.session import Array
 from evit_mobile.specs import Precision
 from evit_mobile.tflite.file import Tflite
-from evit_mobile.tflite.flatbuffer import unpack
-from evit_mobile.tflite.graph import graph_of
 
 MODEL, SIDE, PHOTOS = "base-r224", 224, 32
 #: The choices of the product, which are the defaults of ``quantise_int8``.
@@ -50,7 +48,7 @@ def float_model(seed: int, weights: Path | None) -> bytes:
 def variants(content: bytes) -> dict[str, bytes]:
     """The int8 models to compare, by name."""
     images = list(crops(SIDE, PHOTOS, held_out=False))
-    observed = observe(content, graph_of(unpack(content)), images)
+    observed = observe(Tflite(content), images)
     with mock.patch(
         "converters.quantize.observe", lambda *_: observed
     ):  # what the float model holds is the same for all

@@ -19,6 +19,7 @@ from converters.parity.activations import tflite_values
 from converters.quantize.delegated import WEIGHTED
 from converters.quantize.weights import CHANNEL_AXIS, along
 from converters.tflite.editor import FlatbufferEditor
+from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.flatbuffer import pack, unpack
 from evit_mobile.tflite.graph import Graph, Op, graph_of
 
@@ -35,7 +36,7 @@ def equalised(content: bytes, images: Iterable[NDArray[np.float32]]) -> tuple[by
     streams = scalable(graph)
     largest: dict[int, NDArray[np.float32]] = {}
     for image in images:
-        values = tflite_values(content, graph, image)
+        values = tflite_values(Tflite(content), image)
         for stream in streams:
             for tensor in stream:
                 seen = np.abs(values[tensor]).reshape(-1, values[tensor].shape[-1]).max(axis=0)

@@ -11,13 +11,15 @@ import numpy as np
 from converters.parity.reference import Reference, open_onnx
 from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError, first_line
+from evit_mobile.runtimes.litert import LITERT
 from evit_mobile.runtimes.session import TensorInfo
 
 if TYPE_CHECKING:
     import onnx
     from torch import nn
 
-    from evit_mobile.tflite.graph import Graph, Tensor
+    from evit_mobile.tflite.file import Tflite
+    from evit_mobile.tflite.graph import Tensor
 
 
 @dataclass(frozen=True)
@@ -148,29 +150,22 @@ def _node_values(reference: Reference, image: Array) -> Iterator[tuple[onnx.Node
     return ((node, name, values[name]) for name, node in nodes.items() if values[name].dtype == np.float32)
 
 
-def tflite_values(content: bytes, graph: Graph, image: Array) -> dict[int, Array]:
+def tflite_values(model: Tflite, image: Array) -> dict[int, Array]:
     """Value of every tensor that depends on the input, by index, in float32 (dequantised), computed by TFLite's own
     kernels.
 
     Raises:
         RequestError: LiteRT cannot load or run the model.
     """
-    from ai_edge_litert import interpreter as litert
-
-    try:
-        interpreter = litert.Interpreter(
-            model_content=content,
-            experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-            experimental_preserve_all_tensors=True,
-        )
-        interpreter.allocate_tensors()
-        interpreter.set_tensor(graph.inputs[0], _as_loaded(graph.tensors[graph.inputs[0]]).quantise(image))
-        interpreter.invoke()
-    except (RuntimeError, ValueError) as error:
-        raise RequestError(f"LiteRT cannot run the model: {first_line(error)}") from error
+    graph = model.graph
     indices = [index for op in graph.ops if op.depends_on_input for index in op.outputs]
     loaded = {index: _as_loaded(graph.tensors[index]) for index in indices}
-    return {index: np.asarray(loaded[index].dequantise(interpreter.get_tensor(index)), np.float32) for index in indices}
+    try:
+        with model.on_disk() as path, LITERT.open_with_values(path) as session:
+            session.run([session.inputs[0].quantise(image)])
+            return {index: np.asarray(loaded[index].dequantise(session.value(index)), np.float32) for index in indices}
+    except (RuntimeError, ValueError) as error:
+        raise RequestError(f"LiteRT cannot run the model: {first_line(error)}") from error
 
 
 def _as_loaded(tensor: Tensor) -> TensorInfo:

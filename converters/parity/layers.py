@@ -33,7 +33,8 @@ from converters.parity.activations import Activation, Trace, reference_trace, tf
 from converters.parity.reference import Reference
 from converters.parity.stimuli import Stimulus
 from evit_mobile.arrays import Array
-from evit_mobile.tflite.graph import Graph, Op, read_graph
+from evit_mobile.tflite.file import Tflite
+from evit_mobile.tflite.graph import Graph, Op
 
 #: Values looked at before whole tensors are compared.
 PROBES = 64
@@ -91,8 +92,8 @@ def find_parting_layer(
         RequestError: LiteRT cannot load the file.
     """
     trace = reference_trace(reference, stimulus.image)
-    graph = read_graph(path)
-    values = tflite_values(path.read_bytes(), graph, stimulus.image)
+    model = Tflite.read(path)
+    graph, values = model.graph, tflite_values(model, stimulus.image)
     matches = _Matcher(trace.activations, tolerance).match_all(values)
     if failed and matches:
         best = [found[0][1] for found in matches.values()]

@@ -130,7 +130,7 @@ def verify_model(
         rows = list(comparison.onnx_rows(CRITERIA[Precision.FP32]))
     states = []
     for runtime in runtimes:
-        state, runtime_rows = _runtime_rows(path, runtime, comparison, criterion)
+        state, runtime_rows = _runtime_rows(path, runtime, comparison, criterion, alone=len(runtimes) == 1)
         states.append(state)
         rows += runtime_rows
     rows, ill_conditioned = comparison.rounded(rows)
@@ -149,7 +149,12 @@ def verify_model(
     if not layers:
         return report
     rewritten = description is None or description.rewrite
-    return dataclasses.replace(report, layers=_layers(path, reference, stimuli, report, rewritten))
+    try:
+        return dataclasses.replace(report, layers=_layers(path, reference, stimuli, report, rewritten))
+    except CrashingFileError:
+        if len(runtimes) == 1:
+            raise
+        return report  # LiteRT, which gives the layers' values, crashed in the rows above too
 
 
 def _layers(
@@ -164,8 +169,9 @@ def _layers(
 
 
 def _runtime_rows(
-    path: Path, runtime: Runtime, comparison: Comparison, criterion: Criterion
+    path: Path, runtime: Runtime, comparison: Comparison, criterion: Criterion, *, alone: bool
 ) -> tuple[RuntimeState, list[ParityRow]]:
+    """What came of one runtime; one that crashes, ``alone`` as it is, leaves nothing to say but that."""
     version = runtime.version()
     if version is None:
         return RuntimeState(runtime.name, None), []
@@ -176,9 +182,9 @@ def _runtime_rows(
                 setting = (runtime.name, xnnpack, threads)
                 for stimulus in comparison.stimuli:
                     rows += comparison.rows(setting, stimulus, _run(session, stimulus), criterion)
-    except CrashingFileError:
-        raise
     except (EvitMobileError, RuntimeError) as error:
+        if alone and isinstance(error, CrashingFileError):
+            raise
         return RuntimeState(runtime.name, version, first_line(error)), rows
     return RuntimeState(runtime.name, version), rows
 

@@ -36,7 +36,7 @@ def quantise_int8(
         RequestError: see ``observe``.
     """
     graph = model.graph
-    observed = observe(model.content, graph, images)
+    observed = observe(model, images)
     ends = io_type is not IoType.FLOAT32
     refused: dict[int, str] = {}
     while True:

@@ -15,7 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evit_mobile.arrays import Array
-from evit_mobile.errors import RequestError
+from evit_mobile.errors import RequestError, first_line
+from evit_mobile.runtimes.client import WorkerSession
+from evit_mobile.runtimes.litert import LITERT
+from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.graph import Graph
 
 #: Bins of a histogram, half of them below zero: at least 8 to a step of int8 even for a tensor of one sign right after
@@ -80,44 +83,41 @@ class Observation:
             self.width *= 2
 
 
-def observe(content: bytes, graph: Graph, images: Iterable[Array]) -> dict[int, Observation]:
-    """Run the float model ``content`` on every image ([1, H, W, C] float32); what each computed tensor held.
-
-    TFLite's own kernels run it: a delegate would keep the values between its ops to itself.
+def observe(model: Tflite, images: Iterable[Array]) -> dict[int, Observation]:
+    """Run the float ``model`` on every image ([1, H, W, C] float32); what each computed tensor held, by index.
 
     Raises:
-        RequestError: there is no image, one has another shape, or one leads to a value that is not finite.
+        RequestError: there is no image, one has another shape, or one leads to a value that is not finite; LiteRT
+            cannot run the model.
     """
-    from ai_edge_litert import interpreter as litert
-
-    interpreter = litert.Interpreter(
-        model_content=content,
-        experimental_preserve_all_tensors=True,
-        num_threads=1,
-        experimental_op_resolver_type=litert.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-    )
-    interpreter.allocate_tensors()
+    graph, count = model.graph, 0
+    shape = tuple(graph.tensors[graph.inputs[0]].shape)
     observed = {index: Observation() for index in _computed(graph)}
-    shape, count = tuple(graph.tensors[graph.inputs[0]].shape), 0
-    for image in images:
-        if tuple(image.shape) != shape:
-            raise RequestError(
-                f"calibration image {count} has shape {list(image.shape)}, the model takes {list(shape)} (NHWC)"
-            )
-        interpreter.set_tensor(graph.inputs[0], np.ascontiguousarray(image, np.float32))
-        interpreter.invoke()
-        for index, observation in observed.items():
-            values = interpreter.get_tensor(index)
-            if not np.isfinite(values).all():
-                name = graph.tensors[index].name
+    with model.on_disk() as path, LITERT.open_with_values(path) as session:
+        for image in images:
+            if tuple(image.shape) != shape:
                 raise RequestError(
-                    f"calibration image {count} makes {name} infinite or NaN", hint="are the weights trained ones?"
+                    f"calibration image {count} has shape {list(image.shape)}, the model takes {list(shape)} (NHWC)"
                 )
-            observation.add(values)
-        count += 1
+            _observe(session, image, observed, f"calibration image {count}", graph)
+            count += 1
     if not count:
         raise RequestError("the calibration data holds no image")
     return observed
+
+
+def _observe(session: WorkerSession, image: Array, observed: dict[int, Observation], what: str, graph: Graph) -> None:
+    """Take up what each tensor of ``observed`` holds for one image, which messages call ``what``."""
+    try:
+        session.run([np.ascontiguousarray(image, np.float32)])
+    except (RuntimeError, ValueError) as error:
+        raise RequestError(f"LiteRT cannot run {what}: {first_line(error)}") from error
+    for index, observation in observed.items():
+        values = session.value(index)
+        if not np.isfinite(values).all():
+            name = graph.tensors[index].name
+            raise RequestError(f"{what} makes {name} infinite or NaN", hint="are the weights trained ones?")
+        observation.add(values)
 
 
 def _computed(graph: Graph) -> list[int]:

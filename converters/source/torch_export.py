@@ -7,7 +7,6 @@ import io
 import logging
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from converters.source.blame import value_reads
 from converters.onnx_session import open_session
 from converters.source.outputs import flat_module, run_once, set_shape
 from evit_mobile.errors import RequestError, first_line
+from evit_mobile.processes import temporary_folder
 
 if TYPE_CHECKING:
     import onnx
@@ -144,11 +144,11 @@ def _export(
 
     dynamo = exporter is Exporter.DYNAMO
     with (
-        tempfile.TemporaryDirectory(prefix="evit-mobile-") as folder,
+        temporary_folder() as folder,
         warnings.catch_warnings(action="ignore"),
         _quiet(),
     ):
-        path = os.path.join(folder, "model.onnx")
+        path = folder / "model.onnx"
         torch.onnx.export(
             module, inputs, path, dynamo=dynamo, opset_version=_DYNAMO_OPSET if dynamo else OPSET,
             input_names=names[0], output_names=names[1], external_data=False, verbose=False,

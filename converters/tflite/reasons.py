@@ -8,14 +8,13 @@ it is the reason. The answer holds for the runtime that was asked, and for no ot
 from __future__ import annotations
 
 import copy
-import tempfile
-from pathlib import Path
 from typing import Any, Callable
 
 import numpy as np
 
 from converters.tflite.partitions import read_partitioning
 from evit_mobile.errors import EvitMobileError
+from evit_mobile.processes import temporary_folder
 from evit_mobile.runtimes import Runtime
 from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.flatbuffer import pack
@@ -82,8 +81,8 @@ class Experimenter:
         model = _one_op_model(self._model, op.index)
         if change is not None and not change(model):
             return False
-        with tempfile.TemporaryDirectory(prefix="evit-mobile-") as folder:
-            path = Path(folder) / "op.tflite"
+        with temporary_folder() as folder:
+            path = folder / "op.tflite"
             path.write_bytes(pack(model))
             try:
                 with self._runtime.open(path) as session:

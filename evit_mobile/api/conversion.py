@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from converters.report import Conversion
 from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError
 from evit_mobile.models.registry import check_name
+from evit_mobile.processes import temporary_folder
 from evit_mobile.specs import Precision, Resolution
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _calibration_source(calibration: str | Path | Array | Sequence[Array] | None
         images = np.stack([np.asarray(image) for image in calibration])
     except ValueError as error:
         raise RequestError(f"the calibration inputs cannot be one array: {error}") from error
-    with tempfile.TemporaryDirectory(prefix="evit-mobile-") as folder:
-        path = Path(folder) / "calibration.npz"
+    with temporary_folder() as folder:
+        path = folder / "calibration.npz"
         np.savez(path, images)
         yield str(path)

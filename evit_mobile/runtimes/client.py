@@ -209,6 +209,10 @@ class WorkerSession:
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         return self._call("run", inputs)[1]
 
+    def value(self, index: int) -> Array:
+        """What a tensor holds after the last run, of a model that was opened to keep values."""
+        return self._call("value", index=index)[1][0]
+
     def time_us(self, inputs: Sequence[Array], runs: int) -> list[float]:
         samples: list[float] = self._call("time_us", inputs, runs=runs)[0]
         return samples

@@ -16,7 +16,7 @@ from typing import Callable, Iterator
 
 from evit_mobile.errors import CrashingFileError, MachineError, RequestError
 from evit_mobile.runtimes.base import CONFIGURATIONS, Runtime, RuntimeStatus, Session
-from evit_mobile.runtimes.client import CallError, CrashError, Worker, runtime_command
+from evit_mobile.runtimes.client import CallError, CrashError, Worker, WorkerSession, runtime_command
 from evit_mobile.runtimes.pool import WorkerPool
 from evit_mobile.runtimes.session import InterpreterSession
 from evit_mobile.tflite.flatbuffer import read_whole
@@ -64,9 +64,27 @@ class LiteRt:
 
     @contextmanager
     def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> Iterator[Session]:
+        with self._opened(model, threads=threads, xnnpack=xnnpack) as session:
+            yield session
+
+    @contextmanager
+    def open_with_values(self, model: Path) -> Iterator[WorkerSession]:
+        """Load a model whose session has the ``value`` of every tensor: run by TFLite's own kernels, since a delegate
+        keeps the values between its ops to itself.
+
+        Raises:
+            RequestError, MachineError: as ``open``.
+        """
+        with self._opened(model, threads=1, xnnpack=False, keep_values=True) as session:
+            yield session
+
+    @contextmanager
+    def _opened(
+        self, model: Path, *, threads: int, xnnpack: bool, keep_values: bool = False
+    ) -> Iterator[WorkerSession]:
         _check(model)
         try:
-            with self._workers.open(model, threads=threads, xnnpack=xnnpack) as session:
+            with self._workers.open(model, threads=threads, xnnpack=xnnpack, keep_values=keep_values) as session:
                 yield session
         except CallError as error:
             raise _load_error(model, str(error) or error.kind) from error

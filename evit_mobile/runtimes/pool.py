@@ -26,8 +26,8 @@ class WorkerPool:
         atexit.register(self.close)
 
     @contextmanager
-    def open(self, model: Path, *, threads: int, xnnpack: bool) -> Iterator[WorkerSession]:
-        """Load a model in a worker that no other model uses; leaving the context frees it.
+    def open(self, model: Path, *, threads: int, xnnpack: bool, keep_values: bool = False) -> Iterator[WorkerSession]:
+        """Load a model in a worker that no other model uses; leaving the context frees it. See ``InterpreterSession``.
 
         Raises:
             CallError: the runtime refuses the model.
@@ -35,7 +35,10 @@ class WorkerPool:
         """
         with self.borrow() as worker:
             cores = sorted(os.sched_getaffinity(0))  # an idle worker has those of the time when it was started
-            opened, _ = worker.call("open", model=str(model.absolute()), threads=threads, xnnpack=xnnpack, cores=cores)
+            path = str(model.absolute())
+            opened, _ = worker.call(
+                "open", model=path, threads=threads, xnnpack=xnnpack, keep_values=keep_values, cores=cores
+            )
             session = WorkerSession(worker, opened)
             try:
                 yield session

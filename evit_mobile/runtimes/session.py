@@ -69,13 +69,16 @@ class InterpreterSession:
         model_path: the .tflite file.
         threads: number of threads for the kernels and the delegate.
         xnnpack: False keeps the default delegate out, so TFLite's own kernels run everything.
+        keep_values: every tensor has its value after a run, for ``value``; else tensors share memory.
 
     Raises:
         OSError: the file cannot be read.
         ValueError, RuntimeError: whatever the runtime raises for a model that it cannot load or plan.
     """
 
-    def __init__(self, module: Any, model_path: str, *, threads: int = 1, xnnpack: bool = True) -> None:
+    def __init__(
+        self, module: Any, model_path: str, *, threads: int = 1, xnnpack: bool = True, keep_values: bool = False
+    ) -> None:
         self._resident_before = _reset_peak()
         start = time.perf_counter_ns()
         resolver = module.OpResolverType.BUILTIN if xnnpack else module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
@@ -86,7 +89,10 @@ class InterpreterSession:
         # From a buffer the runtime verifies the flatbuffer; from a path it does not, and a truncated file is a
         # segmentation fault.
         self._interpreter = module.Interpreter(
-            model_content=content, num_threads=threads, experimental_op_resolver_type=resolver
+            model_content=content,
+            num_threads=threads,
+            experimental_op_resolver_type=resolver,
+            experimental_preserve_all_tensors=keep_values,
         )
         self._interpreter.allocate_tensors()
         self.init_us = (time.perf_counter_ns() - start) / 1000
@@ -105,6 +111,11 @@ class InterpreterSession:
         self._set(inputs)
         self._interpreter.invoke()
         return [self._interpreter.get_tensor(info.index) for info in self.outputs]
+
+    def value(self, index: int) -> Array:
+        """What a tensor holds after the last run; see ``keep_values``."""
+        array: Array = self._interpreter.get_tensor(index)
+        return array
 
     def time_us(self, inputs: Sequence[Array], runs: int) -> list[float]:
         """Wall time of each of ``runs`` inferences in microseconds; inputs are set once, before the first."""

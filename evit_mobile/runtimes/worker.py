@@ -2,9 +2,9 @@
 
 Started as ``python -I worker.py MODULE [FOLDER…]``, where MODULE holds the runtime's ``Interpreter``; it is also looked
 for in the FOLDERs. It answers frames (see ``wire``) on its standard output until its standard input ends: ``open``,
-``run``, ``time_us``, ``ops``, ``tensors``, ``peak_memory``, ``close``. At most one model is open at a time. It ends
-when its starter does, even in the middle of a run, and is the first to go when memory runs out. The package it belongs
-to is not installed under that Python, so its two siblings are loaded from their files.
+``run``, ``value``, ``time_us``, ``ops``, ``tensors``, ``peak_memory``, ``close``. At most one model is open at a time.
+It ends when its starter does, even in the middle of a run, and is the first to go when memory runs out. The package it
+belongs to is not installed under that Python, so its two siblings are loaded from their files.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class Server:
             raise ValueError("no model is open")
         if call == "run":
             return None, opened.run(arrays)
+        if call == "value":
+            return None, [opened.value(request["index"])]
         if call == "time_us":
             return opened.time_us(arrays, request["runs"]), []
         if call == "ops":
@@ -71,9 +73,8 @@ class Server:
     def _open(self, request: dict[str, Any]) -> dict[str, Any]:
         self._session = None  # the old model's memory is free before the new one takes its own
         os.sched_setaffinity(0, request["cores"])
-        opened = session.InterpreterSession(
-            self._runtime, request["model"], threads=request["threads"], xnnpack=request["xnnpack"]
-        )
+        options = {name: request[name] for name in ("threads", "xnnpack", "keep_values")}
+        opened = session.InterpreterSession(self._runtime, request["model"], **options)
         self._session = opened
         return {
             "inputs": [dataclasses.asdict(info) for info in opened.inputs],

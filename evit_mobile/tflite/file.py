@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evit_mobile.processes import temporary_folder
 from evit_mobile.tflite.flatbuffer import read_bytes, unpack
 from evit_mobile.tflite.graph import Graph, graph_of
 
@@ -86,7 +86,7 @@ class Tflite:
         if self.path is not None:
             yield self.path
             return
-        with tempfile.TemporaryDirectory(prefix="evit-mobile-") as folder:
-            path = Path(folder) / "model.tflite"
+        with temporary_folder() as folder:
+            path = folder / "model.tflite"
             path.write_bytes(self.content)
             yield path

@@ -8,16 +8,25 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+import onnx
 import psutil
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
+from converters.options import ConvertOptions
+from converters.pipeline import convert
+from converters.quantize.observe import observe
+from evit_mobile.arrays import Array
+from evit_mobile.cli.main import main
 from evit_mobile.errors import RequestError
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.runtimes.client import WorkerSession
+from evit_mobile.tflite.file import Tflite
 
 LITERT = RUNTIMES["litert"]
 IMAGE = np.zeros((1, 96, 96, 3), np.float32)
@@ -26,6 +35,7 @@ BUSY = """
 import sys
 from pathlib import Path
 import numpy as np
+import onnx
 from evit_mobile.runtimes import RUNTIMES
 with RUNTIMES["litert"].open(Path(sys.argv[1])) as session:
     print(session._worker.pid, flush=True)
@@ -80,3 +90,55 @@ def test_a_worker_ends_with_its_starter_in_mid_run(small_tflite: Path, sign: sig
         starter.send_signal(sign)
         starter.wait()
         worker.wait(timeout=30)  # psutil waits for processes that are not our children too
+
+
+@pytest.fixture(scope="module")
+def crashing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """An ONNX file with a quantisation of scale 0, and its .tflite, which LiteRT crashes on as it computes it."""
+    folder = tmp_path_factory.mktemp("crashing")
+    source, path = folder / "source.onnx", folder / "crashing.tflite"
+    constants = [
+        numpy_helper.from_array(np.ones((4, 3, 3, 3), np.float32), "kernel"),
+        numpy_helper.from_array(np.array(0, np.float32), "scale"),
+        numpy_helper.from_array(np.array(0, np.int8), "zero"),
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel"], ["map"], pads=[1, 1, 1, 1]),
+        helper.make_node("QuantizeLinear", ["map", "scale", "zero"], ["whole"]),
+        helper.make_node("DequantizeLinear", ["whole", "scale", "zero"], ["y"]),
+    ]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size, 16, 16]) for name, size in (("x", 3), ("y", 4))
+    ]
+    graph = helper.make_graph(nodes, "stranger", ends[:1], ends[1:], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), source)
+    convert(str(source), path, ConvertOptions(check=False))
+    return source, path
+
+
+@pytest.mark.parametrize("layers", [[], ["--layers"]])
+def test_a_crash_is_one_runtimes_row_where_several_are_asked_for(
+    crashing: tuple[Path, Path], capsys: pytest.CaptureFixture[str], layers: list[str]
+) -> None:
+    source, path = crashing
+    command = ["verify", str(path), "--model", str(source), *layers]
+    for runtimes, code in ((["litert"], 2), (["litert", "tensorflow"], 1)):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, *(word for name in runtimes for word in ("--runtime", name))])
+        captured = capsys.readouterr()
+        assert ended.value.code == code and "LiteRT crashed on" in captured.err, captured.err
+        assert ("tensorflow" in captured.out) is (code == 1)
+
+
+def test_a_crash_in_calibration_is_one_line(small_tflite: Path) -> None:
+    """Between two images a signal takes the place of a fault of LiteRT's."""
+
+    def images() -> Iterator[Array]:
+        yield IMAGE
+        for child in psutil.Process().children():
+            if any(word.endswith("worker.py") for word in child.cmdline()):
+                child.send_signal(signal.SIGSEGV)
+        yield IMAGE
+
+    with pytest.raises(RequestError, match="LiteRT crashed on .*SIGSEGV"):
+        observe(Tflite.read(small_tflite), images())
