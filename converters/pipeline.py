@@ -104,8 +104,6 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
             expected = Expected(source, exported.model, options.output_layout) if options.check else None
             make = _Maker(source, exported.model, options, lowering, watch)
             attempt, left_out = right_attempt(make, expected) if expected else (make(frozenset()), [])
-    if options.keep_onnx is not None:
-        _save_onnx(attempt.graph, options.keep_onnx)
     with watch.stage("ranges"):
         # Only half precision has ranges that an attention can leave.
         ranges = attention_ranges(attempt.graph, source) if options.precision is Precision.FP16 else []
@@ -135,6 +133,8 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
         versions=description.versions,
         seconds=watch.seconds(),
     )
+    if options.keep_onnx is not None:
+        _save_onnx(attempt.graph, options.keep_onnx)
     return Conversion(content, report, None if isinstance(model, str) else source, options.weights)
 
 

@@ -98,7 +98,13 @@ def _is_same_file(source: Path | str, path: Path) -> bool:
 
 
 def _check_is_file(path: Path) -> None:
-    """Refuse what stands at ``path`` unless it is a file or nothing, and a name that no file can have."""
+    """Refuse what stands at ``path`` unless it is a file or nothing, and a name that no file can have or no result
+    quote.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(f"cannot write {path}: its name is not UTF-8") from error
     # A result appears under a temporary name first, which is longer.
     if len(os.fsencode(path.name)) + TEMPORARY_LENGTH > LONGEST_NAME:
         raise RequestError(

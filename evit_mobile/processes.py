@@ -6,12 +6,15 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import selectors
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -21,6 +24,8 @@ PREFIX = "evit-mobile-held-"
 #: A folder younger than this may not be locked yet, seconds.
 _SETTLED_S = 60.0
 _PR_SET_PDEATHSIG = 1
+#: How long an exception of a signal may take to be heard before the signal is sent again, seconds.
+_INSIST_S = 0.3
 #: Signals that a program's own faults end it by.
 CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS}
 
@@ -35,23 +40,86 @@ class EndedError(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def ending_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise ``EndedError`` in the body; one that is ignored, as under nohup, stays ignored."""
+    """Let SIGTERM and SIGHUP raise ``EndedError`` in the body, and SIGINT KeyboardInterrupt, until they are heard; one
+    that is ignored, as under nohup, stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    left = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
-        raise EndedError(number)
+        threading.Thread(target=_insist, args=(number, left), daemon=True).start()
+        raise KeyboardInterrupt if number == signal.SIGINT else EndedError(number)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, end)
     try:
         yield
     finally:
+        left.set()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _insist(number: int, left: threading.Event) -> None:
+    """Send the signal again where its exception was swallowed, as some libraries do while they are imported.
+
+    While the main thread cleans up on the way out, the exception is the one it handles, or that one's context.
+    """
+    main = threading.main_thread().ident
+    while not left.wait(_INSIST_S):
+        error = sys._current_exceptions().get(main or 0)
+        while error is not None and not isinstance(error, KeyboardInterrupt):
+            error = error.__context__
+        if error is None:
+            os.kill(os.getpid(), number)
+            return
+
+
+class OutputLimitError(Exception):
+    """A program printed more than it may."""
+
+
+def run_bounded(
+    command: Sequence[str], *, timeout_s: float, limit_bytes: int, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program without input, and give what it printed, whatever its exit code.
+
+    Raises:
+        subprocess.TimeoutExpired: it did not end in time, and was killed. OutputLimitError: it printed more than
+            ``limit_bytes`` on one of its streams, and was killed. OSError: it cannot be executed.
+    """
+    printed: tuple[bytearray, bytearray] = (bytearray(), bytearray())
+    deadline = time.monotonic() + timeout_s
+    with (
+        subprocess.Popen(
+            command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process,
+        selectors.DefaultSelector() as selector,
+    ):
+        try:
+            for stream, content in zip((process.stdout, process.stderr), printed):
+                assert stream is not None
+                selector.register(stream, selectors.EVENT_READ, content)
+            while selector.get_map():
+                ready = selector.select(max(0.0, deadline - time.monotonic()))
+                if not ready:
+                    raise subprocess.TimeoutExpired(command, timeout_s)
+                for key, _ in ready:
+                    part = os.read(key.fd, 2**16)
+                    if not part:
+                        selector.unregister(key.fileobj)
+                    key.data.extend(part)
+                    if len(key.data) > limit_bytes:
+                        raise OutputLimitError(f"it printed more than {limit_bytes} bytes")
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(list(command), process.returncode, bytes(printed[0]), bytes(printed[1]))
 
 
 def end_with(parent: int) -> None:

@@ -27,6 +27,9 @@ SMALLEST_CROP = 0.1
 #: Pillow's resampling filters that preprocessing may name.
 Interpolation = Literal["bilinear", "bicubic"]
 
+#: Numbers that one input of a network may hold, 256 MB of float32: an image of 4096x4096 has 50 million.
+MAX_INPUT_ELEMENTS = 2**26
+
 
 class Precision(StrEnum):
     """Numeric format of a converted model."""

@@ -19,9 +19,12 @@ from typing import Sequence
 
 from android_bench.phone.errors import REMEDIES, AdbError, AdbTimeoutError, TransientAdbError, error_of
 from evit_mobile.errors import MachineError
+from evit_mobile.processes import OutputLimitError, run_bounded
 
 #: Seconds that a verb may take that only asks the server, and one that runs a short command on the device.
 QUICK_S = 60.0
+#: What a command may print, far more than any of ours does; and devices that may be attached.
+MOST_OUTPUT_BYTES, MOST_DEVICES = 2**26, 1000
 #: Seconds between two looks at a device while waiting for it.
 POLL_S = 0.2
 #: Seconds in which a server that was just started finds what is attached.
@@ -101,9 +104,9 @@ class Server:
         """
         command = self.command(arguments, serial)
         try:
-            done = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, env=environment()
-            )
+            done = run_bounded(command, timeout_s=timeout_s, limit_bytes=MOST_OUTPUT_BYTES, env=environment())
+        except OutputLimitError as error:
+            raise AdbError(f"adb {arguments[0]}: {error}", command=command, serial=serial) from error
         except subprocess.TimeoutExpired as error:
             raise AdbTimeoutError(
                 f"adb {arguments[0]} did not end within {timeout_s:.0f} s",
@@ -131,7 +134,11 @@ class Server:
         return match[1] if match else "unknown"
 
     def devices(self) -> list[Attached]:
-        """What is attached, in any state."""
+        """What is attached, in any state.
+
+        Raises:
+            AdbError: it lists more than can be attached.
+        """
         attached = []
         for line in self.check(["devices"]).splitlines():
             serial, separator, state = line.partition("\t")
@@ -140,6 +147,8 @@ class Server:
                 attached.append(
                     Attached(serial.strip(), "no permissions" if state.startswith("no permissions") else state.strip())
                 )
+        if len(attached) > MOST_DEVICES:
+            raise AdbError(f"adb lists {len(attached)} devices, more than can be attached")
         return attached
 
     def state(self, serial: str) -> Attached:

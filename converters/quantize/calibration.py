@@ -24,6 +24,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.source.blame import user_line
 from converters.source.importing import import_named
 from evit_mobile.arrays import Float32Array
 from evit_mobile.errors import RequestError
@@ -334,13 +335,11 @@ def _function(name: str) -> Callable[[], Iterator[NDArray[Any]]]:
 
     def inputs() -> Iterator[NDArray[Any]]:
         try:
-            values = iter(function())
-        except TypeError as error:
-            raise RequestError(
-                f"{name} cannot be called and iterated: {error}", hint="expected a function that yields arrays"
-            ) from error
-        for value in values:
-            array = np.asarray(value)
-            yield array[0] if array.ndim == 4 and array.shape[0] == 1 else array
+            for value in function():
+                array = np.asarray(value)
+                yield array[0] if array.ndim == 4 and array.shape[0] == 1 else array
+        except (Exception, SystemExit) as error:  # the function is the user's code, and raises what it likes
+            hint = "expected a function that yields arrays" if isinstance(error, TypeError) else None
+            raise RequestError(f"{name} failed: {user_line(error)}", hint=hint) from error
 
     return inputs

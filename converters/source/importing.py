@@ -7,6 +7,7 @@ import os
 import sys
 from typing import Any
 
+from converters.source.blame import user_line
 from evit_mobile.errors import RequestError
 
 
@@ -26,3 +27,5 @@ def import_named(text: str, kind: str) -> Any:
         raise RequestError(
             f"{text} cannot be imported: {error}", hint=f"expected package.module:{kind}, from this folder"
         ) from error
+    except (Exception, SystemExit) as error:  # the module is the user's code, and raises what it likes
+        raise RequestError(f"{text} cannot be imported: {user_line(error)}") from error

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 
 from converters.source.torch_export import Exporter
 from evit_mobile.errors import RequestError
+from evit_mobile.specs import MAX_INPUT_ELEMENTS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-#: Numbers that one input may hold, 256 MB of float32: an image of 4096x4096 has 50 million.
-MAX_INPUT_ELEMENTS = 2**26
 
 
 @dataclass(frozen=True)

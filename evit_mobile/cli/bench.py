@@ -288,10 +288,10 @@ def _print(results: ResultSet, out: Path, as_json: bool, reasons: dict[str, dict
 
 def _print_table(rows: list[Row]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    from evit_mobile.cli.options import table_console
     from evit_mobile.results.stats import Interval
     from evit_mobile.results.summary import show, show_interval, significant, significant_interval, unit
     from evit_mobile.text import visible
@@ -311,7 +311,7 @@ def _print_table(rows: list[Row]) -> None:
             cells += [significant(ratio.value), significant_interval(ratio.interval), row.verdict]
         table.add_row(Text(visible(row.label)), *cells)
     # Into a pipe or a file a row stays one line, however long.
-    Console(width=None if sys.stdout.isatty() else 200, markup=False).print(table)
+    table_console(200).print(table)
 
 
 def _document(results: ResultSet, rows: list[Row], out: Path, reasons: dict[str, dict[str, str]]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from evit_mobile.cli.options import json_option, print_json, table_console
+from evit_mobile.cli.options import json_option, print_json, progress, table_console
 from evit_mobile.errors import ClaimError
 from evit_mobile.text import visible
 
@@ -63,7 +63,8 @@ def command(before: Path, after: Path, limit: float | None, allow_unlike: bool, 
 
     if markdown and as_json:
         raise click.UsageError("--markdown and --json are two forms of the same; give one of them")
-    comparison = compare(load(before), load(after), allow_unlike=allow_unlike)
+    with progress("comparing"):
+        comparison = compare(load(before), load(after), allow_unlike=allow_unlike)
     failed = [
         difference for difference in comparison.differences if limit is not None and difference.is_regression(limit)
     ]

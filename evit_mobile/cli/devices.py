@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from evit_mobile.cli.options import json_option, print_json, progress
-from evit_mobile.errors import DeviceError
+from evit_mobile.errors import DeviceError, RequestError
 
 if TYPE_CHECKING:
     from android_bench.phone.server import Attached, Server
@@ -41,10 +41,10 @@ def _look(server: Server, device: Attached) -> dict[str, Any]:
     row: dict[str, Any] = {"serial": device.serial, "state": device.state, "todo": device.todo}
     if device.todo is not None:
         return row
-    adb = Adb(server, device.serial)
     try:
+        adb = Adb(server, device.serial)
         facts, conditions = read_facts(adb), sample(adb)
-    except DeviceError as error:
+    except (DeviceError, RequestError) as error:  # the others may be sound
         return {**row, "todo": str(error)}
     return {
         **row,

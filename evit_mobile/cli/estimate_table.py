@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import click
 
+from evit_mobile.cli.options import table_console
 from evit_mobile.results.estimates import Estimate, OpEstimate
 from evit_mobile.results.record import Point
 from evit_mobile.results.summary import Row
@@ -21,7 +21,6 @@ HEADINGS = ("estimated", "interval", "M cycles", "waiting", "MB L2", "L3", "memo
 def print_estimates(rows: Sequence[Row]) -> None:
     """One row per model and number of threads."""
     from rich import box
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -33,7 +32,7 @@ def print_estimates(rows: Sequence[Row]) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(Text(visible(row.label)), *_cells(row))
-    Console(width=None if sys.stdout.isatty() else 200, markup=False).print(table)
+    table_console(200).print(table)
 
 
 def _cells(row: Row) -> list[str]:

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any, Sequence
 
 import click
 
-from evit_mobile.cli.options import chosen_runtimes, json_option, print_json, progress, runtime_option
+from evit_mobile.cli.options import (
+    chosen_runtimes,
+    json_option,
+    print_json,
+    progress,
+    runtime_option,
+    table_console,
+)
 from evit_mobile.cli.survey_table import print_survey
 from evit_mobile.errors import EvitMobileError
 
@@ -87,10 +94,9 @@ def _print_many(file: Path, results: dict[str, Inspection | str], rows: Sequence
 
 def _print_one(inspection: Inspection, list_ops: bool) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = table_console(soft_wrap=True)
     source = (
         f", {inspection.description.model} at {inspection.description.resolution}, {inspection.description.precision}"
         if inspection.description
@@ -149,9 +155,7 @@ def _print_plan(inspection: Inspection, console: Console) -> None:
 
 
 def _print_ops(inspection: Inspection) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = table_console(soft_wrap=True)
     outside = {op.index for op in inspection.undelegated}
     for op in inspection.ops:
         place = (

@@ -6,16 +6,21 @@ Exit codes: 0 done; 1 the thing asked for is false; 2 the request is wrong; 3 a 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import importlib
 import os
+import select
 import sys
-from typing import Sequence
+import warnings
+from collections.abc import Iterator
+from typing import Any, Sequence
 
 import click
 
 from evit_mobile import __version__
+from evit_mobile.cli.streams import tolerant_streams
 from evit_mobile.errors import EvitMobileError, MachineError, RequestError
 from evit_mobile.processes import EndedError, ending_signals
 from evit_mobile.text import visible
@@ -40,8 +45,34 @@ COMMANDS = {
 }
 
 
+class ReaderGoneError(Exception):
+    """Who read our stdout left (``| head``); not an OSError, from which click would make exit code 1."""
+
+
+@contextlib.contextmanager
+def _reader_may_leave() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        stdout = select.poll()
+        stdout.register(sys.stdout, 0)  # POLLERR alone, which is always reported
+        if not stdout.poll(0):
+            raise MachineError("a program that this command talks to has ended") from error
+        raise ReaderGoneError from error
+
+
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are used."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _reader_may_leave():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _reader_may_leave():
+            value = super().invoke(ctx)
+            sys.stdout.flush()
+            return value
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -74,22 +105,27 @@ def main(args: Sequence[str] | None = None) -> None:
     debug = "--debug" in args
     # --debug is taken anywhere on the line: it is typed after something went wrong.
     args = [arg for arg in args if arg != "--debug"]
-    try:
-        with ending_signals():
-            code = cli.main(args=args, prog_name="evit-mobile", standalone_mode=False)
-    except (click.exceptions.Abort, KeyboardInterrupt) as error:
-        code = _interrupted(error)
-    except click.ClickException as error:
-        error.show()
-        code = RequestError.exit_code
-    except BrokenPipeError:
-        # The reader of our stdout left (``| head``): not an error, and nothing more may be written there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    except Exception as error:
-        if debug:
-            raise
-        code = _explain(error)
+    with tolerant_streams(), warnings.catch_warnings():
+        if not debug and not sys.warnoptions:
+            warnings.simplefilter("ignore")  # of libraries, about their own code
+        try:
+            with ending_signals():
+                code = cli.main(args=args, prog_name="evit-mobile", standalone_mode=False)
+        except (click.exceptions.Abort, KeyboardInterrupt) as error:
+            code = _interrupted(error)
+        except click.ClickException as error:
+            error.show()
+            code = RequestError.exit_code
+        except ReaderGoneError:
+            code = 0
+        except SystemExit as error:
+            # Our own commands end by exceptions.
+            click.echo(f"error: code that was run for this command called sys.exit({error.code!r})", err=True)
+            code = RequestError.exit_code
+        except Exception as error:
+            if debug:
+                raise
+            code = _explain(error)
     # The interpreter's last garbage collection walks every object of PyTorch, half a second for nothing.
     gc.freeze()
     sys.exit(code if isinstance(code, int) else 0)

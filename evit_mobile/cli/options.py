@@ -94,18 +94,22 @@ def known_labels(model: str) -> list[str] | None:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document on stdout."""
+    """Print one JSON document on stdout, in ASCII."""
     click.echo(json.dumps(value, indent=2))
 
 
-def table_console() -> Console:
-    """Where tables go: as wide as the terminal, and in a log or a pipe, which has no width, wide enough for all of
-    ours.
-    """
+def table_console(width: int = 160, *, soft_wrap: bool = False) -> Console:
+    """Where tables go: as wide as the terminal, and in a log or a pipe, which has no width, of ``width``."""
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False)
-    return console if console.is_terminal else Console(highlight=False, markup=False, width=160)
+    class Stdout(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # its reader left, which is for ``main`` to handle; rich itself would call sys.exit(1)
+
+    console = Stdout(highlight=False, markup=False, soft_wrap=soft_wrap)
+    if not console.is_terminal and not soft_wrap:
+        console.width = width
+    return console
 
 
 class FiniteRange(click.FloatRange):

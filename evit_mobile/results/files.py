@@ -12,6 +12,8 @@ from evit_mobile.files import whole_file
 from evit_mobile.results.record import SCHEMA_VERSION, ResultSet
 
 EXPECTED = "expected a file written by evit-mobile bench"
+#: Bytes that a result file may have.
+LARGEST_FILE = 2**28
 
 
 def save(results: ResultSet, path: Path) -> None:
@@ -28,6 +30,9 @@ def load(path: Path) -> ResultSet:
             version.
     """
     try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE:
+            raise RequestError(f"{path} is too large for a result file: {size} bytes, the limit is {LARGEST_FILE}")
         content = path.read_bytes()
     except OSError as error:
         raise RequestError(f"result file {path} cannot be read: {error.strerror}") from error

@@ -65,11 +65,10 @@ class Environment:
         """Why the environment cannot be used, in a few words; None where it can, as far as its files tell."""
         if not self.path.is_dir():
             return "not installed"
-        try:
-            marker = json.loads((self.path / _MARKER).read_text())
-        except (OSError, ValueError):
+        marker = self._marker()
+        if marker is None:
             return "half-made"
-        if marker.get("lock") != self._lock_digest():
+        if marker["lock"] != self._lock_digest():
             return "made from other versions"
         if not self.interpreter.exists():
             return f"its Python is gone: {os.path.realpath(self.interpreter)}"
@@ -83,8 +82,17 @@ class Environment:
         """The Python in the environment, as ``3.11.7``; None where it is not installed."""
         if self.problem():
             return None
-        version: str = json.loads((self.path / _MARKER).read_text())["python"]
-        return version
+        marker = self._marker()
+        return marker["python"] if marker is not None else None
+
+    def _marker(self) -> dict[str, str] | None:
+        """What was written when the environment was whole; None where it is not there, or is damaged."""
+        try:
+            marker = json.loads((self.path / _MARKER).read_text())
+        except (OSError, ValueError, RecursionError):
+            return None
+        sound = isinstance(marker, dict) and all(isinstance(marker.get(key), str) for key in ("lock", "python"))
+        return marker if sound else None
 
     def check(self) -> None:
         """Raise MachineError, saying what to do, unless the environment can be used."""

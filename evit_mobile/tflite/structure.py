@@ -8,6 +8,7 @@ import math
 from typing import Any, Iterator, Sequence
 
 from evit_mobile.errors import RequestError
+from evit_mobile.specs import MAX_INPUT_ELEMENTS
 
 #: Bits of one value, by the type's name in the schema. Strings, resources and variants have no fixed size.
 _BITS = {
@@ -93,6 +94,11 @@ def _graph_faults(model: Any, graph: Any, types: dict[int, str], ops: dict[int, 
     for end, indices in (("input", graph.inputs), ("output", graph.outputs)):
         if any(not 0 <= index < len(tensors) for index in _values(indices)):
             yield f"an {end} of the graph is a tensor that it does not have"
+            return
+    for index in _values(graph.inputs):
+        elements = math.prod(_values(tensors[index].shape))
+        if elements > MAX_INPUT_ELEMENTS:
+            yield f"input {index} has {elements} elements, the limit is {MAX_INPUT_ELEMENTS}"
     for index, op in enumerate(graph.operators or []):
         if not 0 <= op.opcodeIndex < len(model.operatorCodes or []):
             yield f"op {index} is of no kind that the file lists"

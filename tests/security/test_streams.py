@@ -1,0 +1,86 @@
+"""Streams that are closed, full or of another encoding change no exit code; a signal is heard whatever swallows it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = f"{sys.executable} -m evit_mobile.cli.main"
+
+
+def _shell(script: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    """Run a line of bash in which any part of a pipe that fails is the exit code."""
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", script], env={**os.environ, **variables}, capture_output=True, check=False
+    )
+
+
+@pytest.mark.parametrize("arguments", ["models", "models --json", "--help", "convert --help"])
+def test_a_reader_that_leaves(arguments: str) -> None:
+    done = _shell(f"{COMMAND} {arguments} | true")
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(("arguments", "code"), [("models", 0), ("inspect nowhere.tflite", 2), ("models --no-such", 2)])
+def test_standard_error_that_is_full(arguments: str, code: int) -> None:
+    assert _shell(f"{COMMAND} {arguments} 2>/dev/full").returncode == code
+
+
+def test_standard_output_that_is_full() -> None:
+    done = _shell(f"{COMMAND} models >/dev/full")
+    (line,) = done.stderr.splitlines()
+    assert done.returncode == 4 and b"no space left" in line
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_an_encoding_without_our_characters(encoding: str) -> None:
+    done = _shell(f"{COMMAND} models; {COMMAND} inspect nów–here.tflite", PYTHONIOENCODING=encoding)
+    assert done.returncode == 2 and b"base-r224" in done.stdout and done.stderr.startswith(b"error: n")
+
+
+def test_a_result_whose_name_is_not_utf_8(tmp_path: Path) -> None:
+    done = _shell(f"cd {tmp_path} && {COMMAND} bench --device host --model base-r192 --out $'\\xff.json'")
+    assert done.returncode == 2 and b"not UTF-8" in done.stderr and not list(tmp_path.iterdir())
+
+
+#: A program that swallows the first exception, as a library's import may, and then cleans up in a second.
+SWALLOWING = """
+import sys, time
+from evit_mobile.processes import ending_signals
+with ending_signals():
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    except BaseException:
+        pass
+    try:
+        time.sleep(60)
+    finally:
+        try:
+            raise ValueError
+        except ValueError:
+            time.sleep(1)
+        print("cleaned up", flush=True)
+"""
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_whose_exception_is_swallowed(sign: signal.Signals) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", SWALLOWING],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(sign, signal.SIG_DFL) if sign != signal.SIGINT else None,
+    ) as program:
+        assert program.stdout is not None and program.stdout.readline() == "ready\n"
+        started = time.monotonic()
+        program.send_signal(sign)
+        out, err = program.communicate(timeout=60)
+    assert time.monotonic() - started < 50 and out == "cleaned up\n" and program.returncode != 0, err
