@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from converters.options import ConvertOptions
 from converters.pipeline import convert_in_memory
 from converters.report import Conversion
 from evit_mobile.errors import EvitMobileError, MachineError, RequestError, first_line
-from evit_mobile.processes import end_with
+from evit_mobile.processes import end_with, temporary_folder
 from evit_mobile.results.content import Content
 from evit_mobile.specs import ModelName, Resolution
 
@@ -58,6 +59,14 @@ class TaskOutcome:
     error: str | None = None
 
 
+@dataclass(frozen=True)
+class Owner:
+    """The process that workers end with, and its folder, in which they have theirs."""
+
+    pid: int
+    folder: Path
+
+
 def convert_all(
     tasks: Sequence[Task], memory_limit_bytes: int, *, workers: int | None = None, dask: str | None = None
 ) -> Iterator[tuple[Task, TaskOutcome]]:
@@ -80,8 +89,7 @@ def convert_all(
     count = workers or max(1, min(len(os.sched_getaffinity(0)), free // CONVERSION_BYTES, len(tasks)))
     # A worker elsewhere knows its own memory; here all share what is free.
     traced = memory_limit_bytes if dask else min(memory_limit_bytes, int(free / count / TRACING))
-    owner = None if dask else os.getpid()
-    with _backend(dask):
+    with _backend(dask) as owner:
         parallel = joblib.Parallel(n_jobs=-1 if dask else count, return_as="generator_unordered")
         jobs = (joblib.delayed(_convert)(task, memory_limit_bytes, traced, owner) for task in tasks)
         try:
@@ -97,17 +105,19 @@ def convert_all(
 
 
 @contextlib.contextmanager
-def _backend(dask: str | None) -> Iterator[None]:
+def _backend(dask: str | None) -> Iterator[Owner | None]:
+    """Where joblib runs the conversions; whom they belong to, if that is this process."""
     import joblib
 
     if dask is None:
-        try:
-            with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
-                yield
-        finally:
-            # Idle workers would stay for minutes, with all their memory, beside what is measured next and even after a
-            # kill -9.
-            joblib.externals.loky.get_reusable_executor().shutdown(wait=True)
+        with temporary_folder() as folder:
+            try:
+                with joblib.parallel_config(backend="loky", inner_max_num_threads=1):
+                    yield Owner(os.getpid(), folder)
+            finally:
+                # Idle workers would stay for minutes, with all their memory, beside what is measured next and even
+                # after a kill -9.
+                joblib.externals.loky.get_reusable_executor().shutdown(wait=True)
         return
     try:
         from distributed import Client
@@ -123,15 +133,16 @@ def _backend(dask: str | None) -> Iterator[None]:
             hint="give its address, e.g. tcp://HOST:8786",
         ) from error
     with client, joblib.parallel_config(backend="dask", client=client, wait_for_workers_timeout=30):
-        yield
+        yield None
 
 
 def _convert(
-    task: Task, limit_bytes: int, traced_bytes: int, owner: int | None
+    task: Task, limit_bytes: int, traced_bytes: int, owner: Owner | None
 ) -> tuple[Task, TaskOutcome, Conversion | None]:
     """Runs in a worker, which ends with ``owner``; whatever is wrong with a model is reported and spoils no other."""
     if owner is not None:
-        end_with(owner)
+        end_with(owner.pid)
+        tempfile.tempdir = str(owner.folder)
     try:
         outcome = _count(task, limit_bytes, traced_bytes)
         if outcome.too_large or task.count_only:

@@ -311,9 +311,9 @@ class ResultSet(Entry):
     command: tuple[str, ...]
     components: tuple[Component, ...]
     device: DeviceInfo
-    points: tuple[Point, ...] = Field((), max_length=MOST_POINTS)
+    points: Annotated[tuple[Point, ...], Field(max_length=MOST_POINTS)] = ()
     suite: Suite | None = None
-    references: tuple[Point, ...] = Field((), max_length=MOST_POINTS)
+    references: Annotated[tuple[Point, ...], Field(max_length=MOST_POINTS)] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -15,12 +16,31 @@ import pytest
 from evit_mobile.processes import PREFIX, temporary_folder
 
 
-@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_a_conversion_that_is_ended(tmp_path: Path, sign: signal.Signals) -> None:
+CONVERT = ["convert", "--model", "base-r224"]
+SUITE = ["bench", "--device", "host", "--suite", "smoke"]
+
+
+def _lowers(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return "converters.lowering.worker" in process.cmdline()
+    return False
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sign"),
+    [
+        (CONVERT, signal.SIGTERM),
+        (CONVERT, signal.SIGHUP),
+        (CONVERT, signal.SIGKILL),
+        (SUITE, signal.SIGTERM),
+        (SUITE, signal.SIGKILL),
+    ],
+)
+def test_a_conversion_that_is_ended(tmp_path: Path, arguments: list[str], sign: signal.Signals) -> None:
     folder = tmp_path / "tmp"
     folder.mkdir()
-    out = tmp_path / "model.tflite"
-    command = [sys.executable, "-m", "evit_mobile.cli.main", "convert", "--model", "base-r224", "--out", str(out)]
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "evit_mobile.cli.main", *arguments, "--out", str(out)]
     environment = {**os.environ, "TMPDIR": str(folder), "EVIT_MOBILE_CACHE": str(tmp_path / "cache")}
     # SIGHUP may be ignored where the tests run; what is ignored stays so.
     with subprocess.Popen(
@@ -32,10 +52,11 @@ def test_a_conversion_that_is_ended(tmp_path: Path, sign: signal.Signals) -> Non
     ) as conversion:
         parent = psutil.Process(conversion.pid)
         deadline = time.monotonic() + 120
-        while not (children := parent.children(recursive=True)):
+        while not any(map(_lowers, parent.children(recursive=True))):
             assert conversion.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
         time.sleep(1)
+        children = parent.children(recursive=True)
         conversion.send_signal(sign)
         _, err = conversion.communicate(timeout=120)
     gone, alive = psutil.wait_procs(children, timeout=30)
