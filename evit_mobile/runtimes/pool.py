@@ -23,7 +23,8 @@ class WorkerPool:
         self._start = start
         self._idle: list[Worker] = []
         self._owner = os.getpid()
-        atexit.register(self.close)
+        self._ending = False
+        atexit.register(self._end)
 
     @contextmanager
     def open(self, model: Path, *, threads: int, xnnpack: bool, keep_values: bool = False) -> Iterator[WorkerSession]:
@@ -75,6 +76,10 @@ class WorkerPool:
             if self._owner == os.getpid():
                 worker.kill()
 
+    def _end(self) -> None:
+        self._ending = True
+        self.close()
+
     def take(self) -> Worker:
         """A worker for the caller alone, until ``put_back``."""
         if self._owner != os.getpid():  # we are a fork: the workers answer to another
@@ -90,6 +95,9 @@ class WorkerPool:
     def put_back(self, worker: Worker) -> None:
         """Let the next one have a worker; one that died is forgotten."""
         if not worker.alive():
+            return
+        if self._ending:  # nothing can be asked any more: Python starts no watchdog now
+            worker.kill()
             return
         try:
             worker.call("close")

@@ -142,3 +142,11 @@ def test_a_crash_in_calibration_is_one_line(small_tflite: Path) -> None:
 
     with pytest.raises(RequestError, match="LiteRT crashed on .*SIGSEGV"):
         observe(Tflite.read(small_tflite), images())
+
+
+def test_a_model_that_is_not_closed_ends_quietly_with_its_program(small_tflite: Path) -> None:
+    program = "import sys, evit_mobile\nmodel = evit_mobile.load(sys.argv[1])\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(small_tflite)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -209,7 +209,7 @@ def test_a_function_has_to_give_the_same_again(importable: str) -> None:
     [
         ("absent_package:function", "cannot be imported"),
         ("calibration_functions:absent", "cannot be imported"),
-        ("calibration_functions:FORM", "cannot be called"),
+        ("calibration_functions:FORM", "failed: TypeError: .*not callable"),
         ("nowhere", "does not exist"),
         (__file__, "is one file"),
     ],
