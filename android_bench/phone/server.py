@@ -106,7 +106,7 @@ class Server:
         try:
             done = run_bounded(command, timeout_s=timeout_s, limit_bytes=MOST_OUTPUT_BYTES, env=environment())
         except OutputLimitError as error:
-            raise AdbError(f"adb {arguments[0]}: {error}", command=command, serial=serial) from error
+            raise AdbError(f"adb {arguments[0]}: {error}") from error
         except subprocess.TimeoutExpired as error:
             raise AdbTimeoutError(
                 f"adb {arguments[0]} did not end within {timeout_s:.0f} s",

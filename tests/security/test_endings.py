@@ -15,7 +15,6 @@ import pytest
 
 from evit_mobile.processes import PREFIX, temporary_folder
 
-
 CONVERT = ["convert", "--model", "base-r224"]
 SUITE = ["bench", "--device", "host", "--suite", "smoke"]
 

@@ -13,7 +13,8 @@ from converters.cache import read
 from evit_mobile.cli.main import main
 from evit_mobile.errors import RequestError
 from evit_mobile.processes import OutputLimitError, run_bounded
-from evit_mobile.results.record import MOST_POINTS, load, save
+from evit_mobile.results.files import load, save
+from evit_mobile.results.record import MOST_POINTS
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.tflite.flatbuffer import pack, read_whole, unpack
 from tests.kits.results import device, place, point, results
