@@ -19,7 +19,7 @@ from android_bench.emulator.runtime import EmulatedRuntime
 from benchmarks.results_files import write_results
 from converters.options import ConvertOptions
 from converters.parity.differences import CRITERIA, Difference, compare
-from converters.parity.stimuli import Stimulus, verification_stimuli
+from converters.parity.stimuli import ImageStimulus, verification_stimuli
 from converters.pipeline import convert_cached
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Precision, Preprocessing, Resolution
@@ -52,7 +52,7 @@ def differences(models: dict[str, Path], resolution: Resolution) -> dict[str, Di
     among them.
     """
     stimuli = verification_stimuli(resolution, 3, Preprocessing())
-    stimuli.append(Stimulus("noise_x100", stimuli[0].image * 100))
+    stimuli.append(ImageStimulus("noise_x100", stimuli[0].image * 100))
     emulated = EmulatedRuntime(open_qemu(PROCESSORS[-1]))
     with RUNTIMES["litert"].open(models["fp32"]) as host, emulated.open(models["fp16"]) as session:
         return {item.name: compare(host.run([item.image])[0], session.run([item.image])[0]) for item in stimuli}

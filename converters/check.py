@@ -18,12 +18,12 @@ import numpy as np
 
 from converters.parity.differences import CRITERIA, Criterion
 from converters.parity.expected import Case, Expected
-from converters.parity.layout import from_file, to_file
+from converters.parity.layout import arrays_for, from_file
 from converters.passes.base import PassReport
 from evit_mobile.arrays import Array
 from evit_mobile.errors import ClaimError, EvitMobileError, first_line
 from evit_mobile.runtimes import RUNTIMES, Session
-from evit_mobile.specs import Precision, Resolution
+from evit_mobile.specs import Precision
 from evit_mobile.tflite.file import Tflite
 
 if TYPE_CHECKING:
@@ -189,11 +189,7 @@ def _run(path: Path, xnnpack: bool, cases: Sequence[Case]) -> list[dict[str, Arr
 
 
 def _outputs(session: Session, case: Case) -> dict[str, Array]:
-    names = list(case.inputs)
-    by_name = {info.name: info for info in session.inputs}
-    infos = [by_name.get(name, session.inputs[position]) for position, name in enumerate(names)]
-    fed = {info.index: info.quantise(to_file(case.inputs[name], info.shape)) for name, info in zip(names, infos)}
-    values = session.run([fed[info.index] for info in session.inputs])
+    values = session.run(arrays_for(session.inputs, case.inputs))
     return {name: info.dequantise(value) for name, info, value in zip(session.output_names(), session.outputs, values)}
 
 
@@ -210,18 +206,14 @@ def _case_fault(actual: dict[str, Array], expected: Expected, case: Case, criter
 
 
 def _parting(attempt: Attempt, expected: Expected) -> str:
-    """``; LAYER parts first, at op …`` where that can be found: of a network that takes one image."""
+    """``; LAYER parts first, at op …`` where that can be found."""
     from converters.parity.layers import find_parting_layer
     from converters.parity.reference import Reference
     from converters.parity.stimuli import Stimulus
 
     noise = expected.cases()[0]
-    images = [value for value in noise.inputs.values() if value.ndim == 4]
-    if len(images) != 1 or len(noise.inputs) != 1:
-        return ""
-    source, (_, channels, height, width) = expected.source, images[0].shape
-    reference = Reference(source, expected.stock, Resolution(height, width), channels, source.preprocessing)
-    stimulus = Stimulus(noise.name, np.ascontiguousarray(np.moveaxis(images[0], 1, -1)).astype(np.float32))
+    reference = Reference(expected.source, expected.stock)
+    stimulus = Stimulus(noise.name, noise.inputs)
     rewritten = any(report.fired for report in attempt.passes)
     try:
         with attempt.lowered.on_disk() as path:

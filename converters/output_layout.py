@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.parity.layout import to_file
+from converters.parity.layout import arrays_for
 from converters.tflite.editor import FlatbufferEditor
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import OutputLayout
@@ -35,14 +35,13 @@ def with_output_layout(model: Tflite, source: Source, stock: onnx.ModelProto, la
         stock: its exported graph, whose outputs it has under the same names and in the same order.
         layout: of outputs of rank 4.
     """
-    if len(stock.graph.output) != len(model.graph.outputs):
+    shapes = [_shape(value) for value in stock.graph.output]
+    if len(shapes) != len(model.graph.outputs):
         return model  # the check says which output is missing
     wrong = []
-    for position, index in enumerate(model.graph.outputs):
+    for position, (index, shape) in enumerate(zip(model.graph.outputs, shapes)):
         last = _channels_last(model, source, stock, position)
-        if last is not None and last is not (
-            layout is OutputLayout.NHWC and len(_shape(stock.graph.output[position])) == 4
-        ):
+        if last is not None and last is not (layout is OutputLayout.NHWC and len(shape) == 4):
             wrong.append((position, index, last))
     if not wrong:
         return model
@@ -70,16 +69,14 @@ def _channels_last(model: Tflite, source: Source, stock: onnx.ModelProto, positi
 
 def _measured(model: Tflite, source: Source, stock: onnx.ModelProto, position: int) -> bool | None:
     """``_channels_last`` where all sizes are alike and the shape tells nothing: by the values for one input."""
-    from converters.parity.expected import noise_for
     from converters.parity.reference import open_onnx_inputs
+    from converters.parity.stimuli import plain_stimuli
 
-    inputs = noise_for(stock)
+    inputs = plain_stimuli(source, stock)[0].inputs
     expected = list(open_onnx_inputs(stock, source)(inputs).values())[position]
     try:
         with model.on_disk() as path, RUNTIMES["litert"].open(path, xnnpack=False) as session:
-            values = session.run(
-                [info.quantise(to_file(value, info.shape)) for info, value in zip(session.inputs, inputs.values())]
-            )
+            values = session.run(arrays_for(session.inputs, inputs))
     except (RuntimeError, ValueError):
         return None  # the check says why it does not run
     if values[position].shape != expected.shape:

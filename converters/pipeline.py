@@ -19,17 +19,18 @@ from converters.parity.layout import in_source_terms
 from converters.passes.base import PassReport
 from converters.quantize.attention_ranges import AttentionRange, attention_ranges
 from converters.quantize.attention_ranges import warnings as range_warnings
-from converters.quantize.precisions import InPrecision, check_precision, in_precision
+from converters.quantize.precisions import InPrecision, check_inputs, check_precision, in_precision
 from converters.report import Conversion, ConversionReport
 from converters.source.blame import file_at_fault
 from converters.source.load import Source, load_source
+from converters.source.onnx_file import input_size
 from converters.stopwatch import Stopwatch
 from evit_mobile.errors import RequestError
 from evit_mobile.files import whole_file
 from evit_mobile.models import trained_of
 from evit_mobile.models.labels import labels_for
 from evit_mobile.models.registry import check_name
-from evit_mobile.specs import ModelName, OutputLayout, Precision, Resolution
+from evit_mobile.specs import ModelName, OutputLayout, Precision
 from evit_mobile.text import visible
 from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.graph import graph_of
@@ -100,6 +101,7 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
             from converters.source.export import export_source
 
             exported = export_source(source)
+        check_inputs(source, exported.model, options)
         with watch.stage("check"):
             expected = Expected(source, exported.model, options.output_layout) if options.check else None
             make = _Maker(source, exported.model, options, lowering, watch)
@@ -108,7 +110,7 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
         # Only half precision has ranges that an attention can leave.
         ranges = attention_ranges(attempt.graph, source) if options.precision is Precision.FP16 else []
     with watch.stage("quantise"):
-        result = in_precision(attempt.lowered, source, options)
+        result = in_precision(attempt.lowered, source, exported.model, options)
     with watch.stage("write"):
         description = _description(source, options, exported.model, result)
         content = _described(result, description)
@@ -221,7 +223,7 @@ def _description(
     return ModelDescription(
         model=source.name if source.onnx_path is None else visible(source.onnx_path.name),
         task=source.task,
-        resolution=_resolution_of(stock),
+        resolution=input_size(stock),
         precision=options.precision,
         seed=options.seed,
         rewrite=options.rewrite,
@@ -237,14 +239,6 @@ def _description(
         exporter=source.exporter,
         output_layout=options.output_layout,
     )
-
-
-def _resolution_of(stock: onnx.ModelProto) -> str:
-    """HxW of the first input, or its whole shape where it is not an image."""
-    from converters.source.onnx_file import graph_inputs
-
-    shape = [dim.dim_value for dim in graph_inputs(stock)[0].type.tensor_type.shape.dim]
-    return str(Resolution(shape[2], shape[3])) if len(shape) == 4 else str(shape)
 
 
 def _warnings(source: Source, exported: Exported, ranges: list[AttentionRange], result: InPrecision) -> list[str]:

@@ -23,7 +23,7 @@ from benchmarks.accuracy.outputs import answers, sqnr_db
 from benchmarks.accuracy.overlap import box_overlap, mask_overlap
 from converters.options import ConvertOptions
 from converters.parity.activations import tflite_values
-from converters.parity.stimuli import Stimulus, verification_stimuli
+from converters.parity.stimuli import ImageStimulus, verification_stimuli
 from converters.pipeline import convert
 from converters.tflite.survey import survey
 from evit_mobile.models.registry import WHOLE_IMAGE
@@ -86,12 +86,12 @@ def make_stock(weights: Path, folder: Path, python: Path) -> Path:
     return out
 
 
-def extremes() -> list[Stimulus]:
+def extremes() -> list[ImageStimulus]:
     """Constant and extreme inputs: zeros, all 0, all 255, one hot pixel, noise times 100."""
     side = Resolution(digits.SIDE, digits.SIDE)
     stimuli = {item.name: item for item in verification_stimuli(side, 3, WHOLE_IMAGE)}
     chosen = [stimuli[name] for name in ("zeros", "black", "white", "hot_pixel")]
-    return [*chosen, Stimulus("noise_x100", stimuli["noise"].image * 100)]
+    return [*chosen, ImageStimulus("noise_x100", stimuli["noise"].image * 100)]
 
 
 def judge(precision: str, model: Path, images: Array, labels: NDArray[np.int64], expected: Array) -> Row:

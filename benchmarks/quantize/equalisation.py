@@ -36,7 +36,7 @@ def equalised(content: bytes, images: Iterable[NDArray[np.float32]]) -> tuple[by
     streams = scalable(graph)
     largest: dict[int, NDArray[np.float32]] = {}
     for image in images:
-        values = tflite_values(Tflite(content), image)
+        values = tflite_values(Tflite(content), {"image": np.moveaxis(image, -1, 1)})
         for stream in streams:
             for tensor in stream:
                 seen = np.abs(values[tensor]).reshape(-1, values[tensor].shape[-1]).max(axis=0)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Iterator
 
 import numpy as np
 
-from converters.parity.reference import Reference, open_onnx
+from converters.parity.layout import arrays_for
+from converters.parity.reference import Reference, open_onnx_inputs
+from converters.source.onnx_file import graph_inputs
 from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError, first_line
 from evit_mobile.runtimes.litert import LITERT
@@ -90,24 +93,23 @@ class Trace:
         return None
 
 
-def reference_trace(reference: Reference, image: Array) -> Trace:
-    """Run the reference on a [1, H, W, C] image and keep what it computes on the way.
+def reference_trace(reference: Reference, inputs: Mapping[str, Array]) -> Trace:
+    """Run the reference on ``inputs``, by name and in the graph's layout, and keep what it computes on the way.
 
     Values of modules come from PyTorch. Those of ONNX nodes, computed by ONNX Runtime, are added: they hold steps
     inside modules.
     """
-    planar = np.ascontiguousarray(image.transpose(0, 3, 1, 2))
     module = reference.source.module
     modules = {name for name, _ in module.named_modules() if name} if module is not None else set()
     naming = Trace([], reference.stock, modules)
-    activations = list(_module_values(module, planar)) if module is not None else []
-    for node, name, value in _node_values(reference, planar):
+    activations = list(_module_values(module, inputs)) if module is not None else []
+    for node, name, value in _node_values(reference, inputs):
         layer = naming.layer_in(node.name) or node.name or name
         activations.append(Activation(name, layer, node.op_type, value, module is None))
     return Trace(activations, reference.stock, modules)
 
 
-def _module_values(module: nn.Module, image: Array) -> Iterator[Activation]:
+def _module_values(module: nn.Module, inputs: Mapping[str, Array]) -> Iterator[Activation]:
     """Output of every submodule that returns a tensor, in the order in which they end."""
     import torch
 
@@ -124,20 +126,20 @@ def _module_values(module: nn.Module, image: Array) -> Iterator[Activation]:
     handles = [layer.register_forward_hook(keep(name)) for name, layer in module.named_modules() if name]
     try:
         with torch.no_grad():
-            module(torch.from_numpy(image))
+            module(*(torch.from_numpy(value) for value in inputs.values()))
     finally:
         for handle in handles:
             handle.remove()
     return iter(values)
 
 
-def _node_values(reference: Reference, image: Array) -> Iterator[tuple[onnx.NodeProto, str, Array]]:
-    """Every float32 value that depends on the image, with its node."""
+def _node_values(reference: Reference, inputs: Mapping[str, Array]) -> Iterator[tuple[onnx.NodeProto, str, Array]]:
+    """Every float32 value that depends on an input, with its node."""
     import onnx
 
     stock, model = reference.stock, onnx.ModelProto()
     model.CopyFrom(stock)
-    live = {value.name for value in stock.graph.input}
+    live = {value.name for value in graph_inputs(stock)}
     known = {value.name for value in stock.graph.output}
     nodes = {}
     for node in stock.graph.node:
@@ -146,28 +148,32 @@ def _node_values(reference: Reference, image: Array) -> Iterator[tuple[onnx.Node
                 live.add(name)
                 nodes[name] = node
     model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in nodes if name not in known)
-    values = open_onnx(model, reference.source)(image)
+    values = open_onnx_inputs(model, reference.source)(inputs)
     return ((node, name, values[name]) for name, node in nodes.items() if values[name].dtype == np.float32)
 
 
-def tflite_values(model: Tflite, image: Array) -> dict[int, Array]:
+def tflite_values(model: Tflite, inputs: Mapping[str, Array]) -> dict[int, Array]:
     """Value of every tensor that depends on the input, by index, in float32 (dequantised), computed by TFLite's own
     kernels.
+
+    Args:
+        model: the file.
+        inputs: by name, in the exported graph's layout.
 
     Raises:
         RequestError: LiteRT cannot load or run the model.
     """
     graph = model.graph
     indices = [index for op in graph.ops if op.depends_on_input for index in op.outputs]
-    loaded = {index: _as_loaded(graph.tensors[index]) for index in indices}
+    loaded = {index: as_loaded(graph.tensors[index]) for index in indices}
     try:
         with model.on_disk() as path, LITERT.open_with_values(path) as session:
-            session.run([session.inputs[0].quantise(image)])
+            session.run(arrays_for(session.inputs, inputs))
             return {index: np.asarray(loaded[index].dequantise(session.value(index)), np.float32) for index in indices}
     except (RuntimeError, ValueError) as error:
         raise RequestError(f"LiteRT cannot run the model: {first_line(error)}") from error
 
 
-def _as_loaded(tensor: Tensor) -> TensorInfo:
+def as_loaded(tensor: Tensor) -> TensorInfo:
     """A tensor of the file as a runtime describes it."""
     return TensorInfo(tensor.index, tensor.name, tensor.shape, tensor.dtype, tensor.scale, tensor.zero_point)

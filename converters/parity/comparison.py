@@ -13,7 +13,7 @@ import numpy as np
 from converters.parity.determinism import run_repeatable
 from converters.parity.differences import CRITERIA, Criterion, Difference, compare, without_ties
 from converters.parity.layout import from_file
-from converters.parity.reference import Reference, open_onnx
+from converters.parity.reference import Reference, open_onnx_inputs
 from converters.parity.rounding import allowed, largest_values, own_rounding
 from converters.parity.stimuli import Stimulus
 from evit_mobile.arrays import Array
@@ -79,9 +79,9 @@ class Comparison:
         """The stock ONNX graph against PyTorch; nothing where ONNX Runtime is the reference itself."""
         if self.reference.source.module is None:
             return
-        run = open_onnx(self.reference.stock, self.reference.source)
+        run = open_onnx_inputs(self.reference.stock, self.reference.source)
         for stimulus in self.stimuli:
-            outputs = dict(zip(self.expected[stimulus.name], run(_nchw(stimulus.image)).values(), strict=True))
+            outputs = dict(zip(self.expected[stimulus.name], run(stimulus.inputs).values(), strict=True))
             yield from self.rows(("onnxruntime", None, None), stimulus, outputs, criterion)
 
     def rows(
@@ -125,17 +125,15 @@ class Comparison:
         return judged, list(ill_conditioned.values())
 
     def _rounding(self, stimulus: Stimulus) -> dict[str, float]:
-        reference = self.reference
-        exact = None if reference.source.module is None else lambda inputs: reference.double(inputs["image"])
-        inputs, expected = {"image": _nchw(stimulus.image)}, self.expected[stimulus.name]
-        return own_rounding(lambda values: reference.run(values["image"]), exact, inputs, expected)
+        expected = self.expected[stimulus.name]
+        return own_rounding(self.reference.run, self.reference.double, stimulus.inputs, expected)
 
     def _difference(self, stimulus: Stimulus, expected: Array, actual: Array) -> Difference:
         """``compare``; of classes without those that float32's own bound leaves undecided."""
         difference = compare(expected, actual)
         if difference.failure is not None or expected.dtype.kind not in "iu" or not difference.relative_error:
             return difference
-        scores = self.reference.scores(_nchw(stimulus.image))
+        scores = self.reference.scores(stimulus.inputs)
         if scores is None:
             return difference
         return compare(expected, without_ties(expected, actual, scores, CRITERIA[Precision.FP32].bound))
@@ -149,10 +147,5 @@ def compared(reference: Reference, stimuli: list[Stimulus], layout: OutputLayout
     """
     source = reference.source
     if source.module is not None:
-        run_repeatable(source.module, [_nchw(stimuli[0].image)], source.outputs, source.name)
-    return Comparison(reference, stimuli, {item.name: reference.run(_nchw(item.image)) for item in stimuli}, layout)
-
-
-def _nchw(image: Array) -> Array:
-    """[1, H, W, C] -> [1, C, H, W]."""
-    return np.ascontiguousarray(image.transpose(0, 3, 1, 2))
+        run_repeatable(source.module, list(stimuli[0].inputs.values()), source.outputs, source.name)
+    return Comparison(reference, stimuli, {item.name: reference.run(item.inputs) for item in stimuli}, layout)

@@ -17,10 +17,10 @@ import numpy as np
 from converters.parity.determinism import run_repeatable
 from converters.parity.differences import CRITERIA, Criterion, Difference, compare, without_ties
 from converters.parity.layout import in_source_terms
-from converters.parity.reference import open_onnx_inputs
+from converters.parity.reference import class_scores, open_onnx_inputs
 from converters.parity.rounding import allowed, largest_values, own_rounding, run_in_double
+from converters.parity.stimuli import plain_stimuli
 from converters.source.load import Source
-from converters.source.onnx_file import graph_inputs
 from converters.onnx_session import Run
 from evit_mobile.arrays import Array
 from evit_mobile.errors import ClaimError
@@ -56,7 +56,7 @@ class Expected:
         pool.shutdown(wait=False)
 
     def cases(self) -> list[Case]:
-        """``noise``, seeded and standard normal, and ``zeros``; inputs that are not float32 are 0 in both.
+        """The two of ``plain_stimuli``.
 
         Raises:
             RequestError: the module is not a function of its input.
@@ -71,13 +71,10 @@ class Expected:
     def difference(self, case: Case, output: str, actual: Array) -> Difference:
         """How far ``actual`` is from the expected output; of classes, only those count that no rounding explains."""
         expected = case.outputs[output]
-        scores = getattr(self.source.module, "scores", None)
-        if scores is not None and expected.dtype.kind in "iu" and actual.shape == expected.shape:
-            import torch
-
-            with torch.no_grad():
-                values = scores(*(torch.from_numpy(value) for value in case.inputs.values())).numpy()
-            actual = without_ties(expected, actual, values, CRITERIA[Precision.FP32].bound)
+        if expected.dtype.kind in "iu" and actual.shape == expected.shape:
+            scores = class_scores(self.source.module, case.inputs)
+            if scores is not None:
+                actual = without_ties(expected, actual, scores, CRITERIA[Precision.FP32].bound)
         return compare(expected, actual)
 
     def contradicts(self, case: Case, output: str, difference: Difference, criterion: Criterion) -> bool:
@@ -98,8 +95,7 @@ class Expected:
         return allowed(difference, magnitude, rounding, self._largest[output]) is False
 
     def _compute(self) -> list[Case]:
-        zeros = _zeros(self.stock)
-        cases = [self.case("noise", _noise(zeros)), self.case("zeros", zeros)]
+        cases = [self.case(item.name, item.inputs) for item in plain_stimuli(self.source, self.stock)]
         self._largest = largest_values(case.outputs for case in cases)
         if self.source.module is not None:
             self._check_export(cases[0])
@@ -132,26 +128,3 @@ class Expected:
             [item.name for item in self.stock.graph.output],
         )
         return lambda inputs: dict(zip(names, run(inputs).values(), strict=True))
-
-
-def _zeros(stock: onnx.ModelProto) -> dict[str, Array]:
-    import onnx
-
-    kinds = {value.name: value.type.tensor_type for value in graph_inputs(stock)}
-    return {
-        name: np.zeros([dim.dim_value for dim in kind.shape.dim], onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
-        for name, kind in kinds.items()
-    }
-
-
-def noise_for(stock: onnx.ModelProto) -> dict[str, Array]:
-    """Seeded, standard normal values for every float32 input, 0 for others; by name, in the graph's layout."""
-    return _noise(_zeros(stock))
-
-
-def _noise(zeros: Mapping[str, Array]) -> dict[str, Array]:
-    generator = np.random.default_rng(0)
-    return {
-        name: generator.standard_normal(value.shape, np.float32) if value.dtype == np.float32 else value
-        for name, value in zeros.items()
-    }

@@ -91,9 +91,9 @@ def find_parting_layer(
     Raises:
         RequestError: LiteRT cannot load the file.
     """
-    trace = reference_trace(reference, stimulus.image)
+    trace = reference_trace(reference, stimulus.inputs)
     model = Tflite.read(path)
-    graph, values = model.graph, tflite_values(model, stimulus.image)
+    graph, values = model.graph, tflite_values(model, stimulus.inputs)
     matches = _Matcher(trace.activations, tolerance).match_all(values)
     if failed and matches:
         best = [found[0][1] for found in matches.values()]
@@ -172,6 +172,8 @@ def _orders(value: Array) -> list[Any]:
         orders.append(lambda rows=rows: value.reshape(rows, -1).T)  # type: ignore[misc]
     if value.ndim > 2:
         orders.append(lambda: np.swapaxes(value, -1, -2))
+    if value.ndim == 4:  # a batch, which np.squeeze leaves
+        orders.append(lambda: np.moveaxis(value, 1, -1))
     return orders
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 
 from evit_mobile.arrays import Array
+from evit_mobile.runtimes.session import TensorInfo
 from evit_mobile.specs import OutputLayout
 
 
@@ -17,6 +20,25 @@ def to_file(value: Array, shape: tuple[int, ...]) -> Array:
         if moved.shape == shape and (value.ndim == 4 or value.shape != shape):
             return np.ascontiguousarray(moved)
     return value
+
+
+def in_file_order(infos: Sequence[TensorInfo], inputs: Mapping[str, Array]) -> list[Array]:
+    """The ``inputs`` of a graph, by name, in the order of a file's; a file that has other names has the graph's
+    order.
+    """
+    names = [info.name for info in infos]
+    return [inputs[name] for name in names] if inputs.keys() == set(names) else list(inputs.values())
+
+
+def arrays_for(infos: Sequence[TensorInfo], inputs: Mapping[str, Array]) -> list[Array]:
+    """What a file is fed: an array for each of its inputs, in their order, layout and type.
+
+    Args:
+        infos: the file's inputs, in order.
+        inputs: as many arrays in the graph's layout, by the graph's names.
+    """
+    values = in_file_order(infos, inputs)
+    return [info.quantise(to_file(value, info.shape)) for info, value in zip(infos, values, strict=True)]
 
 
 def in_source_terms[T: OutputLayout | None](layout: T, *, channels_last: bool) -> T | OutputLayout:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.onnx_reader import OnnxSession
+from converters.parity.rounding import run_in_double, run_module
 from converters.source.inputs import InputRequest
 from converters.source.load import Source, load_source, module_source
-from converters.source.onnx_file import graph_inputs
 from converters.onnx_session import Run, open_session
 from converters.source.torch_export import Exporter
 from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError
 from evit_mobile.models import trained_of
-from evit_mobile.specs import ModelName, Preprocessing, Resolution
+from evit_mobile.specs import ModelName, Resolution
 from evit_mobile.tflite.description import ModelDescription
 
 if TYPE_CHECKING:
@@ -51,56 +51,31 @@ class Reference:
 
     source: Source
     stock: onnx.ModelProto
-    resolution: Resolution
-    channels: int
-    preprocessing: Preprocessing
 
     @property
     def name(self) -> str:
         return "onnxruntime" if self.source.module is None else "pytorch"
 
-    def run(self, image: Array) -> dict[str, Array]:
-        """Outputs by name for a [1, C, H, W] float32 image."""
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name; ``inputs`` by name, in the graph's layout and in its order."""
         if self.source.module is None:
-            return open_onnx(self.stock, self.source)(image)
-        return self._computed(self.source.module, image)
+            return self._onnx(inputs)
+        return run_module(self.source.module, inputs, self.source.outputs)
 
-    def scores(self, image: Array) -> Array | None:
+    def scores(self, inputs: Mapping[str, Array]) -> Array | None:
         """[…, classes]: what the single output, if it is classes, was chosen by; None where the network has no
         ``scores`` to tell.
         """
-        scores = getattr(self.source.module, "scores", None)
-        if scores is None:
-            return None
-        import torch
-
-        with torch.no_grad():
-            found: Array = scores(torch.from_numpy(image)).numpy()
-        return found
-
-    def double(self, image: Array) -> dict[str, Array]:
-        """``run`` of a module in float64.
-
-        Raises:
-            ValueError: the source is an ONNX graph, which says float32.
-        """
-        if self._exact is None:
-            raise ValueError(f"{self.source.name} is an ONNX graph")
-        return self._computed(self._exact, image)
+        return class_scores(self.source.module, inputs)
 
     @functools.cached_property
-    def _exact(self) -> nn.Module | None:
-        """The module in float64."""
-        return None if self.source.module is None else copy.deepcopy(self.source.module).double()
+    def double(self) -> Run | None:
+        """``run`` in float64 of a module; None of an ONNX graph, which says float32."""
+        return None if self.source.module is None else run_in_double(self.source.module, self.source.outputs)
 
-    def _computed(self, module: nn.Module, image: Array) -> dict[str, Array]:
-        import torch
-
-        from converters.source.outputs import flatten_outputs
-
-        with torch.no_grad():
-            outputs = flatten_outputs(module(torch.from_numpy(image)), self.source.outputs)
-        return {name: value.numpy() for name, value in outputs.items()}
+    @functools.cached_property
+    def _onnx(self) -> Run:
+        return open_onnx_inputs(self.stock, self.source)
 
 
 def build_reference(file: Path, description: ModelDescription | None, request: Request) -> Reference:
@@ -115,10 +90,9 @@ def build_reference(file: Path, description: ModelDescription | None, request: R
     source = request.source or (
         _described_source(file, description, request) if description else _named_source(file, request)
     )
-    stock = export_onnx(source)
-    _, channels, height, width = (dim.dim_value for dim in stock.graph.input[0].type.tensor_type.shape.dim)
-    preprocessing = description.preprocessing if description else source.preprocessing
-    return Reference(source, stock, Resolution(height, width), channels, preprocessing)
+    if description is not None:
+        source = dataclasses.replace(source, preprocessing=description.preprocessing)
+    return Reference(source, export_onnx(source))
 
 
 def _named_source(file: Path, request: Request) -> Source:
@@ -221,11 +195,18 @@ def _check_weights(file: Path, description: ModelDescription, weights: Path | No
         )
 
 
-def open_onnx(model: onnx.ModelProto, source: Source) -> Callable[[Array], dict[str, Array]]:
-    """``model``, a graph of ``source``, in ONNX Runtime: from its one [1, C, H, W] float32 image to outputs by name."""
-    name = graph_inputs(model)[0].name
-    run = open_onnx_inputs(model, source)
-    return lambda image: run({name: image})
+def class_scores(module: nn.Module | None, inputs: Mapping[str, Array]) -> Array | None:
+    """[…, classes]: what the single output of ``module``, if it is classes, was chosen by; None where it has no
+    ``scores`` to tell.
+    """
+    scores = getattr(module, "scores", None)
+    if scores is None:
+        return None
+    import torch
+
+    with torch.no_grad():
+        values: Array = scores(*(torch.from_numpy(value) for value in inputs.values())).numpy()
+    return values
 
 
 def open_onnx_inputs(model: onnx.ModelProto, source: Source) -> Run:

@@ -125,17 +125,16 @@ def largest_values(outputs: Iterable[Mapping[str, Array]]) -> dict[str, float]:
     return largest
 
 
-def run_in_double(module: nn.Module, names: tuple[str, ...]) -> Run:
-    """A float64 copy of ``module``, as a function from inputs by name, in order, to outputs by name; see
-    ``flatten_outputs``.
-    """
+def run_module(module: nn.Module, inputs: Mapping[str, Array], names: tuple[str, ...]) -> dict[str, Array]:
+    """Outputs of ``module`` by name, see ``flatten_outputs``; ``inputs`` in the order of its arguments."""
     import torch
 
+    with torch.no_grad():
+        outputs = flatten_outputs(module(*(torch.from_numpy(value) for value in inputs.values())), names)
+    return {name: value.numpy() for name, value in outputs.items()}
+
+
+def run_in_double(module: nn.Module, names: tuple[str, ...]) -> Run:
+    """``run_module`` of a float64 copy of ``module``."""
     exact = copy.deepcopy(module).double()
-
-    def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
-        with torch.no_grad():
-            outputs = flatten_outputs(exact(*(torch.from_numpy(value) for value in inputs.values())), names)
-        return {name: value.numpy() for name, value in outputs.items()}
-
-    return run
+    return lambda inputs: run_module(exact, inputs, names)

@@ -7,18 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Sequence
 
+import numpy as np
+
+from converters.parity.activations import as_loaded
 from converters.parity.comparison import Comparison, IllConditioned, ParityRow, compared
 from converters.parity.differences import CRITERIA, Criterion
 from converters.parity.layers import LayerReport, find_parting_layer
-from converters.parity.layout import in_source_terms
+from converters.parity.layout import arrays_for, in_file_order, in_source_terms, to_file
 from converters.parity.reference import Reference, Request, build_reference
-from converters.parity.stimuli import Stimulus, verification_stimuli
+from converters.parity.stimuli import Stimulus, graph_stimuli
 from converters.source.blame import file_at_fault
+from converters.source.onnx_file import input_size
 from evit_mobile.arrays import Array
 from evit_mobile.errors import CrashingFileError, EvitMobileError, RequestError, first_line
 from evit_mobile.runtimes import RUNTIMES, Runtime, Session
 from evit_mobile.specs import ModelName, Precision
-from evit_mobile.tflite.description import read_description
+from evit_mobile.tflite.description import ModelDescription, read_description
 from evit_mobile.tflite.graph import read_graph
 
 #: Largest relative error of an integer model's values that are taken for the reference's: some steps of int8 out of
@@ -119,14 +123,10 @@ def verify_model(
         # With nothing to compare it to, a file that cannot be loaded is a wrong request, not a model without parity.
         with runtimes[0].open(path):
             pass
-    with file_at_fault(
-        Path(request.model) if request.model and ModelName.parse(request.model).kind == "onnx" else None
-    ):
+    onnx_file = Path(request.model) if request.model and ModelName.parse(request.model).kind == "onnx" else None
+    with file_at_fault(onnx_file):
         reference = build_reference(path, description, request)
-        stimuli = verification_stimuli(reference.resolution, reference.channels, reference.preprocessing, image=image)
-        _check_input(path, stimuli[0])
-        layout = description.output_layout if description else None
-        comparison = compared(reference, stimuli, in_source_terms(layout, channels_last=reference.source.channels_last))
+        comparison = _comparison(path, description, reference, image)
         rows = list(comparison.onnx_rows(CRITERIA[Precision.FP32]))
     states = []
     for runtime in runtimes:
@@ -135,26 +135,35 @@ def verify_model(
         rows += runtime_rows
     rows, ill_conditioned = comparison.rounded(rows)
     report = ParityReport(
-        str(path),
-        reference.source.name,
-        str(reference.resolution),
-        precision,
-        reference.name,
-        criterion,
-        [stimulus.name for stimulus in stimuli],
-        states,
-        rows,
+        file=str(path),
+        model=reference.source.name,
+        resolution=input_size(reference.stock),
+        precision=precision,
+        reference=reference.name,
+        criterion=criterion,
+        inputs=[stimulus.name for stimulus in comparison.stimuli],
+        runtimes=states,
+        rows=rows,
         ill_conditioned=ill_conditioned,
     )
     if not layers:
         return report
     rewritten = description is None or description.rewrite
     try:
-        return dataclasses.replace(report, layers=_layers(path, reference, stimuli, report, rewritten))
+        return dataclasses.replace(report, layers=_layers(path, reference, comparison.stimuli, report, rewritten))
     except CrashingFileError:
         if len(runtimes) == 1:
             raise
         return report  # LiteRT, which gives the layers' values, crashed in the rows above too
+
+
+def _comparison(
+    path: Path, description: ModelDescription | None, reference: Reference, image: Path | None
+) -> Comparison:
+    stimuli = graph_stimuli(reference.source, reference.stock, image=image)
+    _check_inputs(path, stimuli[0])
+    layout = description.output_layout if description else None
+    return compared(reference, stimuli, in_source_terms(layout, channels_last=reference.source.channels_last))
 
 
 def _layers(
@@ -191,16 +200,24 @@ def _runtime_rows(
 
 def _run(session: Session, stimulus: Stimulus) -> dict[str, Array]:
     """Outputs by name, as the file gives them."""
-    values = session.run([session.inputs[0].quantise(stimulus.image)])
+    values = session.run(arrays_for(session.inputs, stimulus.inputs))
     return {name: info.dequantise(value) for name, value, info in zip(session.output_names(), values, session.outputs)}
 
 
-def _check_input(path: Path, stimulus: Stimulus) -> None:
+def _check_inputs(path: Path, stimulus: Stimulus) -> None:
+    """The file takes what its source takes.
+
+    Raises:
+        RequestError: it does not.
+    """
     graph = read_graph(path)
-    if len(graph.inputs) != 1:
-        raise RequestError(f"{path} has {len(graph.inputs)} inputs, expected one image")
-    tensor = graph.tensors[graph.inputs[0]]
-    if tensor.shape != stimulus.image.shape or (tensor.dtype != "float32" and len(tensor.scale) != 1):
-        raise RequestError(
-            f"{path} takes {tensor.dtype} {list(tensor.shape)}, its source float32 {list(stimulus.image.shape)} (NHWC)"
-        )
+    infos = [as_loaded(graph.tensors[index]) for index in graph.inputs]
+    if len(infos) != len(stimulus.inputs):
+        number = f"{len(infos)} input{'' if len(infos) == 1 else 's'}"
+        raise RequestError(f"{path} takes {number}, its source {len(stimulus.inputs)}")
+    for info, value in zip(infos, in_file_order(infos, stimulus.inputs)):
+        holds = len(info.scale) == 1 or np.dtype(info.dtype).kind == value.dtype.kind
+        if not holds or to_file(value, info.shape).shape != info.shape:
+            raise RequestError(
+                f"{path} takes {info.dtype} {list(info.shape)}, its source {value.dtype} {list(value.shape)}"
+            )

@@ -9,11 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from converters.float16 import LARGEST, SMALLEST
 from converters.passes.linear_attention.forms import DENOMINATOR, KEY_SUM, ROLE
-from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
     import onnx
@@ -42,13 +39,13 @@ class AttentionRange:
 
 
 def attention_ranges(graph: onnx.ModelProto, source: Source) -> list[AttentionRange]:
-    """Run ``graph``, the rewritten one of ``source``, on each verification input; one entry a block, in order of
+    """Run the rewritten ``graph`` of ``source`` on each stimulus in ONNX Runtime; one entry a block, in order of
     execution.
     """
     import onnx
 
-    from converters.parity.reference import open_onnx
-    from converters.parity.stimuli import verification_stimuli
+    from converters.parity.reference import open_onnx_inputs
+    from converters.parity.stimuli import graph_stimuli
 
     marked = {node.output[0]: role for node in graph.graph.node for role in [_role(node)] if role is not None}
     if not marked:
@@ -57,11 +54,10 @@ def attention_ranges(graph: onnx.ModelProto, source: Source) -> list[AttentionRa
     probe.CopyFrom(graph)
     given = {output.name for output in graph.graph.output}
     probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in marked if name not in given)
-    run = open_onnx(probe, source)
-    _, channels, height, width = (dim.dim_value for dim in graph.graph.input[0].type.tensor_type.shape.dim)
+    run = open_onnx_inputs(probe, source)
     extremes: dict[str, dict[str, list[tuple[float, str]]]] = {}
-    for stimulus in verification_stimuli(Resolution(height, width), channels, source.preprocessing):
-        values = run(np.ascontiguousarray(stimulus.image.transpose(0, 3, 1, 2)))
+    for stimulus in graph_stimuli(source, graph):
+        values = run(stimulus.inputs)
         for name, (block, role) in marked.items():
             found = extremes.setdefault(block, {KEY_SUM: [], DENOMINATOR: []})[role]
             found += [(float(values[name].min()), stimulus.name), (float(values[name].max()), stimulus.name)]

@@ -110,7 +110,7 @@ def measure_range(model: Tflite, stimuli: Iterable[Stimulus]) -> HalfRange:
     denominators: list[tuple[float, str]] = []
     sums: list[tuple[float, str]] = []
     for stimulus in stimuli:
-        values = tflite_values(model, stimulus.image)
+        values = tflite_values(model, stimulus.inputs)
         magnitudes = {index: float(np.abs(value).max(initial=0)) for index, value in values.items()}
         at = max(magnitudes, key=lambda index: magnitudes[index])
         largest = max(largest, (magnitudes[at], graph.tensors[at].name, stimulus.name))

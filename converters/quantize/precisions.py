@@ -13,6 +13,8 @@ from evit_mobile.errors import RequestError
 from evit_mobile.specs import IoType, Precision, Resolution
 
 if TYPE_CHECKING:
+    import onnx
+
     from converters.options import ConvertOptions
     from converters.quantize import OpPlan
     from converters.source.load import Source
@@ -73,8 +75,25 @@ def check_precision(options: ConvertOptions) -> None:
         )
 
 
-def in_precision(model: Tflite, source: Source, options: ConvertOptions) -> InPrecision:
-    """The float32 ``model`` of ``source`` in the precision of ``options``.
+def check_inputs(source: Source, stock: onnx.ModelProto, options: ConvertOptions) -> None:
+    """Refuse a network that ``options`` cannot be measured on, before it is lowered.
+
+    Raises:
+        RequestError: int8 of a network whose input is not one image, ``stock`` being its exported graph.
+    """
+    from converters.source.onnx_file import graph_inputs
+
+    ranks = [len(value.type.tensor_type.shape.dim) for value in graph_inputs(stock)]
+    if options.precision is Precision.INT8 and ranks != [4]:
+        inputs = f"{len(ranks)} inputs" if len(ranks) > 1 else f"an input of rank {ranks[0]}"
+        raise RequestError(
+            f"{source.name} cannot be calibrated for int8: calibration data are images, and it takes {inputs}",
+            hint="--precision dynamic has int8 weights and needs no calibration data",
+        )
+
+
+def in_precision(model: Tflite, source: Source, stock: onnx.ModelProto, options: ConvertOptions) -> InPrecision:
+    """The float32 ``model`` of ``source``, whose exported graph is ``stock``, in the precision of ``options``.
 
     Raises:
         RequestError: calibration data that cannot be used, or values that fp16 cannot hold.
@@ -88,16 +107,15 @@ def in_precision(model: Tflite, source: Source, options: ConvertOptions) -> InPr
         described = quantisation_of(quantised.plan, io_type=IoType.FLOAT32, images=0, calibration_sha256=None)
         return InPrecision(quantised.tree, quantised.plan, described, [WHERE_FAST[Precision.DYNAMIC]])
     if options.precision is Precision.FP16:
-        return _fp16(model, source)
+        return _fp16(model, source, stock)
     return InPrecision(model.editable_tree())
 
 
-def _fp16(model: Tflite, source: Source) -> InPrecision:
-    from converters.parity.stimuli import verification_stimuli
+def _fp16(model: Tflite, source: Source, stock: onnx.ModelProto) -> InPrecision:
+    from converters.parity.stimuli import graph_stimuli
     from converters.quantize.half import measure_range, to_half
 
-    _, height, width, channels = model.graph.tensors[model.graph.inputs[0]].shape
-    values = measure_range(model, verification_stimuli(Resolution(height, width), channels, source.preprocessing))
+    values = measure_range(model, graph_stimuli(source, stock))
     return InPrecision(to_half(model), warnings=[WHERE_FAST[Precision.FP16], *values.warnings()])
 
 

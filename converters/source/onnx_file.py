@@ -13,7 +13,7 @@ from converters.source.onnx_gate import MAX_ELEMENTS, check_structure
 from converters.onnx_session import open_session
 from converters.source.outputs import set_shape
 from evit_mobile.errors import RequestError, first_line
-from evit_mobile.specs import MAX_INPUT_ELEMENTS
+from evit_mobile.specs import MAX_INPUT_ELEMENTS, Resolution
 
 if TYPE_CHECKING:
     import onnx
@@ -59,6 +59,19 @@ def graph_inputs(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
         item.values.name for item in model.graph.sparse_initializer
     }
     return [value for value in model.graph.input if value.name not in constants]
+
+
+def input_size(model: onnx.ModelProto) -> str:
+    """``HxW`` of the first input, or its whole shape where it is no image."""
+    shape = tuple(dim.dim_value for dim in graph_inputs(model)[0].type.tensor_type.shape.dim)
+    if len(shape) != 4:
+        return str(list(shape))
+    return str(Resolution(*(shape[1:3] if channel_axis(shape) == 3 else shape[2:])))
+
+
+def channel_axis(shape: tuple[int, ...]) -> int | None:
+    """1 of an image [N, 3, H, W], 3 of [N, H, W, 3], None of any other shape."""
+    return next((axis for axis in (1, 3) if shape[axis] == 3), None) if len(shape) == 4 else None
 
 
 def _fix_shapes(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], name: str) -> None:

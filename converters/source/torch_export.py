@@ -21,7 +21,7 @@ from evit_mobile.processes import temporary_folder
 
 if TYPE_CHECKING:
     import onnx
-    from torch import nn
+    from torch import Tensor, nn
 
 #: Of the TorchScript exporter, whose decompositions the passes know best.
 OPSET = 17
@@ -137,7 +137,7 @@ def _plain_attention() -> Iterator[None]:
 
 
 def _export(
-    module: nn.Module, inputs: tuple[object, ...], names: tuple[list[str], list[str]], exporter: Exporter
+    module: nn.Module, inputs: tuple[Tensor, ...], names: tuple[list[str], list[str]], exporter: Exporter
 ) -> onnx.ModelProto:
     import onnx
     import torch
@@ -153,7 +153,13 @@ def _export(
             module, inputs, path, dynamo=dynamo, opset_version=_DYNAMO_OPSET if dynamo else OPSET,
             input_names=names[0], output_names=names[1], external_data=False, verbose=False,
         )  # fmt: skip
-        return onnx.load(path)
+        model = onnx.load(path)
+    for position, (name, tensor) in enumerate(zip(names[0], inputs, strict=True)):
+        if name not in {value.name for value in model.graph.input}:
+            # Both exporters leave out an argument that nothing reads; a caller passes it all the same.
+            unread = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, list(tensor.shape))
+            model.graph.input.insert(position, unread)
+    return model
 
 
 @contextlib.contextmanager

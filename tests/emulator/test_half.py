@@ -12,7 +12,7 @@ from android_bench.emulator.cpus import CPUS
 from android_bench.emulator.qemu import Qemu
 from android_bench.emulator.root import EmulatorRoot
 from android_bench.emulator.runtime import EmulatedRuntime
-from converters.parity.stimuli import Stimulus, verification_stimuli
+from converters.parity.stimuli import ImageStimulus, verification_stimuli
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Precision, Preprocessing, Resolution
 
@@ -39,7 +39,7 @@ def test_outputs_in_half_precision(half_tflite: Path, small_tflite: Path, a76: Q
     over 40 layers: at most 1e-2 of the largest output was seen; twice that is allowed.
     """
     stimuli = verification_stimuli(SMALL, 3, Preprocessing())
-    stimuli.append(Stimulus("loud", stimuli[0].image * 100))
+    stimuli.append(ImageStimulus("loud", stimuli[0].image * 100))
     with RUNTIMES["litert"].open(small_tflite) as host, EmulatedRuntime(a76).open(half_tflite) as session:
         for stimulus in stimuli:
             [expected], [actual] = host.run([stimulus.image]), session.run([stimulus.image])

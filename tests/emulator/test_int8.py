@@ -14,7 +14,7 @@ from android_bench.emulator.cpus import CPUS
 from android_bench.emulator.qemu import Qemu
 from android_bench.emulator.root import LITERT_RELEASES, EmulatorRoot
 from android_bench.emulator.runtime import EmulatedRuntime
-from converters.parity.stimuli import Stimulus, verification_stimuli
+from converters.parity.stimuli import ImageStimulus, verification_stimuli
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Precision, Preprocessing, Resolution
 
@@ -22,13 +22,13 @@ SMALL = Resolution(96, 96)
 
 
 @pytest.fixture(scope="module")
-def stimuli() -> list[Stimulus]:
+def stimuli() -> list[ImageStimulus]:
     return verification_stimuli(SMALL, 3, Preprocessing())
 
 
 @pytest.fixture(scope="module")
 def int8_tflite(
-    converted: Callable[..., Path], stimuli: list[Stimulus], tmp_path_factory: pytest.TempPathFactory
+    converted: Callable[..., Path], stimuli: list[ImageStimulus], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     data = tmp_path_factory.mktemp("calibration") / "inputs.npz"
     np.savez(data, images=np.concatenate([stimulus.image for stimulus in stimuli]))
@@ -47,7 +47,7 @@ def test_outputs_are_those_of_the_host(
     file: str,
     root: EmulatorRoot,
     small_tflite: Path,
-    stimuli: list[Stimulus],
+    stimuli: list[ImageStimulus],
     request: pytest.FixtureRequest,
 ) -> None:
     """Integer kernels are exact; the float parts between them round apart, which moves values to the next step of

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from converters.parity.differences import CRITERIA, compare
 from converters.parity.layers import LayerReport, find_parting_layer
 from converters.parity.reference import Reference, Request, build_reference
-from converters.parity.stimuli import verification_stimuli
+from converters.parity.stimuli import plain_stimuli
 from converters.parity.verify import verify_model
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Precision, Resolution
@@ -60,10 +60,12 @@ def reference(small_tflite: Path) -> Reference:
 
 def _parting(model: Path, reference: Reference, *, rewritten: bool) -> LayerReport:
     """The layers of a model whose output on noise is checked to be wrong."""
-    noise = verification_stimuli(reference.resolution, 3, reference.preprocessing)[0]
-    (expected,) = reference.run(np.ascontiguousarray(noise.image.transpose(0, 3, 1, 2))).values()
+    noise = plain_stimuli(reference.source, reference.stock)[0]
+    (expected,) = reference.run(noise.inputs).values()
+    (image,) = noise.inputs.values()
     with RUNTIMES["litert"].open(model) as session:
-        assert not CRITERIA[Precision.FP32].holds(compare(expected, session.run([noise.image])[0]))
+        (actual,) = session.run([np.ascontiguousarray(image.transpose(0, 2, 3, 1))])
+    assert not CRITERIA[Precision.FP32].holds(compare(expected, actual))
     return find_parting_layer(model, reference, noise, 1e-4, failed=True, rewritten=rewritten)
 
 

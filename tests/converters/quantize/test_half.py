@@ -81,15 +81,15 @@ def test_range_check(half_tflite: Path, small_tflite: Path) -> None:
     """Noise passes; an image whose values leave float16 is refused; an fp32 graph's epsilon, which becomes zero,
     too.
     """
-    noise = np.random.default_rng(0).standard_normal((1, 96, 96, 3), np.float32)
+    noise = np.random.default_rng(0).standard_normal((1, 3, 96, 96), np.float32)
     model = Tflite.read(small_tflite)
-    found = measure_range(model, [Stimulus("noise", noise)])
+    found = measure_range(model, [Stimulus("noise", {"image": noise})])
     assert found.largest < LARGEST / 4 and not found.warnings()
     assert found.largest_sum is not None and found.smallest_denominator is not None
     with pytest.raises(RequestError, match="fp16, which ends at 65504: .* on input loud"):
-        measure_range(Tflite.read(half_tflite), [Stimulus("loud", noise * 1000)])
+        measure_range(Tflite.read(half_tflite), [Stimulus("loud", {"image": noise * 1000})])
     with pytest.raises(RequestError, match="something is divided by .* and becomes zero"):
-        measure_range(model, [Stimulus("zeros", noise * 0)])
+        measure_range(model, [Stimulus("zeros", {"image": noise * 0})])
 
 
 def test_values_near_the_end_are_told() -> None:
