@@ -94,9 +94,7 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
     with Lowering(simplify=not options.rewrite) as lowering:
         with watch.stage("build"):
             source = model if isinstance(model, Source) else _loaded(model, options)
-        if source.channels_last and options.output_layout is OutputLayout.NCHW:
-            hint = "leave out --output-layout nchw"
-            raise RequestError(f"{source.name} gives its maps in NHWC, in PyTorch as in the file", hint=hint)
+        _check_layout(source, options)
         with watch.stage("export"):
             from converters.source.export import export_source
 
@@ -138,6 +136,12 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
     if options.keep_onnx is not None:
         _save_onnx(attempt.graph, options.keep_onnx)
     return Conversion(content, report, None if isinstance(model, str) else source, options.weights)
+
+
+def _check_layout(source: Source, options: ConvertOptions) -> None:
+    if source.channels_last and options.output_layout is OutputLayout.NCHW:
+        hint = "leave out --output-layout nchw"
+        raise RequestError(f"{source.name} gives its maps in NHWC, in PyTorch as in the file", hint=hint)
 
 
 class _Maker:

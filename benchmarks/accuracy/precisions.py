@@ -105,9 +105,8 @@ def judge(precision: str, model: Path, images: Array, labels: NDArray[np.int64],
         return Row(
             precision, "host", 0, None, None, None, size, place.partitions, None, None, str(error).splitlines()[0]
         )
-    return _row(
-        precision, "host", model, labels, expected, logits, finite, (place.partitions, sum(place.undelegated.values()))
-    )
+    figures, undelegated = _figures(labels, expected, logits), sum(place.undelegated.values())
+    return Row(precision, "host", len(labels), *figures, size, place.partitions, undelegated, finite)
 
 
 def judge_emulated(
@@ -120,23 +119,15 @@ def judge_emulated(
     with EmulatedRuntime(open_qemu(cpu)).open(model) as session:
         logits = np.concatenate([session.run([image[np.newaxis]])[0] for image in images])
         finite = all(np.isfinite(session.run([item.image])[0]).all() for item in extremes())
-    return _row(precision, f"emulated {cpu}", model, labels, expected, logits, finite, (None, None))
+    figures, size = _figures(labels, expected, logits), model.stat().st_size / 1000
+    return Row(precision, f"emulated {cpu}", len(labels), *figures, size, None, None, finite)
 
 
-def _row(
-    precision: str,
-    ran_on: str,
-    model: Path,
-    labels: NDArray[np.int64],
-    expected: Array,
-    logits: Array,
-    finite: bool,
-    place: tuple[int | None, int | None],
-) -> Row:
-    given = logits.argmax(1)
-    right, same = float((given == labels).mean()), float((given == expected.argmax(1)).mean())
-    quality = sqnr_db([expected], [logits])
-    return Row(precision, ran_on, len(labels), right, same, quality, model.stat().st_size / 1000, *place, finite)
+def _figures(labels: NDArray[np.int64], expected: Array, logits: Array) -> tuple[float, float, float]:
+    """Accuracy, agreement with fp32's answers, and SQNR in dB of ``logits`` [N, classes]."""
+    classes = logits.argmax(1)
+    accuracy, agreement = float((classes == labels).mean()), float((classes == expected.argmax(1)).mean())
+    return accuracy, agreement, sqnr_db([expected], [logits])
 
 
 def layer_sqnr(reference: Path, model: Path, images: Array) -> dict[str, float]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -160,20 +161,13 @@ def table(rows: list[Row]) -> str:
 @click.option("--rounds", default=12)
 @click.option("--prepare", is_flag=True, help="Only make the models.")
 @click.option("--out", type=click.Path(path_type=Path), default=ROOT / "benchmarks/results/int8.md")
-def main(
-    quantizer: Path | None,
-    torch_files: tuple[tuple[int, Path], ...],
-    tensorflow_files: tuple[tuple[int, Path], ...],
-    resolutions: tuple[int, ...],
-    runtime: str,
-    rounds: int,
-    prepare: bool,
-    out: Path,
-) -> None:
+def main(resolutions: tuple[int, ...], runtime: str, rounds: int, prepare: bool, out: Path, **peers: Any) -> None:
     """Convert, measure, write the table."""
     folder = cache_folder("quantize-benchmark")
-    peers = dict(torch_files), dict(tensorflow_files)
-    models = {side: make(side, folder, quantizer, *(files.get(side) for files in peers)) for side in resolutions}
+    files = [dict(peers[name]) for name in ("torch_files", "tensorflow_files")]
+    models = {
+        side: make(side, folder, peers["quantizer"], *(paths.get(side) for paths in files)) for side in resolutions
+    }
     if prepare:
         return
     text = [f"{MODEL}, {runtime}, one thread, on {machine_name()}."]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Request:
+class SourceRequest:
     """What the user says of a model that the file does not say, or says again.
 
     ``model`` is as for ``convert``; it is needed where the file has no entry of ours, for an ONNX source, whose path
@@ -41,6 +41,12 @@ class Request:
     weights: Path | None = None
     module: nn.Module | None = None
     source: Source | None = None
+
+    @property
+    def onnx_path(self) -> Path | None:
+        """``model``, where it is an ONNX file."""
+        is_onnx = self.model is not None and ModelName.parse(self.model).kind == "onnx"
+        return Path(str(self.model)) if is_onnx else None
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class Reference:
         return open_onnx_inputs(self.stock, self.source)
 
 
-def build_reference(file: Path, description: ModelDescription | None, request: Request) -> Reference:
+def build_reference(file: Path, description: ModelDescription | None, request: SourceRequest) -> Reference:
     """The network that ``file`` says it was made from, with the same weights, seed and resolution.
 
     Raises:
@@ -95,7 +101,7 @@ def build_reference(file: Path, description: ModelDescription | None, request: R
     return Reference(source, export_onnx(source))
 
 
-def _named_source(file: Path, request: Request) -> Source:
+def _named_source(file: Path, request: SourceRequest) -> Source:
     if request.module is not None:
         return module_source(request.module, request.resolution)
     if request.model is None:
@@ -106,7 +112,7 @@ def _named_source(file: Path, request: Request) -> Source:
     return load_source(request.model, request.resolution, request.weights)
 
 
-def _described_source(file: Path, description: ModelDescription, request: Request) -> Source:
+def _described_source(file: Path, description: ModelDescription, request: SourceRequest) -> Source:
     fixed = bool(description.input_shapes) or description.onnx_sha256 is not None
     resolution = None if fixed else Resolution.parse(description.resolution)
     if request.resolution not in (None, resolution):
@@ -152,7 +158,7 @@ def _inputs(description: ModelDescription) -> InputRequest:
 
 
 def _module_source(
-    file: Path, description: ModelDescription, request: Request, resolution: Resolution | None
+    file: Path, description: ModelDescription, request: SourceRequest, resolution: Resolution | None
 ) -> Source:
     if request.module is None:
         raise RequestError(
@@ -162,7 +168,7 @@ def _module_source(
     return module_source(request.module, resolution, _inputs(description))
 
 
-def _onnx_source(file: Path, description: ModelDescription, request: Request) -> Source:
+def _onnx_source(file: Path, description: ModelDescription, request: SourceRequest) -> Source:
     from evit_mobile.weights import sha256_of
 
     if request.model is None:

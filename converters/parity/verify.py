@@ -14,14 +14,14 @@ from converters.parity.comparison import Comparison, IllConditioned, ParityRow, 
 from converters.parity.differences import CRITERIA, Criterion
 from converters.parity.layers import LayerReport, find_parting_layer
 from converters.parity.layout import arrays_for, in_file_order, in_source_terms, to_file
-from converters.parity.reference import Reference, Request, build_reference
+from converters.parity.reference import Reference, SourceRequest, build_reference
 from converters.parity.stimuli import Stimulus, graph_stimuli
 from converters.source.blame import file_at_fault
 from converters.source.onnx_file import input_size
 from evit_mobile.arrays import Array
 from evit_mobile.errors import CrashingFileError, EvitMobileError, RequestError, first_line
 from evit_mobile.runtimes import RUNTIMES, Runtime, Session
-from evit_mobile.specs import ModelName, Precision
+from evit_mobile.specs import Precision
 from evit_mobile.tflite.description import ModelDescription, read_description
 from evit_mobile.tflite.graph import read_graph
 
@@ -99,7 +99,7 @@ class ParityReport:
 
 def verify_model(
     path: Path,
-    request: Request = Request(),
+    request: SourceRequest = SourceRequest(),
     *,
     runtimes: Sequence[Runtime] = (RUNTIMES["litert"],),
     image: Path | None = None,
@@ -108,7 +108,7 @@ def verify_model(
     """Compare the .tflite at ``path`` with what it was made from.
 
     Args:
-        request: what the file cannot say of its source itself, see ``Request``.
+        request: what the file cannot say of its source itself, see ``SourceRequest``.
         runtimes: one that is not installed is listed as such and not counted.
         image: takes the place of the bundled photograph.
         layers: also find the first layer where the file parts from its source.
@@ -123,16 +123,13 @@ def verify_model(
         # With nothing to compare it to, a file that cannot be loaded is a wrong request, not a model without parity.
         with runtimes[0].open(path):
             pass
-    onnx_file = Path(request.model) if request.model and ModelName.parse(request.model).kind == "onnx" else None
-    with file_at_fault(onnx_file):
+    with file_at_fault(request.onnx_path):
         reference = build_reference(path, description, request)
         comparison = _comparison(path, description, reference, image)
         rows = list(comparison.onnx_rows(CRITERIA[Precision.FP32]))
-    states = []
-    for runtime in runtimes:
-        state, runtime_rows = _runtime_rows(path, runtime, comparison, criterion, alone=len(runtimes) == 1)
-        states.append(state)
-        rows += runtime_rows
+    alone = len(runtimes) == 1
+    results = [_runtime_rows(path, runtime, comparison, criterion, alone=alone) for runtime in runtimes]
+    rows += [row for _, runtime_rows in results for row in runtime_rows]
     rows, ill_conditioned = comparison.rounded(rows)
     report = ParityReport(
         file=str(path),
@@ -142,19 +139,18 @@ def verify_model(
         reference=reference.name,
         criterion=criterion,
         inputs=[stimulus.name for stimulus in comparison.stimuli],
-        runtimes=states,
+        runtimes=[state for state, _ in results],
         rows=rows,
         ill_conditioned=ill_conditioned,
     )
-    if not layers:
-        return report
-    rewritten = description is None or description.rewrite
-    try:
-        return dataclasses.replace(report, layers=_layers(path, reference, comparison.stimuli, report, rewritten))
-    except CrashingFileError:
-        if len(runtimes) == 1:
-            raise
-        return report  # LiteRT, which gives the layers' values, crashed in the rows above too
+    if layers:
+        rewritten = description is None or description.rewrite
+        try:
+            report = dataclasses.replace(report, layers=_layers(path, comparison, report, rewritten))
+        except CrashingFileError:  # LiteRT, which gives the layers' values, crashed in the rows above too
+            if alone:
+                raise
+    return report
 
 
 def _comparison(
@@ -166,15 +162,16 @@ def _comparison(
     return compared(reference, stimuli, in_source_terms(layout, channels_last=reference.source.channels_last))
 
 
-def _layers(
-    path: Path, reference: Reference, stimuli: list[Stimulus], report: ParityReport, rewritten: bool
-) -> LayerReport:
+def _layers(path: Path, comparison: Comparison, report: ParityReport, rewritten: bool) -> LayerReport:
     """Noise tells layers apart best; where only another input shows the fault, that one."""
+    stimuli = comparison.stimuli
     failed = [row.input for row in report.judged() if not row.passed and row.threads is not None]
     chosen = stimuli[0].name if not failed or stimuli[0].name in failed else report.worst().input
     stimulus = next(item for item in stimuli if item.name == chosen)
     tolerance = report.criterion.bound if report.criterion.measure == "relative_error" else INTEGER_TOLERANCE
-    return find_parting_layer(path, reference, stimulus, tolerance, failed=bool(failed), rewritten=rewritten)
+    return find_parting_layer(
+        path, comparison.reference, stimulus, tolerance, failed=bool(failed), rewritten=rewritten
+    )
 
 
 def _runtime_rows(

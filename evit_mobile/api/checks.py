@@ -8,35 +8,37 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.report import Conversion
-from evit_mobile.runtimes import find_runtime
+from evit_mobile.runtimes import Runtime, find_runtime
 from evit_mobile.specs import ModelName
 from evit_mobile.tflite.file import Tflite
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from converters.parity.reference import Request
+    from converters.parity.reference import SourceRequest
     from converters.parity.verify import ParityReport
     from converters.tflite.inspection import Inspection
 
 
 def verify(
     model: Conversion | Path | str,
-    source: nn.Module | str | Path | None = None,
+    source: nn.Module | str | Path | SourceRequest | None = None,
     *,
     weights: Path | str | None = None,
-    runtimes: Sequence[str] = ("litert",),
+    runtimes: Sequence[str | Runtime] = ("litert",),
     image: Path | str | None = None,
     layers: bool = False,
 ) -> ParityReport:
-    """Compare a .tflite with the network that it was made from, on seven inputs in every configuration of the runtimes.
+    """Compare a .tflite with the network that it was made from, on several inputs in every configuration of the
+    runtimes.
 
     Args:
         model: a conversion, or the path of a .tflite.
-        source: what the file was made from, where it cannot say that itself: the module, or the path of the ONNX file.
-            A conversion knows its source.
+        source: what the file was made from, where it cannot say that itself: the module, ``package.module:factory``,
+            the path of the ONNX file, or a ``SourceRequest``, which holds a resolution as well. A conversion knows its
+            source.
         weights: the checkpoint that the file was made with; a conversion knows that too.
-        runtimes: names of TFLite runtimes; one that is not installed is listed as such.
+        runtimes: TFLite runtimes or their names; one that is not installed is listed as such.
         image: a photograph that takes the place of the bundled one.
         layers: also find the first layer where the file parts from its source.
 
@@ -54,7 +56,7 @@ def verify(
     """
     from converters.parity.verify import verify_model
 
-    chosen = [find_runtime(name) for name in runtimes]
+    chosen = [find_runtime(item) if isinstance(item, str) else item for item in runtimes]
     request = _request(model, source, None if weights is None else Path(weights))
     file = tflite_of(model)
     with file.on_disk() as path:
@@ -100,15 +102,19 @@ def tflite_of(model: Conversion | Path | str) -> Tflite:
     return Tflite.read(Path(model))
 
 
-def _request(model: Conversion | Path | str, source: nn.Module | str | Path | None, weights: Path | None) -> Request:
+def _request(
+    model: Conversion | Path | str, source: nn.Module | str | Path | SourceRequest | None, weights: Path | None
+) -> SourceRequest:
     """What ``verify`` has to know of a model beyond the file."""
-    from converters.parity.reference import Request
+    from converters.parity.reference import SourceRequest
 
     if isinstance(model, Conversion) and source is None:
         if model.source is not None:
-            return Request(source=model.source)
+            return SourceRequest(source=model.source)
         own = ModelName.parse(model.report.model).kind in ("onnx", "factory")
-        return Request(model.report.model if own else None, weights=weights or model.weights)
+        return SourceRequest(model.report.model if own else None, weights=weights or model.weights)
+    if isinstance(source, SourceRequest):
+        return source
     if source is None or isinstance(source, (str, Path)):
-        return Request(None if source is None else str(source), weights=weights)
-    return Request(module=source)
+        return SourceRequest(None if source is None else str(source), weights=weights)
+    return SourceRequest(module=source)

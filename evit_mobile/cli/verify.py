@@ -55,13 +55,13 @@ def command(
     evit-mobile verify model.tflite --runtime all --layers
     evit-mobile verify model.tflite --device qemu:cortex-a76
     """
-    from converters.parity.reference import Request
-    from converters.parity.verify import verify_model
+    from converters.parity.reference import SourceRequest
     from converters.tflite.survey import survey
+    from evit_mobile.api.checks import verify
 
     chosen = chosen_runtimes(runtimes) if device is None else [_emulated(device, runtimes)]
     with progress(f"verifying {file}"):
-        report = verify_model(file, Request(**source), runtimes=chosen, image=image, layers=layers)
+        report = verify(file, SourceRequest(**source), runtimes=chosen, image=image, layers=layers)
         rows = survey(file, chosen) if len(chosen) > 1 else []
     if as_json:
         print_json({**report.to_json(), "survey": [row.to_json() for row in rows]})

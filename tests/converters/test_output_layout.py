@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from converters.options import ConvertOptions
-from converters.parity.reference import Request
+from converters.parity.reference import SourceRequest
 from converters.parity.verify import verify_model
 from converters.pipeline import convert_in_memory
 from converters.source.load import module_source
@@ -57,7 +57,7 @@ def test_layout(layout: OutputLayout, tmp_path: Path) -> None:
         np.testing.assert_allclose(values[f"output_{number}"], value.numpy(), rtol=0, atol=tolerance)
     description = read_description(path)
     assert description is not None and description.output_layout is layout
-    assert verify_model(path, Request(source=source)).passed
+    assert verify_model(path, SourceRequest(source=source)).passed
     if layout is OutputLayout.NHWC:
         # The softmax, which the lowering turns back to NCHW, is taken before that.
         graph = read_graph(path)

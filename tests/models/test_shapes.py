@@ -14,7 +14,7 @@ from safetensors.torch import save_model
 
 from benchmarks.accuracy import shapes as drawings
 from converters.options import ConvertOptions
-from converters.parity.reference import Request
+from converters.parity.reference import SourceRequest
 from converters.parity.verify import verify_model
 from converters.pipeline import with_bundled_weights
 from evit_mobile.cli.run import command
@@ -41,13 +41,13 @@ def test_the_file_says_that_its_weights_are_trained(detector: Path) -> None:
 
 
 def test_it_is_verified_without_being_given_its_weights(detector: Path) -> None:
-    assert verify_model(detector, Request()).passed
+    assert verify_model(detector, SourceRequest()).passed
 
 
 def test_other_weights_are_refused_by_their_hash(detector: Path, tmp_path: Path) -> None:
     save_model(find_model("shapes-det").build(), str(tmp_path / "other.safetensors"))
     with pytest.raises(RequestError, match="was not made with .*other.safetensors"):
-        verify_model(detector, Request(weights=tmp_path / "other.safetensors"))
+        verify_model(detector, SourceRequest(weights=tmp_path / "other.safetensors"))
 
 
 def test_weights_that_are_given_come_first(tmp_path: Path) -> None:

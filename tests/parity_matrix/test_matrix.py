@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from converters.parity.reference import Request
+from converters.parity.reference import SourceRequest
 from converters.parity.stimuli import verification_stimuli
 from converters.parity.verify import verify_model
 from converters.source.load import load_source
@@ -120,7 +120,7 @@ def judged(
                     resolution=case.resolution,
                     calibration=_calibration(case, cache),
                 )
-                report = verify_model(path, Request(), runtimes=list(RUNTIMES.values())).to_json()
+                report = verify_model(path, SourceRequest(), runtimes=list(RUNTIMES.values())).to_json()
                 kept.write_text(json.dumps({**report, "division": {name: _division(path, name) for name in RUNTIMES}}))
         found: dict[str, Any] = json.loads(kept.read_text())
         return found

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from converters.parity.reference import Request
+from converters.parity.reference import SourceRequest
 from converters.parity.verify import verify_model
 from evit_mobile.cli.main import main
 from evit_mobile.errors import RequestError
@@ -52,7 +52,7 @@ def test_a_factory_is_not_imported_on_a_files_word(
 def test_a_factory_that_the_caller_names_is_imported(described: Callable[..., Path], tmp_path: Path) -> None:
     """The other side: with --model the same file gets as far as the import."""
     with pytest.raises(RequestError, match="no_such_module"):
-        verify_model(described(model="no_such_module:build"), Request(model="no_such_module:build"))
+        verify_model(described(model="no_such_module:build"), SourceRequest(model="no_such_module:build"))
 
 
 def test_an_onnx_file_is_not_opened_on_a_files_word(described: Callable[..., Path], tmp_path: Path) -> None:

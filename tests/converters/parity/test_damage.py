@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from converters.parity.differences import CRITERIA, compare
 from converters.parity.layers import LayerReport, find_parting_layer
-from converters.parity.reference import Reference, Request, build_reference
+from converters.parity.reference import Reference, SourceRequest, build_reference
 from converters.parity.stimuli import plain_stimuli
 from converters.parity.verify import verify_model
 from evit_mobile.runtimes import RUNTIMES
@@ -55,7 +55,7 @@ def _not_a_number(values: Weights) -> None:
 @pytest.fixture(scope="module")
 def reference(small_tflite: Path) -> Reference:
     """base-r192 at 96x96; it does not depend on whether the graph was rewritten."""
-    return build_reference(small_tflite, read_description(small_tflite), Request())
+    return build_reference(small_tflite, read_description(small_tflite), SourceRequest())
 
 
 def _parting(model: Path, reference: Reference, *, rewritten: bool) -> LayerReport:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import evit_mobile as em
 from converters.options import ConvertOptions
-from converters.parity.reference import Request
+from converters.parity.reference import SourceRequest
 from converters.parity.stimuli import bundled_photograph, graph_stimuli
 from converters.parity.verify import verify_model
 from converters.pipeline import convert
@@ -76,7 +76,7 @@ def test_an_onnx_file_with_many_inputs(many_inputs: Path, tmp_path: Path) -> Non
     """Oracle: ONNX Runtime. The file takes the inputs of the ONNX file, in its order; layers are compared as well."""
     model = tmp_path / "many.tflite"
     convert(str(many_inputs), model)
-    report = verify_model(model, Request(str(many_inputs)), image=bundled_photograph(), layers=True)
+    report = verify_model(model, SourceRequest(str(many_inputs)), image=bundled_photograph(), layers=True)
     assert report.passed, report.worst()
     assert {row.output for row in report.rows} == {"features", "mixed"} and report.reference == "onnxruntime"
     assert report.layers is not None and report.layers.parted is None
@@ -89,7 +89,7 @@ def test_a_source_with_other_inputs_is_refused(
     many_inputs: Path, small_tflite: Path, without_entry: Callable[[Path], Path]
 ) -> None:
     with pytest.raises(RequestError, match="takes 1 input, its source 6"):
-        verify_model(without_entry(small_tflite), Request(str(many_inputs)))
+        verify_model(without_entry(small_tflite), SourceRequest(str(many_inputs)))
 
 
 def test_int8_of_it_is_refused_before_it_is_lowered(many_inputs: Path, tmp_path: Path) -> None:
@@ -148,5 +148,5 @@ def test_an_image_in_nhwc(tmp_path: Path) -> None:
     path = tmp_path / "nhwc.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
     convert(str(path), tmp_path / "nhwc.tflite")
-    report = verify_model(tmp_path / "nhwc.tflite", Request(str(path)))
+    report = verify_model(tmp_path / "nhwc.tflite", SourceRequest(str(path)))
     assert report.passed and "photograph" in report.inputs and report.resolution == "12x16"

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from converters.options import ConvertOptions
-from converters.parity.reference import Request
+from converters.parity.reference import SourceRequest
 from converters.parity.stimuli import bundled_photograph, verification_stimuli
 from converters.parity.verify import verify_model
 from converters.pipeline import convert, convert_in_memory
@@ -62,7 +62,7 @@ def test_what_is_no_function_of_its_input_is_never_passed(tmp_path: Path) -> Non
     source = module_source(Spoiled(counting=True).eval(), Resolution(32, 32))
     path = convert_in_memory(source, ConvertOptions(check=False)).save(tmp_path / "counting.tflite")
     with pytest.raises(RequestError, match="not a function of its input: buffer calls changes"):
-        verify_model(path, Request(source=source))
+        verify_model(path, SourceRequest(source=source))
 
 
 def test_an_output_that_is_zero_may_be_off_by_rounding(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_an_output_that_is_zero_may_be_off_by_rounding(tmp_path: Path) -> None:
     module.conv = nn.Conv2d(3, 8, 1)
     source = module_source(module, Resolution(32, 32))
     path = convert_in_memory(source).save(tmp_path / "zero.tflite")
-    report = verify_model(path, Request(source=source))
+    report = verify_model(path, SourceRequest(source=source))
     assert report.passed, report.worst()
 
 
@@ -102,23 +102,23 @@ def test_weights_that_it_was_made_from_are_asked_for(tmp_path: Path) -> None:
     )
     model = tmp_path / "model.tflite"
     convert("base-r192", model, ConvertOptions(SMALL, weights=tmp_path / "a.pt"))
-    assert verify_model(model, Request(weights=tmp_path / "a.pt")).passed
+    assert verify_model(model, SourceRequest(weights=tmp_path / "a.pt")).passed
     with pytest.raises(RequestError, match="weights from a file.*--weights FILE"):
         verify_model(model)
     with pytest.raises(RequestError, match="was not made with .*expected SHA-256"):
-        verify_model(model, Request(weights=tmp_path / "b.pt"))
+        verify_model(model, SourceRequest(weights=tmp_path / "b.pt"))
     with pytest.raises(RequestError, match="do not exist"):
-        verify_model(model, Request(weights=tmp_path / "absent.pt"))
+        verify_model(model, SourceRequest(weights=tmp_path / "absent.pt"))
 
 
 def test_contradictions_are_refused(small_tflite: Path, tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="takes 96 images, not 128"):
-        verify_model(small_tflite, Request(resolution=Resolution(128, 128)))
+        verify_model(small_tflite, SourceRequest(resolution=Resolution(128, 128)))
     with pytest.raises(RequestError, match="made from base-r192, not from base-r224"):
-        verify_model(small_tflite, Request(model="base-r224"))
+        verify_model(small_tflite, SourceRequest(model="base-r224"))
     (tmp_path / "any.pt").write_bytes(b"")
     with pytest.raises(RequestError, match="weights from seed 0"):
-        verify_model(small_tflite, Request(weights=tmp_path / "any.pt"))
+        verify_model(small_tflite, SourceRequest(weights=tmp_path / "any.pt"))
 
 
 class _Outputs(torch.nn.Module):
@@ -148,12 +148,12 @@ def test_onnx_source(tmp_path: Path) -> None:
     source, other = _save_onnx(tmp_path / "net.onnx", 0), _save_onnx(tmp_path / "other.onnx", 1)
     model = tmp_path / "net.tflite"
     convert(str(source), model)
-    report = verify_model(model, Request(model=str(source)), layers=True)
+    report = verify_model(model, SourceRequest(model=str(source)), layers=True)
     assert report.passed and report.reference == "onnxruntime"
     assert {row.output for row in report.rows} == {"map", "mean"} and {row.runtime for row in report.rows} == {"litert"}
     assert report.layers is not None and report.layers.parted is None
     with pytest.raises(RequestError, match="was not made from .*other.onnx"):
-        verify_model(model, Request(model=str(other)))
+        verify_model(model, SourceRequest(model=str(other)))
     with pytest.raises(RequestError, match="made from an ONNX file.*net.onnx"):
         verify_model(model)
 
@@ -162,10 +162,10 @@ def test_a_file_without_our_entry(small_tflite: Path, tmp_path: Path, without_en
     bare = without_entry(small_tflite)
     with pytest.raises(RequestError, match="does not say what it was made from.*--model"):
         verify_model(bare)
-    assert verify_model(bare, Request("base-r192", SMALL)).passed
-    assert not verify_model(bare, Request("base-r224-w1.2", SMALL)).passed
+    assert verify_model(bare, SourceRequest("base-r192", SMALL)).passed
+    assert not verify_model(bare, SourceRequest("base-r224-w1.2", SMALL)).passed
     with pytest.raises(RequestError, match="96, 96.*128, 128"):
-        verify_model(bare, Request("base-r192", Resolution(128, 128)))
+        verify_model(bare, SourceRequest("base-r192", Resolution(128, 128)))
 
 
 class CancellingOnWhite(torch.nn.Module):
@@ -186,7 +186,7 @@ def test_an_input_that_float32_is_too_coarse_for_is_not_judged(tmp_path: Path) -
     model = tmp_path / "model.tflite"
     source = f"{__name__}:CancellingOnWhite"
     convert(source, model, ConvertOptions(Resolution(50, 70)))
-    report = verify_model(model, Request(source))
+    report = verify_model(model, SourceRequest(source))
     assert [(item.input, item.relative_error > 1e-4) for item in report.ill_conditioned] == [("white", True)]
     assert report.passed and {row.input for row in report.rows if not row.passed} == {"white"}
     [item] = report.ill_conditioned
