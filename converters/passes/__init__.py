@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from converters.passes.base import Declined, Pass, PassReport, PassResult
 from converters.passes.batch_norm import BatchNorm
 from converters.passes.checks import NoSoftmax
+from converters.passes.einsum_product import EinsumProduct
 from converters.passes.exact_clamp import ExactClamp
 from converters.passes.expand import Expand
 from converters.passes.fold_constants import FoldConstants
@@ -55,6 +56,7 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         FoldConstants(),  # first: the others read constants and static shapes
         LongEinsum(),
         Resample(),
+        EinsumProduct(),  # after the splitting, and before all that reads matrix products
         OutputPadding(),
         GroupNorm(),
         BatchNorm(),

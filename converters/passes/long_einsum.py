@@ -27,7 +27,7 @@ class LongEinsum:
     def __call__(self, model: ir.Model, target: Target) -> PassResult:
         result = PassResult()
         for node in [node for node in model.graph if node.op_type == "Einsum" and len(node.inputs) > 2]:
-            terms = _terms(node.attributes.get_string("equation", ""))
+            terms = terms_of(node.attributes.get_string("equation", ""))
             if terms is None or any(shape_of(value) is None for value in node.inputs):
                 result.decline(where(node), "its equation has an ellipsis or a diagonal, or a shape is not static")
                 continue
@@ -36,7 +36,7 @@ class LongEinsum:
         return result
 
 
-def _terms(equation: str) -> tuple[list[str], str] | None:
+def terms_of(equation: str) -> tuple[list[str], str] | None:
     """The operands' letters and the result's; None where the equation is of another kind than the module's text
     says.
     """

@@ -11,7 +11,7 @@ the numerator's head.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,17 +60,27 @@ class _Sums:
     scale: float
 
 
-def read_denominator(value: ir.Value, numerator: Numerator) -> tuple[float, bool, float]:
+def read_denominator(value: ir.Value, index: Array, numerator: Numerator) -> tuple[float, bool, float]:
     """ε as it stands in the graph, whether it is a lower bound (else it is added), and the scale of what it is added
     to.
+
+    Args:
+        value: what is divided by.
+        index: which element of it divides each element of the numerator, but for broadcasting: layout may stand
+            between the reciprocal and the product.
+        numerator: what the numerator showed.
 
     Raises:
         NoMatch: ``value`` is not this numerator's denominator.
     """
-    core, epsilon, is_floor = _strip_epsilon(value)
+    guarded = trace(value)
+    core, epsilon, is_floor = strip_epsilon(guarded.root)
     den = trace(core)
-    if den.relu or (den.index < 0).any():
+    if guarded.relu or den.relu or (guarded.index < 0).any() or (den.index < 0).any():
         raise NoMatch("the denominator is constant or goes through a ReLU")
+    epsilon *= guarded.scale
+    places = guarded.index.reshape(-1)[index]
+    den = replace(den, index=den.index.reshape(-1)[places], scale=den.scale * guarded.scale)
     if den.root is numerator.root:
         _check_padded(den, numerator)
         return epsilon, is_floor, den.scale * numerator.scale
@@ -91,7 +101,8 @@ def read_denominator(value: ir.Value, numerator: Numerator) -> tuple[float, bool
     return epsilon, is_floor, den.scale * sums.scale
 
 
-def _strip_epsilon(value: ir.Value) -> tuple[ir.Value, float, bool]:
+def strip_epsilon(value: ir.Value) -> tuple[ir.Value, float, bool]:
+    """What ``value`` guards, its ε, and whether that is a lower bound; ``value`` itself and 0 where it has none."""
     node = value.producer()
     if node is None or node.op_type not in ("Add", "Max", "Clip") or len(node.inputs) < 2:
         return value, 0.0, False

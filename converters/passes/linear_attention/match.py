@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.passes.linear_attention.denominator import Numerator, read_denominator
+from converters.passes.linear_attention.denominator import Numerator, read_denominator, strip_epsilon
 from converters.passes.linear_attention.products import Factor, NoMatch, Product, channels_and_tokens, product
-from converters.passes.tools.graph import scalar_of, shape_of
+from converters.passes.tools.graph import inverted, shape_of
 from converters.passes.tools.trace import Trace, Untraceable, trace
 from evit_mobile.arrays import Array
 
@@ -62,35 +62,45 @@ def match(division: ir.Node) -> Attention:
         NoMatch: it is none, or one in a form that is not known.
     """
     try:
-        numerator, denominator = _quotient(division)
-        return _match(numerator, denominator, division.outputs[0])
+        return _match(_quotient(division), division.outputs[0])
     except Untraceable as error:
         raise NoMatch(str(error), close=False) from error
 
 
-def _quotient(node: ir.Node) -> tuple[ir.Value, ir.Value]:
+@dataclass(frozen=True)
+class _Quotient:
+    """``numerator`` / ``denominator``; ``index`` has the denominator's elements in the order that meets the
+    numerator's.
+    """
+
+    numerator: ir.Value
+    denominator: ir.Value
+    index: Array
+
+
+def _quotient(node: ir.Node) -> _Quotient:
     left, right = node.inputs[0], node.inputs[1]
     if left is None or right is None:
         raise NoMatch("an operand is missing", close=False)
     if node.op_type == "Div":
-        return left, right
-    for numerator, inverse in ((left, right), (right, left)):
-        producer = inverse.producer()
-        if producer is None:
-            continue
-        if producer.op_type == "Reciprocal" and producer.inputs[0] is not None:
-            return numerator, producer.inputs[0]
-        if producer.op_type == "Div" and scalar_of(producer.inputs[0]) == 1.0 and producer.inputs[1] is not None:
-            return numerator, producer.inputs[1]
+        shape = shape_of(right) or ()
+        return _Quotient(left, right, np.arange(int(np.prod(shape))).reshape(shape))
+    for numerator, factor in ((left, right), (right, left)):
+        inverse = trace(factor)
+        denominator = inverted(inverse.root)
+        if denominator is not None and not inverse.relu and inverse.scale == 1.0 and not (inverse.index < 0).any():
+            return _Quotient(numerator, denominator, inverse.index)
     raise NoMatch("no division", close=False)
 
 
-def _match(numerator: ir.Value, denominator: ir.Value, output: ir.Value) -> Attention:
+def _match(quotient: _Quotient, output: ir.Value) -> Attention:
     shape = shape_of(output)
     if shape is None:
         raise NoMatch("its shape is not static", close=False)
-    top = trace(numerator)
+    top = trace(quotient.numerator)
     outer = product(top.root)
+    if outer is None and top.relu and _is_product_with(quotient.denominator, top.root):
+        raise NoMatch("q is divided before its product with KᵀV: divide that product")
     if outer is None or top.relu or (top.index < 0).any():
         raise NoMatch("its numerator is no matrix product", close=False)
     q, kv, flipped = _query_and_state(outer)
@@ -109,13 +119,20 @@ def _match(numerator: ir.Value, denominator: ir.Value, output: ir.Value) -> Atte
         raise NoMatch("the numerator holds constant rows")
     scale = q.scale * kv.scale * inner.left.scale * inner.right.scale
     seen = Numerator(query, key, v_channels, top.root, outer.shape, flipped, q_tokens, tokens, scale, head, n)
-    epsilon, is_floor, den_scale = read_denominator(denominator, seen)
+    epsilon, is_floor, den_scale = read_denominator(quotient.denominator, quotient.index, seen)
     positions = (head * len(used) + np.searchsorted(used, p)) * tokens + n
     if not np.array_equal(np.sort(positions, axis=None), np.arange(query.channels.shape[0] * len(used) * tokens)):
         raise NoMatch("the division does not hold each output once")
     return Attention(
         query, key, value, tokens, epsilon / den_scale, is_floor, top.scale * scale / den_scale, output, positions
     )
+
+
+def _is_product_with(denominator: ir.Value, root: ir.Value) -> bool:
+    """Whether ``denominator`` is a matrix product, guarded or not, that has elements of ``root`` as a factor."""
+    core, _, _ = strip_epsilon(trace(denominator).root)
+    factors = product(trace(core).root)
+    return factors is not None and any(side.root is root for side in (factors.left, factors.right))
 
 
 def _query_and_state(outer: Product) -> tuple[Trace, Trace, bool]:

@@ -64,6 +64,18 @@ def sole_consumer(value: ir.Value) -> ir.Node | None:
     return consumers.pop() if len(consumers) == 1 and not value.is_graph_output() else None
 
 
+def inverted(value: ir.Value) -> ir.Value | None:
+    """x where ``value`` is 1 / x, x of the same shape; None where it is no reciprocal."""
+    node = value.producer()
+    if node is None or node.domain != "":
+        return None
+    if node.op_type == "Reciprocal":
+        return node.inputs[0]
+    if node.op_type == "Div" and scalar_of(node.inputs[0]) == 1.0 and shape_of(node.inputs[1]) == shape_of(value):
+        return node.inputs[1]
+    return None
+
+
 class Emitter:
     """Adds nodes and constants to a graph, each node right before ``anchor``, names under ``prefix``."""
 

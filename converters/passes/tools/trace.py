@@ -142,6 +142,13 @@ def _relu(node: ir.Node, output: ir.Value) -> Trace | None:
     source = node.inputs[0]
     if source is None:
         return None
+    if node.op_type == "Max":
+        operands = [value for value in node.inputs if scalar_of(value) != 0.0]
+        if len(node.inputs) != 2 or len(operands) != 1 or operands[0] is None:
+            return None
+        source = operands[0]
+        if shape_of(source) != shape_of(output):
+            return None
     if node.op_type == "Clip":
         low = scalar_of(node.inputs[1]) if len(node.inputs) > 1 else None
         if low != 0.0 or (len(node.inputs) > 2 and node.inputs[2] is not None):
@@ -195,6 +202,7 @@ STEPS: dict[str, Callable[[ir.Node, ir.Value], Trace | None]] = {
     **dict.fromkeys(_LAYOUT, _moved),
     "Relu": _relu,
     "Clip": _relu,
+    "Max": _relu,
     "Mul": _scaled,
     "Div": _scaled,
     "Pad": _pad,
