@@ -117,6 +117,7 @@ class _Search:
         try:
             attempt = self._make(left_out)
         except EvitMobileError as error:
+            self._expected.cases()  # a network that is no function of its input is refused as such, lowered or not
             self._error = self._error or error
             return first_line(error)
         self.attempts[left_out] = attempt

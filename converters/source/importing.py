@@ -23,9 +23,9 @@ def import_named(text: str, kind: str) -> Any:
         sys.path.insert(0, os.getcwd())
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (Exception, SystemExit) as error:  # the module is the user's code, and raises what it likes
         raise RequestError(
-            f"{text} cannot be imported: {error}", hint=f"expected package.module:{kind}, from this folder"
+            f"{text} cannot be imported: {user_line(error)}", hint=f"expected package.module:{kind}, from this folder"
         ) from error
     except (Exception, SystemExit) as error:  # the module is the user's code, and raises what it likes
         raise RequestError(f"{text} cannot be imported: {user_line(error)}") from error

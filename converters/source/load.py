@@ -85,6 +85,7 @@ def module_source(
             each other.
     """
     name = type(module).__name__
+    _check_loaded(module, name)
     if request.shapes and resolution is not None:
         raise RequestError("the example inputs say the resolution", hint="leave out resolution")
     if module.training:
@@ -185,10 +186,27 @@ def _factory_source(
         except (Exception, SystemExit) as error:  # the factory is the user's code, and raises what it likes
             raise RequestError(f"{model} failed: {user_line(error)}") from error
     if not isinstance(module, nn.Module):
-        raise RequestError(f"{model} gave a {type(module).__name__}, expected a torch.nn.Module")
+        what = f"the class {module.__name__}" if isinstance(module, type) else repr(type(module).__name__)
+        raise RequestError(f"{model} returned {what}, expected a torch.nn.Module")
+    _check_loaded(module, model)
+    module.cpu().float()
     _finish(module, weights)
     size = None if request.shapes else resolution or DEFAULT_RESOLUTION
     return Source(model, module, None, size, (), Preprocessing(), None, False, request.channels or 3, request.shapes)
+
+
+def _check_loaded(module: nn.Module, name: str) -> None:
+    """Every weight has a value.
+
+    Raises:
+        RequestError: one is on PyTorch's meta device.
+    """
+    for key, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if tensor.is_meta:
+            raise RequestError(
+                f"{name} has no values for {key}: it is on the meta device",
+                hint="build the module on the CPU, or fill it by to_empty and load_state_dict",
+            )
 
 
 def _onnx_source(model: str, resolution: Resolution | None, weights: Path | None, request: InputRequest) -> Source:

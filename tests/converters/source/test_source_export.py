@@ -32,6 +32,15 @@ def make():
 def broken():
     return 3
 
+def a_class():
+    return Two
+
+def half():
+    return Two().half()
+
+def empty():
+    return Two().to("meta")
+
 class Picky(nn.Module):
     def forward(self, x):
         raise ValueError("only 7x7")
@@ -76,13 +85,37 @@ def test_factory_with_named_outputs(nets: str) -> None:
     [
         ("{}:none", "cannot be imported"),
         ("no_such_module:make", "cannot be imported"),
-        ("{}:broken", "gave a int"),
+        ("{}:broken", "returned 'int', expected a torch.nn.Module"),
+        ("{}:a_class", "returned the class Two, expected a torch.nn.Module"),
+        ("{}:empty", "has no values for conv.weight: it is on the meta device"),
         (":", "cannot be imported"),
     ],
 )
 def test_bad_factories(nets: str, model: str, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         load_source(model.format(nets))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("def make(:", r"SyntaxError: .*bad_.*\.py, line 1"),
+        ("value = 1 / 0", r"ZeroDivisionError: .*bad_.*\.py:1"),
+        ("import sys\nsys.exit('stop')", r"SystemExit: stop .*bad_.*\.py:2"),
+        ("open('absent.txt')", r"FileNotFoundError: .*bad_.*\.py:1"),
+    ],
+)
+def test_a_module_whose_import_fails(nets: str, tmp_path: Path, text: str, message: str) -> None:
+    """It is the user's code: whatever it raises is one line with its place."""
+    name = f"bad_{tmp_path.name}"
+    (tmp_path / f"{name}.py").write_text(text)
+    with pytest.raises(RequestError, match=f"{name}:make cannot be imported: {message}"):
+        load_source(f"{name}:make")
+
+
+def test_a_module_in_half_precision_becomes_float32(nets: str) -> None:
+    module = load_source(f"{nets}:half", Resolution(32, 32)).module
+    assert module is not None and {value.dtype for value in module.parameters()} == {torch.float32}
 
 
 def test_a_module_that_cannot_take_the_image(nets: str) -> None:
