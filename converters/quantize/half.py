@@ -140,7 +140,7 @@ def _denominator(graph: Graph, values: dict[int, Array], op: Op, stimulus: str) 
         )
         raise RequestError(
             f"this model cannot be computed in fp16: {divided}",
-            hint="the rewrite puts a lower bound in place of a small epsilon: leave --no-rewrite out",
+            hint=f"fp16 holds an epsilon of {SMALLEST:.2g} or more; the rewrite of linear attention needs none",
         )
     return float(denominator.min()), name
 

@@ -154,3 +154,20 @@ def test_the_check_can_be_left_out(tmp_path: Path) -> None:
     conversion = convert_in_memory(module_source(stateful(), Resolution(32, 32)), ConvertOptions(check=False))
     assert conversion.report.bytes_tflite == len(conversion.content)
     assert conversion.report.seconds["check"] < sum(conversion.report.seconds.values())
+
+
+class AlwaysTraining(nn.Module):
+    """A batch normalisation that no eval() reaches: its running mean moves, and TFLite has no such operator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.norm.train()(image)
+        return result
+
+
+def test_state_is_refused_as_such_even_where_the_lowering_refuses_too() -> None:
+    with pytest.raises(RequestError, match="is not a function of its input: buffers norm.running_mean, .* change"):
+        convert_in_memory(module_source(AlwaysTraining().eval(), Resolution(8, 8)))
