@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from converters.onnx_session import Run, open_session
 from converters.rewriting import rewrite
 from converters.source.onnx_file import read_onnx
-from converters.onnx_session import Run, open_session
 from evit_mobile.arrays import Array
 from evit_mobile.runtimes import worker
 from evit_mobile.specs import Precision

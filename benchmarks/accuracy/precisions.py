@@ -140,7 +140,8 @@ def layer_sqnr(reference: Path, model: Path, images: Array) -> dict[str, float]:
     pairs: dict[str, list[tuple[Array, Array]]] = defaultdict(list)
     compared = {op.outputs[0] for op in graphs[0].ops if op.type in COMPARED and op.depends_on_input}
     for image in images:
-        floats, others = (tflite_values(file, image[np.newaxis]) for file in models)
+        inputs = {"image": np.moveaxis(image[np.newaxis], -1, 1)}
+        floats, others = (tflite_values(file, inputs) for file in models)
         by_name = {graphs[1].tensors[index].name: value for index, value in others.items()}
         for index in compared:
             name = graphs[0].tensors[index].name

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from converters.onnx_session import Run
 from converters.parity.determinism import run_repeatable
 from converters.parity.differences import CRITERIA, Criterion, Difference, compare, without_ties
 from converters.parity.layout import in_source_terms
@@ -21,7 +22,6 @@ from converters.parity.reference import class_scores, open_onnx_inputs
 from converters.parity.rounding import allowed, largest_values, own_rounding, run_in_double
 from converters.parity.stimuli import plain_stimuli
 from converters.source.load import Source
-from converters.onnx_session import Run
 from evit_mobile.arrays import Array
 from evit_mobile.errors import ClaimError
 from evit_mobile.specs import OutputLayout, Precision

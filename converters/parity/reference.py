@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from converters.onnx_reader import OnnxSession
+from converters.onnx_session import Run, open_session
 from converters.parity.rounding import run_in_double, run_module
 from converters.source.inputs import InputRequest
 from converters.source.load import Source, load_source, module_source
-from converters.onnx_session import Run, open_session
 from converters.source.torch_export import Exporter
 from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError

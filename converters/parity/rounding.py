@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.parity.differences import CRITERIA, Difference
 from converters.onnx_session import Run
+from converters.parity.differences import CRITERIA, Difference
 from converters.source.outputs import flatten_outputs
 from evit_mobile.arrays import Array
 from evit_mobile.specs import Precision

@@ -169,9 +169,7 @@ def _layers(path: Path, comparison: Comparison, report: ParityReport, rewritten:
     chosen = stimuli[0].name if not failed or stimuli[0].name in failed else report.worst().input
     stimulus = next(item for item in stimuli if item.name == chosen)
     tolerance = report.criterion.bound if report.criterion.measure == "relative_error" else INTEGER_TOLERANCE
-    return find_parting_layer(
-        path, comparison.reference, stimulus, tolerance, failed=bool(failed), rewritten=rewritten
-    )
+    return find_parting_layer(path, comparison.reference, stimulus, tolerance, failed=bool(failed), rewritten=rewritten)
 
 
 def _runtime_rows(

@@ -108,9 +108,7 @@ def _of_ones(node: ir.Node, size: tuple[int, ...]) -> Array:
     return result.astype(np.float64)
 
 
-def _shares(
-    node: ir.Node, edges: tuple[int, int, int, int], size: tuple[int, ...], pooled: tuple[int, ...]
-) -> Array:
+def _shares(node: ir.Node, edges: tuple[int, int, int, int], size: tuple[int, ...], pooled: tuple[int, ...]) -> Array:
     """The part of each window that lies on the map, [H, W] of the result."""
     window, strides = node.attributes.get_ints("kernel_shape", []), node.attributes.get_ints("strides", [1, 1])
     parts = []

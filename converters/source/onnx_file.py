@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.source.onnx_gate import MAX_ELEMENTS, check_structure
 from converters.onnx_session import open_session
+from converters.source.onnx_gate import MAX_ELEMENTS, check_structure
 from converters.source.outputs import set_shape
 from evit_mobile.errors import RequestError, first_line
 from evit_mobile.specs import MAX_INPUT_ELEMENTS, Resolution

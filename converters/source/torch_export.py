@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from converters.source.blame import value_reads
 from converters.onnx_session import open_session
+from converters.source.blame import value_reads
 from converters.source.outputs import flat_module, run_once, set_shape
 from evit_mobile.errors import RequestError, first_line
 from evit_mobile.processes import temporary_folder

@@ -23,9 +23,7 @@ class Pool(nn.Module):
 
 @pytest.mark.parametrize("included", [True, False])
 @pytest.mark.parametrize("ceil", [True, False])
-@pytest.mark.parametrize(
-    "window", [((3, 3), (2, 2), (1, 1)), ((3, 5), (2, 1), (1, 2)), ((1, 4), (1, 3), (0, 2))]
-)
+@pytest.mark.parametrize("window", [((3, 3), (2, 2), (1, 1)), ((3, 5), (2, 1), (1, 2)), ((1, 4), (1, 3), (0, 2))])
 def test_rewritten(window: tuple[tuple[int, int], ...], ceil: bool, included: bool) -> None:
     kernel, stride, padding = window
     module = Pool(nn.AvgPool2d(kernel, stride, padding, ceil, included))

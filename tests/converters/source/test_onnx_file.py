@@ -12,8 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from converters.source.onnx_file import read_onnx
 from converters.onnx_session import open_session
+from converters.source.onnx_file import read_onnx
 from evit_mobile.errors import RequestError
 
 Size = int | str
