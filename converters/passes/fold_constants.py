@@ -12,8 +12,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from converters.passes.base import PassResult
-from converters.passes.tools.graph import shape_of
+from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of, where
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:
@@ -50,8 +52,9 @@ class FoldConstants:
             common.CommonSubexpressionEliminationPass()(model)
             applied = rules.apply_to_model(model)
             common.RemoveUnusedNodesPass()(model)
-            result.fired += applied + int(folded.modified)
-            if not applied and not folded.modified:
+            standardised = _standardise_weights(model)
+            result.fired += applied + int(folded.modified or standardised)
+            if not applied and not folded.modified and not standardised:
                 break
         common.RemoveUnusedOpsetsPass()(model)
         return result
@@ -73,11 +76,42 @@ def _forget_open_shapes(model: ir.Model) -> None:
 
 
 def _should_fold(node: ir.Node) -> bool | None:
-    """The library keeps every ConstantOfShape, even the two numbers of a pad; None leaves the choice to it."""
+    """The library keeps every ConstantOfShape, even the two numbers of a pad, and every constant of more than 8192
+    numbers, even a weight in another shape; None leaves the choice to it.
+    """
+    if node.op_type == "Reshape" and any(_is_weight(use.node, use.idx) for use in node.outputs[0].uses()):
+        return all(constant_of(value) is not None for value in node.inputs)
     if node.op_type != "ConstantOfShape":
         return None
     shape = shape_of(node.outputs[0])
     return shape is not None and math.prod(shape) <= _STORED_ELEMENTS
+
+
+def _is_weight(node: ir.Node, position: int) -> bool:
+    """Whether ``node`` reads a weight there that it may have to standardise first."""
+    return node.op_type == "Conv" and position == 1 or node.op_type == "BatchNormalization" and position == 0
+
+
+def _standardise_weights(model: ir.Model) -> bool:
+    """Compute each BatchNormalization of a constant by the constant's own statistics: a convolution's weights that are
+    standardised at each call, as NFNet's and BiT's. The library folds no node of several outputs.
+    """
+    nodes = [node for node in model.graph if node.op_type == "BatchNormalization" and node.domain == ""]
+    changed = False
+    for node in nodes:
+        operands = [constant_of(value) for value in node.inputs[:3]]
+        if not node.attributes.get_int("training_mode", 0) or any(array is None for array in operands):
+            continue
+        weights, scale, shift = (np.asarray(array, np.float64) for array in operands)
+        axes = (0, *range(2, weights.ndim))
+        mean, variance = weights.mean(axes, keepdims=True), weights.var(axes, keepdims=True)
+        channels = [1, -1, *[1] * (weights.ndim - 2)]
+        epsilon = node.attributes.get_float("epsilon", 1e-5)
+        values = (weights - mean) / np.sqrt(variance + epsilon) * scale.reshape(channels) + shift.reshape(channels)
+        constant = Emitter(model.graph, node, where(node)).constant("standardised", values.astype(np.float32))
+        replace_value(node.outputs[0], constant)
+        changed = True
+    return changed
 
 
 def _neutral_rules() -> list[RewriteRule]:

@@ -1,7 +1,7 @@
 """Padding of a max pool: by what cannot be the largest value of a window.
 
-Given: MaxPool with padding of a map [1, C, H, W]. Its padding is lowered to PADV2 by the lowest number there is, which
-leaves the delegate.
+Given: MaxPool of a map [1, C, H, W] with padding, or whose last windows hang over the border (``ceil_mode``). Its
+padding is lowered to PADV2 by the lowest number there is, which leaves the delegate.
 Result: MaxPool without padding, of the map with its border repeated: a window that holds a repeated row holds the row
 itself, too. Where the map is nowhere negative, as behind a ReLU, zeros do, and Pad costs less than slices that are
 joined. Rows that no window reaches are left out.
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _NOT_NEGATIVE = frozenset({"Relu", "Sigmoid", "HardSigmoid", "Abs", "Softmax", "Exp"})
+#: Attributes of the border, of which nothing is left.
+_BORDER = frozenset({"pads", "auto_pad", "ceil_mode"})
 #: What gives nothing below the least of its operands.
 _KEEPING = frozenset(
     {"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Reshape", "Transpose", "Identity", "Concat"}
@@ -33,10 +35,10 @@ class PaddedMaxPool(NodePass):
     op_types = frozenset({"MaxPool"})
 
     def match(self, node: ir.Node, target: Target) -> Rewrite | None:
-        if not any(node.attributes.get_ints("pads", [0])):
+        if not any(node.attributes.get_ints("pads", [0])) and not node.attributes.get_int("ceil_mode", 0):
             return None
-        if node.attributes.get_int("ceil_mode", 0) or len(node.outputs) != 1:
-            raise Refused("its last windows may hang over the border, or it gives indices too")
+        if len(node.outputs) != 1:
+            raise Refused("it gives indices too")
         value = node.inputs[0]
         shape, pooled = shape_of(value), shape_of(node.outputs[0])
         if value is None or shape is None or pooled is None or len(shape) != 4:
@@ -49,7 +51,9 @@ def _needed(node: ir.Node, shape: tuple[int, ...], pooled: tuple[int, ...]) -> l
     """Rows before and behind the map in H and in W, without those behind it that no window reaches."""
     kernel = node.attributes.get_ints("kernel_shape", [])
     strides, dilations = node.attributes.get_ints("strides", [1, 1]), node.attributes.get_ints("dilations", [1, 1])
-    before = node.attributes.get_ints("pads", [])[:2]
+    before = node.attributes.get_ints("pads", [0, 0, 0, 0])[:2]
+    if any((pooled[2 + i] - 1) * strides[i] >= shape[2 + i] + before[i] for i in range(2)):
+        raise Refused("a window lies outside the map")
     reached = [(pooled[2 + i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 for i in range(2)]
     return [(before[i], max(0, reached[i] - before[i] - shape[2 + i])) for i in range(2)]
 
@@ -81,7 +85,7 @@ def _pool_padded(emit: Emitter, node: ir.Node, value: ir.Value, pads: list[tuple
         spread = emit.op("Pad", "padded", [value, amounts], padded, mode="constant")
     else:
         spread = _repeated(emit, _repeated(emit, value, 2, top, bottom), 3, left, right)
-    attributes = {name: attribute for name, attribute in node.attributes.items() if name not in ("pads", "auto_pad")}
+    attributes = {name: attribute for name, attribute in node.attributes.items() if name not in _BORDER}
     return emit.op("MaxPool", "pooled", [spread], shape_of(node.outputs[0]) or (), **attributes)
 
 

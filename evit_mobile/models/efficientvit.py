@@ -342,9 +342,10 @@ def initialise(module: nn.Module, seed: int) -> None:
             layer.weight.normal_(0, (2 / fan_in) ** 0.5, generator=generator)
             if layer.bias is not None:
                 layer.bias.normal_(0, 0.1, generator=generator)
-        elif isinstance(layer, (nn.BatchNorm2d, nn.LayerNorm)):
+        elif isinstance(layer, (nn.BatchNorm2d, nn.LayerNorm)) and layer.weight is not None:
             layer.weight.uniform_(0.7, 1.3, generator=generator)
-            layer.bias.normal_(0, 0.1, generator=generator)
+            if layer.bias is not None:
+                layer.bias.normal_(0, 0.1, generator=generator)
             if isinstance(layer, nn.BatchNorm2d) and layer.running_mean is not None and layer.running_var is not None:
                 layer.running_mean.normal_(0, 0.1, generator=generator)
                 layer.running_var.uniform_(0.7, 1.3, generator=generator)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.kits.graphs import export, noise, ops, rewrite, run_onnx
+from tests.kits.graphs import export, noise, ops, rewrite, run_onnx, seeded
 
 SHAPE = (1, 3, 4, 5)
 
@@ -79,3 +79,26 @@ def test_sizes_that_follow_from_the_inputs_are_known() -> None:
     x = noise(shape)
     # 1e-6: sums of the same terms in another order.
     np.testing.assert_allclose(run_onnx(rewritten, x), Unfolded()(torch.from_numpy(x)).numpy(), rtol=1e-6)
+
+
+class Standardised(nn.Conv2d):
+    """A convolution that standardises its weights at each call, as NFNet's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = self.weight.reshape(1, self.out_channels, -1)
+        gain = torch.full((self.out_channels,), 0.5)
+        weight = nn.functional.batch_norm(flat, None, None, weight=gain, training=True, momentum=0.0, eps=1e-6)
+        return nn.functional.conv2d(x, weight.reshape_as(self.weight), self.bias, self.stride, self.padding)
+
+
+@pytest.mark.parametrize("channels", [(3, 5), (64, 64)])
+def test_standardised_weights_are_computed(channels: tuple[int, int]) -> None:
+    module = seeded(Standardised(*channels, 3, padding=1))
+    shape = (1, channels[0], 9, 7)
+    stock = export(module, shape)
+    assert ops(stock)["BatchNormalization"]
+    rewritten, _ = rewrite(stock)
+    assert dict(ops(rewritten)) == {"Conv": 1}
+    x = noise(shape)
+    # Sums of up to 576 products in another order.
+    np.testing.assert_allclose(run_onnx(rewritten, x), module(torch.from_numpy(x)).numpy(), atol=2e-5)

@@ -48,10 +48,23 @@ def test_of_what_may_be_negative_the_border_is_repeated(pool: nn.Module, shape: 
     np.testing.assert_allclose(run_onnx(rewritten, x), module(torch.from_numpy(x)).numpy(), rtol=4e-7)
 
 
-def test_windows_over_the_border_are_declined() -> None:
-    stock = export(nn.Sequential(nn.ReLU(), nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True)), (1, 3, 8, 8))
-    rewritten, reports = rewrite(stock)
-    assert "border" in reports["padded-max-pool"].declined[0].reason and ops(rewritten) == ops(stock)
+@pytest.mark.parametrize("shape", [(1, 3, 8, 8), (1, 3, 7, 10), (1, 3, 11, 5)])
+@pytest.mark.parametrize("before", [nn.ReLU(), nn.Hardswish()])
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.MaxPool2d(3, stride=2, ceil_mode=True),
+        nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True),
+        nn.MaxPool2d(2, stride=3, ceil_mode=True),
+    ],
+)
+def test_windows_over_the_border(before: nn.Module, pool: nn.Module, shape: tuple[int, ...]) -> None:
+    module = nn.Sequential(before, pool)
+    rewritten, reports = rewrite(export(module, shape))
+    assert reports["padded-max-pool"].fired == 1
+    assert not any(a.name == "ceil_mode" and a.i for node in rewritten.graph.node for a in node.attribute)
+    x = noise(shape)
+    np.testing.assert_allclose(run_onnx(rewritten, x), module(torch.from_numpy(x)).numpy(), rtol=4e-7)
 
 
 def test_without_padding_nothing_happens() -> None:
