@@ -140,7 +140,7 @@ def _convert(
     task: Task, limit_bytes: int, traced_bytes: int, owner: Owner | None
 ) -> tuple[Task, TaskOutcome, Conversion | None]:
     """Runs in a worker, which ends with ``owner``; whatever is wrong with a model is reported and spoils no other."""
-    if owner is not None:
+    if owner is not None and owner.pid != os.getpid():  # joblib runs a single job in the caller's own process
         end_with(owner.pid)
         tempfile.tempdir = str(owner.folder)
     try:

@@ -51,13 +51,13 @@ def compare(reference: Array, actual: Array) -> Difference:
     failure = _non_finite("the reference", reference) or _non_finite("the output", actual)
     if failure is not None:
         return Difference(failure=failure)
-    expected, given = reference.astype(np.float64), actual.astype(np.float64)
+    expected, computed = reference.astype(np.float64), actual.astype(np.float64)
     if reference.dtype.kind in "iu":
-        differing = expected != given
+        differing = expected != computed
         return Difference(
-            max_abs_error=float(np.abs(given - expected).max(initial=0)), relative_error=float(differing.mean())
+            max_abs_error=float(np.abs(computed - expected).max(initial=0)), relative_error=float(differing.mean())
         )
-    error = given - expected
+    error = computed - expected
     max_abs, magnitude = float(np.abs(error).max(initial=0)), float(np.abs(expected).max(initial=0))
     if magnitude == 0 and max_abs > 0:
         return Difference(
@@ -67,7 +67,7 @@ def compare(reference: Array, actual: Array) -> Difference:
     return Difference(
         max_abs_error=max_abs,
         relative_error=max_abs / magnitude if magnitude else 0.0,
-        cosine=_cosine(expected, given),
+        cosine=_cosine(expected, computed),
         sqnr_db=10 * math.log10(float(np.sum(expected**2)) / float(np.sum(error**2)))
         if max_abs and np.sum(error**2)
         else None,
@@ -113,9 +113,9 @@ def _cosine(expected: Array, given: Array) -> float | None:
 def _top_classes(reference: Array, actual: Array) -> tuple[bool | None, float | None]:
     if reference.ndim != 2 or reference.shape[0] != 1 or reference.shape[1] < 2:
         return None, None
-    expected, given = (np.argsort(-scores[0], kind="stable")[:5] for scores in (reference, actual))
-    top5 = len(set(expected) & set(given)) / 5 if reference.shape[1] > 5 else None
-    return bool(expected[0] == given[0]), top5
+    expected, computed = (np.argsort(-scores[0], kind="stable")[:5] for scores in (reference, actual))
+    top5 = len(set(expected) & set(computed)) / 5 if reference.shape[1] > 5 else None
+    return bool(expected[0] == computed[0]), top5
 
 
 @dataclass(frozen=True)

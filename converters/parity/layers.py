@@ -96,10 +96,12 @@ def find_parting_layer(
     graph, values = model.graph, tflite_values(model, stimulus.inputs)
     matches = _Matcher(trace.activations, tolerance).match_all(values)
     if failed and matches:
-        best = [found[0][1] for found in matches.values()]
+        best = [candidates[0][1] for candidates in matches.values()]
         tolerance = min(tolerance, JUMP * float(np.percentile(best, 10)))
-        sharp = {index: [match for match in found if match[1] <= tolerance] for index, found in matches.items()}
-        matches = {index: found for index, found in sharp.items() if found}
+        sharp = {
+            index: [match for match in candidates if match[1] <= tolerance] for index, candidates in matches.items()
+        }
+        matches = {index: candidates for index, candidates in sharp.items() if candidates}
     layers = list(_layer_matches(trace, graph, matches))
     unsound = _unsound_ops(graph, set(matches))
     if not unsound:
@@ -130,8 +132,8 @@ class _Matcher:
 
     def match_all(self, values: dict[int, Array]) -> dict[int, list[tuple[int, float]]]:
         """For each tensor that agrees with anything: numbers of the activations and the relative errors, best first."""
-        found = {index: self._match(value) for index, value in values.items()}
-        return {index: matches for index, matches in found.items() if matches}
+        candidates = {index: self._match(value) for index, value in values.items()}
+        return {index: matches for index, matches in candidates.items() if matches}
 
     def _match(self, value: Array) -> list[tuple[int, float]]:
         if value.size not in self._by_size or np.ptp(value) == 0:
@@ -242,11 +244,12 @@ def _same_up_to_scale_and_shift(expected: Array, actual: Array) -> bool:
     layout).
     """
     channels = actual.shape[-1]
-    given = _standardised(actual.reshape(-1, channels))
+    standardised = _standardised(actual.reshape(-1, channels))
     for order in _orders(expected):
         candidate = _standardised(order().reshape(-1, channels))
         # Either sign of the scale; 1e-2 of a standard deviation is far below what a wrong weight gives.
-        if np.minimum(np.abs(candidate - given).max(axis=0), np.abs(candidate + given).max(axis=0)).max() < 1e-2:
+        distances = (np.abs(candidate + sign * standardised).max(axis=0) for sign in (-1, 1))
+        if np.minimum(*distances).max() < 1e-2:
             return True
     return False
 

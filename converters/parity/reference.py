@@ -116,8 +116,8 @@ def _described_source(file: Path, description: ModelDescription, request: Source
     fixed = bool(description.input_shapes) or description.onnx_sha256 is not None
     resolution = None if fixed else Resolution.parse(description.resolution)
     if request.resolution not in (None, resolution):
-        given = f"{file} takes {description.resolution} images, not {request.resolution}"
-        raise RequestError(given, hint="leave out --resolution")
+        mismatch = f"{file} takes {description.resolution} images, not {request.resolution}"
+        raise RequestError(mismatch, hint="leave out --resolution")
     if description.from_module:
         return _module_source(file, description, request, resolution)
     if request.module is not None:

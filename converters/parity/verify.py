@@ -119,15 +119,13 @@ def verify_model(
     description = read_description(path)
     precision = Precision(description.precision) if description else Precision.FP32
     criterion = CRITERIA[precision]
-    if len(runtimes) == 1 and runtimes[0].version() is not None:
-        # With nothing to compare it to, a file that cannot be loaded is a wrong request, not a model without parity.
-        with runtimes[0].open(path):
-            pass
+    alone = len(runtimes) == 1
+    if alone:
+        _check_loads(path, runtimes[0])
     with file_at_fault(request.onnx_path):
         reference = build_reference(path, description, request)
         comparison = _comparison(path, description, reference, image)
         rows = list(comparison.onnx_rows(CRITERIA[Precision.FP32]))
-    alone = len(runtimes) == 1
     results = [_runtime_rows(path, runtime, comparison, criterion, alone=alone) for runtime in runtimes]
     rows += [row for _, runtime_rows in results for row in runtime_rows]
     rows, ill_conditioned = comparison.rounded(rows)
@@ -143,14 +141,21 @@ def verify_model(
         rows=rows,
         ill_conditioned=ill_conditioned,
     )
-    if layers:
-        rewritten = description is None or description.rewrite
-        try:
-            report = dataclasses.replace(report, layers=_layers(path, comparison, report, rewritten))
-        except CrashingFileError:  # LiteRT, which gives the layers' values, crashed in the rows above too
-            if alone:
-                raise
-    return report
+    if not layers:
+        return report
+    try:
+        return _with_layers(path, comparison, report, rewritten=description is None or description.rewrite)
+    except CrashingFileError:  # LiteRT, which gives the layers' values, crashed in the rows above too
+        if alone:
+            raise
+        return report
+
+
+def _check_loads(path: Path, runtime: Runtime) -> None:
+    """With nothing to compare it to, a file that cannot be loaded is a wrong request, not a model without parity."""
+    if runtime.version() is not None:
+        with runtime.open(path):
+            pass
 
 
 def _comparison(
@@ -162,14 +167,20 @@ def _comparison(
     return compared(reference, stimuli, in_source_terms(layout, channels_last=reference.source.channels_last))
 
 
-def _layers(path: Path, comparison: Comparison, report: ParityReport, rewritten: bool) -> LayerReport:
-    """Noise tells layers apart best; where only another input shows the fault, that one."""
+def _with_layers(path: Path, comparison: Comparison, report: ParityReport, *, rewritten: bool) -> ParityReport:
+    """``report`` with the layer where the file parts.
+
+    Noise tells layers apart best; where only another input shows the fault, that one.
+    """
     stimuli = comparison.stimuli
     failed = [row.input for row in report.judged() if not row.passed and row.threads is not None]
     chosen = stimuli[0].name if not failed or stimuli[0].name in failed else report.worst().input
     stimulus = next(item for item in stimuli if item.name == chosen)
     tolerance = report.criterion.bound if report.criterion.measure == "relative_error" else INTEGER_TOLERANCE
-    return find_parting_layer(path, comparison.reference, stimulus, tolerance, failed=bool(failed), rewritten=rewritten)
+    layers = find_parting_layer(
+        path, comparison.reference, stimulus, tolerance, failed=bool(failed), rewritten=rewritten
+    )
+    return dataclasses.replace(report, layers=layers)
 
 
 def _runtime_rows(

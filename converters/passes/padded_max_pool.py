@@ -68,7 +68,7 @@ def _is_not_negative(value: ir.Value | None) -> bool:
     return (
         node.op_type in _NOT_NEGATIVE
         or node.op_type in _KEEPING
-        and all(_is_not_negative(each) for each in _maps(node))
+        and all(_is_not_negative(operand) for operand in _maps(node))
     )
 
 

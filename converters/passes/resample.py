@@ -78,9 +78,9 @@ def _scales(node: ir.Node, before: tuple[int, ...], after: tuple[int, ...]) -> l
         factors: list[float] | None = list(attribute.as_floats())
     else:
         place = 2 if len(node.inputs) > 2 else 1
-        given = constant_of(node.inputs[place]) if len(node.inputs) > place else None
-        if given is not None and given.size:
-            factors = [float(factor) for factor in given]
+        operand = constant_of(node.inputs[place]) if len(node.inputs) > place else None
+        if operand is not None and operand.size:
+            factors = [float(factor) for factor in operand]
         elif len(node.inputs) > 3 and constant_of(node.inputs[3]) is not None:
             factors = [after[axis] / before[axis] for axis in axes]
         else:

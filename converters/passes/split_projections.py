@@ -115,16 +115,16 @@ def _part(value: ir.Value) -> _Part | None:
     itself.
     """
     try:
-        found = trace(value)
+        origin = trace(value)
     except Untraceable:
         return None
-    if found.relu or found.scale != 1.0 or not found.index.size or (found.index < 0).any():
+    if origin.relu or origin.scale != 1.0 or not origin.index.size or (origin.index < 0).any():
         return None
-    producer = found.root.producer()
+    producer = origin.root.producer()
     if producer is not None and producer.op_type == "Conv":
-        return _part_of_convolution(found)
+        return _part_of_convolution(origin)
     layer = linear_of_gemm(producer)
-    return None if layer is None else _part_of_linear(found, layer)
+    return None if layer is None else _part_of_linear(origin, layer)
 
 
 def _part_of_convolution(found: Trace) -> _OfConvolution | None:

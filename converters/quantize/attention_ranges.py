@@ -52,21 +52,21 @@ def attention_ranges(graph: onnx.ModelProto, source: Source) -> list[AttentionRa
         return []
     probe = onnx.ModelProto()
     probe.CopyFrom(graph)
-    given = {output.name for output in graph.graph.output}
-    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in marked if name not in given)
+    outputs = {output.name for output in graph.graph.output}
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in marked if name not in outputs)
     run = open_onnx_inputs(probe, source)
     extremes: dict[str, dict[str, list[tuple[float, str]]]] = {}
     for stimulus in graph_stimuli(source, graph):
         values = run(stimulus.inputs)
         for name, (block, role) in marked.items():
-            found = extremes.setdefault(block, {KEY_SUM: [], DENOMINATOR: []})[role]
-            found += [(float(values[name].min()), stimulus.name), (float(values[name].max()), stimulus.name)]
-    return [_range(block, found[KEY_SUM], found[DENOMINATOR]) for block, found in extremes.items()]
+            entries = extremes.setdefault(block, {KEY_SUM: [], DENOMINATOR: []})[role]
+            entries += [(float(values[name].min()), stimulus.name), (float(values[name].max()), stimulus.name)]
+    return [_range(block, entries[KEY_SUM], entries[DENOMINATOR]) for block, entries in extremes.items()]
 
 
 def warnings(ranges: list[AttentionRange]) -> list[str]:
     """One line for all blocks that would overflow in fp16, one for all that would underflow."""
-    told = []
+    warnings = []
     for fate, figure in (("overflows", "largest_key_sum"), ("underflows", "smallest_denominator")):
         blocks = [block for block in ranges if block.fp16 == fate]
         if blocks:
@@ -74,9 +74,9 @@ def warnings(ranges: list[AttentionRange]) -> list[str]:
                 blocks,
                 key=lambda block: block.largest_denominator if fate == "overflows" else -block.smallest_denominator,
             )
-            said = f"{figure.replace('_', ' ')} {getattr(worst, figure):.3g} at {worst.block} on input {worst.input}"
-            told.append(f"in fp16 the attention {fate} in {len(blocks)} of {len(ranges)} blocks: {said}")
-    return told
+            figures = f"{figure.replace('_', ' ')} {getattr(worst, figure):.3g} at {worst.block} on input {worst.input}"
+            warnings.append(f"in fp16 the attention {fate} in {len(blocks)} of {len(ranges)} blocks: {figures}")
+    return warnings
 
 
 def _role(node: onnx.NodeProto) -> tuple[str, str] | None:

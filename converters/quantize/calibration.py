@@ -170,8 +170,8 @@ def fingerprint(source: str | Path) -> str | None:
 
 def _files(folder: Path) -> list[Path]:
     """All files below ``folder`` in order of their names, hidden ones left out."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in paths if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def _from_folder(folder: Path, form: InputFormat) -> CalibrationData:
@@ -229,8 +229,8 @@ def _mode_notes(modes: Counter[str]) -> list[str]:
             kinds["16-bit greyscale"] += count
         elif mode != "RGB":
             kinds[_MODES.get(mode, mode)] += count
-    told = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    return [f"turned to RGB: {told}"] if told else []
+    summary = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return [f"turned to RGB: {summary}"] if summary else []
 
 
 def _spooled(spool: IO[bytes], count: int, form: InputFormat) -> Iterator[Float32Array]:
@@ -267,8 +267,8 @@ def _from_arrays(source: str, inputs: Callable[[], Iterator[NDArray[Any]]], form
         abs(float(bound)) for bound in normalise(np.array([[0, 0, 0], [1, 1, 1]], np.float32), form.preprocessing).flat
     )
     if form.channels == 3 and largest > 10 * usual:
-        told = f"values reach {largest:.4g} where pictures reach {usual:.3g}"
-        notes.append(f"{told}: floats are taken for normalised model inputs; give raw pictures as uint8")
+        extent = f"values reach {largest:.4g} where pictures reach {usual:.3g}"
+        notes.append(f"{extent}: floats are taken for normalised model inputs; give raw pictures as uint8")
     if count == MOST_INPUTS:
         notes.append(f"at most the first {MOST_INPUTS} inputs are taken")
     return CalibrationData(source, count, digest.hexdigest(), lambda: _as_before(ready(), count, source), [], notes)
@@ -276,12 +276,13 @@ def _from_arrays(source: str, inputs: Callable[[], Iterator[NDArray[Any]]], form
 
 def _as_before(values: Iterator[Float32Array], count: int, source: str) -> Iterator[Float32Array]:
     """``values``, which have to be as many as in the first pass."""
-    given = 0
-    for given, value in enumerate(values, 1):
+    yielded = 0
+    for yielded, value in enumerate(values, 1):
         yield value
-    if given != count:
+    if yielded != count:
         raise RequestError(
-            f"calibration data {source} gave {count} inputs and then {given}", hint="it has to give the same each time"
+            f"calibration data {source} gave {count} inputs and then {yielded}",
+            hint="it has to give the same each time",
         )
 
 

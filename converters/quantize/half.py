@@ -88,13 +88,13 @@ class HalfRange:
 
     def warnings(self) -> list[str]:
         """One line for each thing that may go wrong on other inputs."""
-        told = []
+        problems = []
         if self.largest * HEADROOM > LARGEST:
-            told.append(
+            problems.append(
                 f"values reach {self.largest:.4g} at {self.largest_at} on input {self.largest_input}; fp16 ends at "
                 f"{LARGEST:.0f}"
             )
-        return told
+        return problems
 
 
 def measure_range(model: Tflite, stimuli: Iterable[Stimulus]) -> HalfRange:

@@ -127,7 +127,7 @@ def _islands(graph: Graph, int8: set[int]) -> dict[int, str]:
     )
     producers = {tensor: op.index for op in graph.ops for tensor in op.outputs}
     readers = graph.readers()
-    found = {}
+    layers = {}
     for op in graph.ops:
         users = (
             readers.get(op.outputs[0], [])
@@ -136,8 +136,8 @@ def _islands(graph: Graph, int8: set[int]) -> dict[int, str]:
         )
         around = {producers.get(op.inputs[0], -1), *(user.index for user in users)}
         if users and op.outputs[0] not in graph.outputs and int8.isdisjoint(around) and -1 not in around:
-            found[op.index] = reason
-    return found
+            layers[op.index] = reason
+    return layers
 
 
 def _uses(op: Op, graph: Graph, readers: dict[int, list[Op]]) -> set[int]:

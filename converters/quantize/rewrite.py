@@ -134,13 +134,13 @@ class Rewriter:
             home = self._home.get(index)
             if home is None or home == io_type.value or io_type is not IoType.FLOAT32 and index not in self._parameters:
                 continue
-            outputs[place] = given = self._as(index, io_type.value)
-            old, new = self._tensors[index], self._tensors[given]
+            outputs[place] = converted = self._as(index, io_type.value)
+            old, new = self._tensors[index], self._tensors[converted]
             old.name, new.name = old.name + b"_quantised", old.name
             for signature in self._model.signatureDefs or []:
                 for entry in signature.outputs:
                     if entry.tensorIndex == index:
-                        entry.tensorIndex = given
+                        entry.tensorIndex = converted
         self._editor.subgraph.outputs = outputs
 
     def _operand(self, index: int, op: Op, kind: str) -> int:

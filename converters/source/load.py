@@ -164,10 +164,19 @@ def _registered_source(model: str, resolution: Resolution | None, weights: Path 
 
 
 def _zoo_source(model: str, resolution: Resolution | None, weights: Path | None, seed: int) -> Source:
-    found = zoo.load_zoo_model(model, resolution, seed)
-    _finish(found.module, weights, released.to_timm)
-    seeded = weights is None and not found.pretrained
-    return Source(model, found.module, None, found.resolution, ("logits",), found.preprocessing, found.task, seeded)
+    zoo_model = zoo.load_zoo_model(model, resolution, seed)
+    _finish(zoo_model.module, weights, released.to_timm)
+    seeded = weights is None and not zoo_model.pretrained
+    return Source(
+        model,
+        zoo_model.module,
+        None,
+        zoo_model.resolution,
+        ("logits",),
+        zoo_model.preprocessing,
+        zoo_model.task,
+        seeded,
+    )
 
 
 def _factory_source(

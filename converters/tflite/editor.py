@@ -65,12 +65,12 @@ class FlatbufferEditor:
 
     def opcode(self, name: str, version: int) -> int:
         """Index of the operator code of a builtin op in this version, added where there is none."""
-        wanted = getattr(self.schema.BuiltinOperator, name)
+        builtin = getattr(self.schema.BuiltinOperator, name)
         for index, code in enumerate(self.model.operatorCodes):
-            if max(code.builtinCode, code.deprecatedBuiltinCode) == wanted and code.version == version:
+            if max(code.builtinCode, code.deprecatedBuiltinCode) == builtin and code.version == version:
                 return index
         code = self.schema.OperatorCodeT()
-        code.builtinCode, code.deprecatedBuiltinCode, code.version = wanted, min(wanted, 127), version
+        code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, min(builtin, 127), version
         self.model.operatorCodes.append(code)
         return len(self.model.operatorCodes) - 1
 

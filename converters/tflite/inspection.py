@@ -173,10 +173,10 @@ def _summary(op: Op, graph: Graph, parts: Partitioning, reason: str | None) -> O
 
 def _reasons(description: ModelDescription | None, ops: int) -> list[str | None]:
     """The quantisation plan's reason for each op."""
-    told = description.quantisation if description else None
-    if told is None or len(told.op_reasons) != ops:
+    quantisation = description.quantisation if description else None
+    if quantisation is None or len(quantisation.op_reasons) != ops:
         return [None] * ops
-    return [told.reasons[number] for number in told.op_reasons]
+    return [quantisation.reasons[number] for number in quantisation.op_reasons]
 
 
 def _precision(op: Op, graph: Graph) -> str:

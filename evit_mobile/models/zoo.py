@@ -63,11 +63,11 @@ def build_shapes(name: str, resolution: Resolution) -> nn.Module:
     import torch
 
     timm = _timm(name)
-    wanted = ModelName.parse(name).architecture
-    config = _config(timm, wanted)
+    architecture = ModelName.parse(name).architecture
+    config = _config(timm, architecture)
     arguments = {"img_size": (resolution.height, resolution.width)} if config.fixed_input_size else {}
     with torch.device("meta"):
-        return _create(timm, wanted, False, 0, arguments)
+        return _create(timm, architecture, False, 0, arguments)
 
 
 def _timm(name: str) -> Any:
