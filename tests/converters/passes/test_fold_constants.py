@@ -102,3 +102,24 @@ def test_standardised_weights_are_computed(channels: tuple[int, int]) -> None:
     x = noise(shape)
     # Sums of up to 576 products in another order.
     np.testing.assert_allclose(run_onnx(rewritten, x), module(torch.from_numpy(x)).numpy(), atol=2e-5)
+
+
+class Windows(nn.Module):
+    """Blocks that each pad to whole windows by the size that the block before gave, as Swin's."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(12):
+            height = x.shape[2]
+            x = nn.functional.pad(x, (0, 0, 0, (4 - height % 4) % 4)).reshape(1, 3, -1, 4, x.shape[3])
+            x = torch.relu(x.reshape(1, 3, -1, x.shape[4])[:, :, :height]) + 1
+        return x
+
+
+def test_sizes_that_pass_from_block_to_block_are_known() -> None:
+    shape = (1, 3, 8, 12)
+    stock = export(Windows(), shape)
+    assert ops(stock)["Shape"]
+    rewritten, _ = rewrite(stock)
+    assert "Shape" not in ops(rewritten)
+    x = noise(shape)
+    np.testing.assert_array_equal(run_onnx(rewritten, x), Windows()(torch.from_numpy(x)).numpy())
