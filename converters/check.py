@@ -56,16 +56,22 @@ REWRITES = "onnx2tf-rewrites"
 Make = Callable[[frozenset[str]], Attempt]
 
 
-def right_attempt(make: Make, expected: Expected) -> tuple[Attempt, list[str]]:
+def right_attempt(make: Make, expected: Expected, precision: Precision = Precision.FP32) -> tuple[Attempt, list[str]]:
     """The first attempt that computes what is expected: with every pass, or without onnx2tf's rewrites, or without the
     passes to blame too; and a warning of the passes left out.
+
+    Args:
+        make: makes the attempts.
+        expected: what the network computes.
+        precision: what the graph is made for. Attention for fp16 has a lower bound where fp32's has an epsilon that
+            fp16 would take for 0, and differs by that: its graph is held to fp16's criterion, all others to fp32's.
 
     Raises:
         ClaimError: none does; the message names the op or the tensor that parts first.
         RequestError: the network cannot be lowered, or is not a function of its input.
         MachineError: see ``Lowering.lower``.
     """
-    search = _Search(make, expected)
+    search = _Search(make, expected, CRITERIA[precision] if precision is Precision.FP16 else _FP32)
     fault = search.fault(frozenset())
     if fault is None:
         return search.attempts[frozenset()], []
@@ -109,8 +115,8 @@ def check_finished(model: Tflite, precision: Precision, expected: Expected, cali
 class _Search:
     """Attempts by the names of the passes that were left out, and what is wrong with each."""
 
-    def __init__(self, make: Make, expected: Expected) -> None:
-        self._make, self._expected = make, expected
+    def __init__(self, make: Make, expected: Expected, criterion: Criterion) -> None:
+        self._make, self._expected, self._criterion = make, expected, criterion
         self.attempts: dict[frozenset[str], Attempt] = {}
         self._faults: dict[frozenset[str], str | None] = {}
         self._error: EvitMobileError | None = None
@@ -129,7 +135,7 @@ class _Search:
             self._error = self._error or error
             return first_line(error)
         self.attempts[left_out] = attempt
-        return _fault(attempt.lowered, self._expected, self._expected.cases(), _FP32)
+        return _fault(attempt.lowered, self._expected, self._expected.cases(), self._criterion)
 
     def culprits(self) -> frozenset[str] | None:
         """What the file is right without: onnx2tf's rewrites alone, or with one pass where possible, else with the
