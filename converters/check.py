@@ -34,10 +34,12 @@ _FP32 = CRITERIA[Precision.FP32]
 #: Values of an input up to which TFLite's own kernels run too: those of 1024x2048 images take 20 s. Beyond it they are
 #: only prepared.
 _SMALL_INPUT = 2**20
-#: Times the bound of fp16 that a finished file may be off by. It rounds every weight, and noise is far from what a
-#: network was trained on: a right file may pass the bound there. What goes wrong in fp16, a value beyond its range or
-#: an epsilon that is 0, is off by more; ``verify`` judges by the bound itself, on photographs too.
+#: Times the bound of fp16 that its files may be off by here. Every weight is rounded, an attention has a lower bound
+#: in place of an epsilon that fp16 would take for 0, and noise and zeros are far from what a network was trained on: a
+#: right file may pass the bound there. What goes wrong in fp16, a value beyond its range or an epsilon that is 0, is
+#: off by more; ``verify`` judges by the bound itself, on photographs too.
 _HALF_MARGIN = 5
+_HALF = dataclasses.replace(CRITERIA[Precision.FP16], bound=_HALF_MARGIN * CRITERIA[Precision.FP16].bound)
 _NO_CHECK = "--no-check writes it all the same"
 
 
@@ -63,15 +65,14 @@ def right_attempt(make: Make, expected: Expected, precision: Precision = Precisi
     Args:
         make: makes the attempts.
         expected: what the network computes.
-        precision: what the graph is made for. Attention for fp16 has a lower bound where fp32's has an epsilon that
-            fp16 would take for 0, and differs by that: its graph is held to fp16's criterion, all others to fp32's.
+        precision: what the graph is made for. One for fp16 is held to fp16's criterion, all others to fp32's.
 
     Raises:
         ClaimError: none does; the message names the op or the tensor that parts first.
         RequestError: the network cannot be lowered, or is not a function of its input.
         MachineError: see ``Lowering.lower``.
     """
-    search = _Search(make, expected, CRITERIA[precision] if precision is Precision.FP16 else _FP32)
+    search = _Search(make, expected, _HALF if precision is Precision.FP16 else _FP32)
     fault = search.fault(frozenset())
     if fault is None:
         return search.attempts[frozenset()], []
@@ -104,10 +105,7 @@ def check_finished(model: Tflite, precision: Precision, expected: Expected, cali
     if calibration is not None:
         image = np.ascontiguousarray(np.moveaxis(calibration, -1, 1))
         cases = [expected.case("a calibration image", {name: image for name in cases[0].inputs})]
-    criterion = CRITERIA[precision]
-    if precision is Precision.FP16:
-        criterion = dataclasses.replace(criterion, bound=_HALF_MARGIN * criterion.bound)
-    fault = _fault(model, expected, cases, criterion)
+    fault = _fault(model, expected, cases, _HALF if precision is Precision.FP16 else CRITERIA[precision])
     if fault is not None:
         raise ClaimError(f"{model.name} cannot be converted to {precision}: {fault}", hint=_NO_CHECK)
 

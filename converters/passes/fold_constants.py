@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from onnxscript.rewriter import RewriteRule, RewriteRuleSet
 
 
-#: Rounds after which a graph that still changes is left as it is. What exporters write settles in two or three, but where
-#: each block computes its sizes from those of the block before, as in Swin, each takes one.
+#: Rounds after which a graph that still changes is left as it is. What exporters write settles in two or three, but
+#: where each block computes its sizes from those of the block before, as in Swin, each takes one.
 _ROUNDS = 100
 #: Tensors that are computed from constants are stored up to this many elements: shapes, pads and bounds, not
 #: activations.
