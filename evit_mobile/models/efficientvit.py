@@ -1,5 +1,4 @@
-"""EfficientViT as arXiv 2205.14756 v1 describes it: blocks, backbone, classifier. To be read beside the paper's section
-3.
+"""EfficientViT as arXiv 2205.14756 v1 describes it: blocks, backbone, classifier. Read it beside section 3.
 
 The blocks of the ablation study (section 4.5) stand here too: attention by softmax, and the *vanilla* FFN without its
 convolution.
