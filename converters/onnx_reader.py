@@ -15,8 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
+from converters.onnx_session import as_array, from_array
 from converters.passes.base import Declined, PassReport
 from evit_mobile.arrays import Array
 from evit_mobile.errors import ConversionError, MachineError, RequestError
@@ -55,7 +54,7 @@ def read(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
     sizes = {key: list(shape) for key, shape in shapes.items()}
     with _POOL.borrow() as worker, _at_fault(name, "read"):
         _, arrays = worker.call("read", timeout_s=READ_TIMEOUT_S, path=str(path.absolute()), name=name, shapes=sizes)
-    return _graph_of(arrays)
+    return from_array(*arrays)
 
 
 def rewrite(
@@ -69,9 +68,9 @@ def rewrite(
     """
     with _POOL.borrow() as worker, _at_fault(name, "rewritten"):
         reports, arrays = worker.call(
-            "rewrite", [_bytes_of(stock)], form=attention_form, precision=precision.value, left_out=sorted(left_out)
+            "rewrite", [as_array(stock)], form=attention_form, precision=precision.value, left_out=sorted(left_out)
         )
-    return _graph_of(arrays), [
+    return from_array(*arrays), [
         PassReport(**{**report, "declined": [Declined(**place) for place in report["declined"]]}) for report in reports
     ]
 
@@ -88,7 +87,7 @@ class OnnxSession:
         self._worker = _POOL.take()
         weakref.finalize(self, _POOL.put_back, self._worker).atexit = False  # the process ends with this one anyway
         with _at_fault(name, "run"):
-            self._worker.call("open", [_bytes_of(model)])
+            self._worker.call("open", [as_array(model)])
 
     def __call__(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name.
@@ -123,14 +122,3 @@ def _at_fault(name: str, what: str) -> Iterator[None]:
 def _shown(reason: str) -> str:
     line = visible(" ".join(reason.split()))
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}…"
-
-
-def _bytes_of(model: onnx.ModelProto) -> Array:
-    return np.frombuffer(model.SerializeToString(), np.uint8)
-
-
-def _graph_of(arrays: list[Array]) -> onnx.ModelProto:
-    import onnx
-
-    (content,) = arrays
-    return onnx.load_model_from_string(content.tobytes())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from evit_mobile.arrays import Array
 
 if TYPE_CHECKING:
@@ -34,3 +36,15 @@ def open_session(model: onnx.ModelProto) -> Run:
         return dict(zip(outputs, session.run(outputs, dict(inputs))))
 
     return run
+
+
+def as_array(model: onnx.ModelProto) -> Array:
+    """The bytes of a graph, as processes exchange them."""
+    return np.frombuffer(model.SerializeToString(), np.uint8)
+
+
+def from_array(content: Array) -> onnx.ModelProto:
+    """The graph of these bytes."""
+    import onnx
+
+    return onnx.load_model_from_string(content.tobytes())

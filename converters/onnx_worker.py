@@ -10,9 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from converters.onnx_session import Run, open_session
+from converters.onnx_session import Run, as_array, from_array, open_session
 from converters.rewriting import rewrite
 from converters.source.onnx_file import read_onnx
 from evit_mobile.arrays import Array
@@ -20,7 +18,7 @@ from evit_mobile.runtimes import worker
 from evit_mobile.specs import Precision
 
 if TYPE_CHECKING:
-    import onnx
+    pass
 
 
 class Server:
@@ -34,14 +32,14 @@ class Server:
         call = request["call"]
         if call == "read":
             shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
-            return None, [_bytes_of(read_onnx(Path(request["path"]), shapes, request["name"]))]
+            return None, [as_array(read_onnx(Path(request["path"]), shapes, request["name"]))]
         if call == "rewrite":
             graph, reports = rewrite(
-                _graph_of(arrays), request["form"], Precision(request["precision"]), frozenset(request["left_out"])
+                from_array(*arrays), request["form"], Precision(request["precision"]), frozenset(request["left_out"])
             )
-            return [report.to_json() for report in reports], [_bytes_of(graph)]
+            return [report.to_json() for report in reports], [as_array(graph)]
         if call == "open":
-            self._run = open_session(_graph_of(arrays))
+            self._run = open_session(from_array(*arrays))
             return None, []
         if call == "run" and self._run is not None:
             outputs = self._run(dict(zip(request["names"], arrays, strict=True)))
@@ -50,17 +48,6 @@ class Server:
             self._run = None
             return None, []
         raise ValueError(f"unknown call {call!r}")
-
-
-def _graph_of(arrays: list[Array]) -> onnx.ModelProto:
-    import onnx
-
-    (content,) = arrays
-    return onnx.load_model_from_string(content.tobytes())
-
-
-def _bytes_of(graph: onnx.ModelProto) -> Array:
-    return np.frombuffer(graph.SerializeToString(), np.uint8)
 
 
 def _start() -> worker.Answer:

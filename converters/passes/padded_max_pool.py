@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.passes.base import NodePass, Refused, Rewrite
+from converters.passes.pool_border import Edges, has_border, padded_by_zeros, window_edges, without_border
 from converters.passes.tools.graph import Emitter, replace_value, scalar_of, shape_of
 from evit_mobile.specs import Target
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _NOT_NEGATIVE = frozenset({"Relu", "Sigmoid", "HardSigmoid", "Abs", "Softmax", "Exp"})
-#: Attributes of the border, of which nothing is left.
-_BORDER = frozenset({"pads", "auto_pad", "ceil_mode"})
 #: What gives nothing below the least of its operands.
 _KEEPING = frozenset(
     {"MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Reshape", "Transpose", "Identity", "Concat"}
@@ -35,27 +34,12 @@ class PaddedMaxPool(NodePass):
     op_types = frozenset({"MaxPool"})
 
     def match(self, node: ir.Node, target: Target) -> Rewrite | None:
-        if not any(node.attributes.get_ints("pads", [0])) and not node.attributes.get_int("ceil_mode", 0):
+        if not has_border(node):
             return None
         if len(node.outputs) != 1:
             raise Refused("it gives indices too")
-        value = node.inputs[0]
-        shape, pooled = shape_of(value), shape_of(node.outputs[0])
-        if value is None or shape is None or pooled is None or len(shape) != 4:
-            raise Refused("it is not a static [1, C, H, W]")
-        pads = _needed(node, shape, pooled)
-        return lambda emit: replace_value(node.outputs[0], _pool_padded(emit, node, value, pads))
-
-
-def _needed(node: ir.Node, shape: tuple[int, ...], pooled: tuple[int, ...]) -> list[tuple[int, int]]:
-    """Rows before and behind the map in H and in W, without those behind it that no window reaches."""
-    kernel = node.attributes.get_ints("kernel_shape", [])
-    strides, dilations = node.attributes.get_ints("strides", [1, 1]), node.attributes.get_ints("dilations", [1, 1])
-    before = node.attributes.get_ints("pads", [0, 0, 0, 0])[:2]
-    if any((pooled[2 + i] - 1) * strides[i] >= shape[2 + i] + before[i] for i in range(2)):
-        raise Refused("a window lies outside the map")
-    reached = [(pooled[2 + i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 for i in range(2)]
-    return [(before[i], max(0, reached[i] - before[i] - shape[2 + i])) for i in range(2)]
+        edges = window_edges(node)
+        return lambda emit: replace_value(node.outputs[0], _pool_padded(emit, node, edges))
 
 
 def _is_not_negative(value: ir.Value | None) -> bool:
@@ -76,17 +60,15 @@ def _maps(node: ir.Node) -> list[ir.Value | None]:
     return list(node.inputs) if node.op_type == "Concat" else list(node.inputs[:1])
 
 
-def _pool_padded(emit: Emitter, node: ir.Node, value: ir.Value, pads: list[tuple[int, int]]) -> ir.Value:
-    (top, bottom), (left, right) = pads
+def _pool_padded(emit: Emitter, node: ir.Node, edges: Edges) -> ir.Value:
+    value, pooled = node.inputs[0], shape_of(node.outputs[0])
+    assert value is not None and pooled is not None
     if _is_not_negative(value):
-        shape = shape_of(value) or ()
-        padded = (*shape[:2], shape[2] + top + bottom, shape[3] + left + right)
-        amounts = emit.ints("pads", [0, 0, top, left, 0, 0, bottom, right])
-        spread = emit.op("Pad", "padded", [value, amounts], padded, mode="constant")
+        spread = padded_by_zeros(emit, value, edges)
     else:
+        top, left, bottom, right = edges
         spread = _repeated(emit, _repeated(emit, value, 2, top, bottom), 3, left, right)
-    attributes = {name: attribute for name, attribute in node.attributes.items() if name not in _BORDER}
-    return emit.op("MaxPool", "pooled", [spread], shape_of(node.outputs[0]) or (), **attributes)
+    return emit.op("MaxPool", "pooled", [spread], pooled, **without_border(node))
 
 
 def _repeated(emit: Emitter, value: ir.Value, axis: int, before: int, behind: int) -> ir.Value:

@@ -15,6 +15,7 @@ import numpy as np
 
 from converters.passes.base import NodePass, Refused, Rewrite
 from converters.passes.tools.axes import repeated, through_matrix
+from converters.passes.tools.evaluate import opset_of, plane_through
 from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of
 from evit_mobile.arrays import Array
 from evit_mobile.specs import Target
@@ -112,9 +113,7 @@ def _matrix(node: ir.Node, before: int, after: int, scale: float) -> Array:
     import onnx
     import onnx_ir as ir
 
-    from converters.onnx_session import open_session
-
-    version = node.graph.opset_imports[""] if isinstance(node.graph, ir.Graph) else 18
+    version = opset_of(node)
     proto = ir.to_proto(node)
     attributes = [item for item in proto.attribute if item.name not in ("axes", "scales")]
     whole = scale * before == after or abs(scale * before - after) < 1e-6 * after
@@ -130,13 +129,7 @@ def _matrix(node: ir.Node, before: int, after: int, scale: float) -> Array:
         del single.input[1:]
         single.attribute.append(onnx.helper.make_attribute("scales", [1.0, 1.0, scale, 1.0]))
         constants = []
-    kind = onnx.TensorProto.FLOAT
-    graph = onnx.helper.make_graph(
-        [single], "resize", [onnx.helper.make_tensor_value_info("x", kind, [1, 1, before, before])],
-        [onnx.helper.make_tensor_value_info("y", kind, None)], constants,
-    )  # fmt: skip
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", version)], ir_version=8)
-    result: Array = open_session(model)({"x": np.eye(before, dtype=np.float32)[None, None]})["y"][0, 0]
+    result = plane_through(single, version, np.eye(before), constants)
     if len(result) != after:
         raise Refused("ONNX Runtime gives it another size")
     return result

@@ -127,8 +127,7 @@ def _by_reshape(emit: Emitter, value: ir.Value, item: _Steps) -> ir.Value:
         value = emit.slice("part", value, 1, item.start, stop)
     missing = length - (stop - item.start)
     if missing:
-        pads = emit.ints("pads", [0, 0, 0, 0, missing, 0])
-        value = emit.op("Pad", "whole", [value, pads], [outer, length, inner], mode="constant")
+        value = emit.pad("whole", value, [0, 0, 0, 0, missing, 0])
     value = emit.reshape("groups", value, [outer, item.count, item.step * inner])
     shape[item.axis] = item.count
     return emit.reshape("kept", emit.slice("first", value, 2, 0, inner), shape)

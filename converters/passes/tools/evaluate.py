@@ -1,0 +1,48 @@
+"""What one op computes, by ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evit_mobile.arrays import Array
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+
+def opset_of(node: ir.Node) -> int:
+    """The version of ONNX's own operators that ``node`` is of."""
+    import onnx_ir as ir
+
+    return node.graph.opset_imports[""] if isinstance(node.graph, ir.Graph) else 18
+
+
+def plane_through(
+    single: onnx.NodeProto, opset: int, plane: Array, constants: Sequence[onnx.TensorProto] = ()
+) -> Array:
+    """What ``single``, whose input is ``x`` and whose output is ``y``, makes of a map [1, 1, H, W].
+
+    Args:
+        single: the node; its other inputs are ``constants``.
+        opset: its version.
+        plane: [H, W].
+        constants: initializers.
+
+    Returns:
+        The result's plane [H', W'].
+    """
+    import onnx
+
+    from converters.onnx_session import open_session
+
+    kind = onnx.TensorProto.FLOAT
+    x = onnx.helper.make_tensor_value_info("x", kind, [1, 1, *plane.shape])
+    y = onnx.helper.make_tensor_value_info("y", kind, None)
+    graph = onnx.helper.make_graph([single], "single", [x], [y], list(constants))
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=8)
+    result: Array = open_session(model)({"x": plane.astype(np.float32)[None, None]})["y"][0, 0]
+    return result
