@@ -127,15 +127,9 @@ def _before_transpose(model: Tflite, tensor: Tensor, order: tuple[int, ...]) -> 
 
 
 def _transposed(editor: FlatbufferEditor, index: int, order: tuple[int, ...]) -> int:
-    schema, source = editor.schema, editor.subgraph.tensors[index]
-    tensor, operator = schema.TensorT(), schema.OperatorT()
+    source, tensor = editor.subgraph.tensors[index], editor.schema.TensorT()
     tensor.shape, tensor.type = np.array([source.shape[axis] for axis in order], np.int32), source.type
     tensor.buffer, tensor.name = 0, source.name
-    axes = editor.add_constant(index, np.array(order, np.int32), "INT32", None, b"_order")
     target = editor.add_tensor(tensor)
-    operator.opcodeIndex = editor.opcode("TRANSPOSE", 1)
-    operator.inputs, operator.outputs = np.array([index, axes], np.int32), np.array([target], np.int32)
-    operator.builtinOptionsType = schema.BuiltinOptions.TransposeOptions
-    operator.builtinOptions = schema.TransposeOptionsT()
-    editor.subgraph.operators.append(operator)
+    editor.subgraph.operators.append(editor.transpose(index, order, target))
     return target

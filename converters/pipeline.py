@@ -103,9 +103,7 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
         with watch.stage("check"):
             expected = Expected(source, exported.model, options.output_layout) if options.check else None
             make = _Maker(source, exported.model, options, lowering, watch)
-            attempt, left_out = (
-                right_attempt(make, expected, options.precision) if expected else (make(frozenset()), [])
-            )
+            attempt, dropped = right_attempt(make, expected, options.precision) if expected else (make(frozenset()), [])
     with watch.stage("ranges"):
         # Only half precision has ranges that an attention can leave.
         ranges = attention_ranges(attempt.graph, source) if options.precision is Precision.FP16 else []
@@ -131,7 +129,7 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
         passes=attempt.passes,
         plan=result.plan,
         attention=ranges,
-        warnings=[*left_out, *_warnings(source, exported, ranges, result)],
+        warnings=[*dropped, *_warnings(source, exported, ranges, result)],
         versions=description.versions,
         seconds=watch.seconds(),
     )

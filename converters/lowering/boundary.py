@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from converters.tflite.editor import FlatbufferEditor
 from evit_mobile.errors import RequestError
-from evit_mobile.tflite.flatbuffer import pack, unpack
 
 if TYPE_CHECKING:
     import onnx
@@ -100,13 +100,9 @@ def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
         value.name = names.get(value.name, value.name)
 
 
-def restore(content: bytes, boundary: Boundary) -> bytes:
-    """The .tflite that was lowered from ``plain``'s graph, with the names and outputs of the graph before it."""
-    from converters.tflite.editor import FlatbufferEditor
-
-    model = unpack(content, "the lowered model")
-    editor = FlatbufferEditor(model)
-    graph, signature = editor.subgraph, model.signatureDefs[0]
+def restore(editor: FlatbufferEditor, boundary: Boundary) -> None:
+    """Give a model that was lowered from ``plain``'s graph the names and outputs of the graph before it."""
+    graph, signature = editor.subgraph, editor.model.signatureDefs[0]
     places = {item.name.decode(): int(item.tensorIndex) for item in [*signature.inputs, *signature.outputs]}
     inputs = {name: places[plain_name] for name, plain_name in boundary.inputs.items() if plain_name in places}
     taken, outputs = set(inputs.values()), {}
@@ -119,10 +115,9 @@ def restore(content: bytes, boundary: Boundary) -> bytes:
     graph.inputs = np.array([index for index in graph.inputs], np.int32)
     graph.outputs = np.array(list(outputs.values()), np.int32)
     signature.inputs, signature.outputs = _entries(editor, inputs), _entries(editor, outputs)
-    return pack(model, len(content))
 
 
-def _entries(editor: Any, places: dict[str, int]) -> list[Any]:
+def _entries(editor: FlatbufferEditor, places: dict[str, int]) -> list[Any]:
     entries = []
     for name, index in places.items():
         entry = editor.schema.TensorMapT()
@@ -131,17 +126,11 @@ def _entries(editor: Any, places: dict[str, int]) -> list[Any]:
     return entries
 
 
-def _copied(editor: Any, index: int) -> int:
+def _copied(editor: FlatbufferEditor, index: int) -> int:
     """A tensor that holds what tensor ``index`` holds."""
-    source, schema = editor.subgraph.tensors[index], editor.schema
-    copy, operator, options = schema.TensorT(), schema.OperatorT(), schema.ReshapeOptionsT()
+    source, copy = editor.subgraph.tensors[index], editor.schema.TensorT()
     copy.shape, copy.shapeSignature, copy.type = source.shape, source.shapeSignature, source.type
-    copy.quantization, copy.buffer = source.quantization, 0
-    target: int = editor.add_tensor(copy)
-    options.newShape = [int(size) for size in source.shape]
-    shape = editor.add_constant(index, np.array(source.shape, np.int32), "INT32", None, b"_shape")
-    operator.opcodeIndex = editor.opcode("RESHAPE", 1)
-    operator.inputs, operator.outputs = np.array([index, shape], np.int32), np.array([target], np.int32)
-    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.ReshapeOptions, options
-    editor.subgraph.operators.append(operator)
+    copy.name, copy.quantization, copy.buffer = source.name, source.quantization, 0
+    target = editor.add_tensor(copy)
+    editor.subgraph.operators.append(editor.reshape(index, target))
     return target

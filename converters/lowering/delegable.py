@@ -12,57 +12,52 @@ from typing import Any
 import numpy as np
 
 from converters.tflite.editor import FlatbufferEditor
-from evit_mobile.tflite.flatbuffer import pack, unpack
 
 
-def in_delegable_spelling(content: bytes) -> bytes:
-    """The .tflite ``content``, its ops spelled as a delegate wants them; itself where they are."""
-    model = unpack(content, "the lowered model")
-    editor = FlatbufferEditor(model)
-    changed = False
-    for operator in editor.subgraph.operators:
-        respell = _RESPELLED.get(editor.kind(operator))
-        changed = (respell is not None and respell(editor, operator)) or changed
-    if not changed:
-        return content
-    editor.drop_unused_data()
-    return pack(model, len(content))
+def respell(editor: FlatbufferEditor) -> None:
+    """Spell the ops of a lowered model as a delegate wants them."""
+    operators = editor.subgraph.operators
+    respelled = {
+        place: other
+        for place, operator in enumerate(operators)
+        if (other := _SPELLINGS.get(editor.kind(operator), _as_it_is)(editor, operator)) is not None
+    }
+    if respelled:
+        editor.subgraph.operators = [respelled.get(place, operator) for place, operator in enumerate(operators)]
+        editor.drop_unused_data()
 
 
-def _slice(editor: FlatbufferEditor, operator: Any) -> bool:
+def _as_it_is(editor: FlatbufferEditor, operator: Any) -> None:
+    return None
+
+
+def _slice(editor: FlatbufferEditor, operator: Any) -> Any | None:
     start, size = (editor.constant(int(index)) for index in operator.inputs[1:3])
     if start is None or size is None or size.dtype != np.int32 or not (size < 0).any():
-        return False
+        return None
     rest = np.array(editor.shape(int(operator.inputs[0])), np.int32) - start
     sizes = np.where(size < 0, rest, size).astype(np.int32)
     place = editor.add_constant(int(operator.outputs[0]), sizes, "INT32", None, b"_size")
     operator.inputs = np.array([*operator.inputs[:2], place], np.int32)
-    return True
+    return operator
 
 
-def _reshape(editor: FlatbufferEditor, operator: Any) -> bool:
-    shape = np.array(editor.shape(int(operator.outputs[0])), np.int32)
-    if (shape < 0).any():
-        return False
-    options = editor.schema.ReshapeOptionsT()
-    options.newShape = [int(size) for size in shape]
-    size = editor.add_constant(int(operator.outputs[0]), shape, "INT32", None, b"_shape")
-    operator.opcodeIndex, operator.inputs = editor.opcode("RESHAPE", 1), np.array([operator.inputs[0], size], np.int32)
-    operator.builtinOptionsType, operator.builtinOptions = editor.schema.BuiltinOptions.ReshapeOptions, options
-    return True
+def _reshape(editor: FlatbufferEditor, operator: Any) -> Any | None:
+    target = int(operator.outputs[0])
+    return None if min(editor.shape(target), default=0) < 0 else editor.reshape(int(operator.inputs[0]), target)
 
 
-def _pad(editor: FlatbufferEditor, operator: Any) -> bool:
+def _pad(editor: FlatbufferEditor, operator: Any) -> Any | None:
     value = editor.constant(int(operator.inputs[2]))
     if value is None or value.dtype != np.float32 or value.any():
-        return False
-    operator.opcodeIndex, operator.inputs = editor.opcode("PAD", 1), np.array(operator.inputs[:2], np.int32)
-    operator.builtinOptionsType = editor.schema.BuiltinOptions.PadOptions
-    operator.builtinOptions = editor.schema.PadOptionsT()
-    return True
+        return None
+    pad = editor.operator("PAD", [int(index) for index in operator.inputs[:2]], int(operator.outputs[0]))
+    pad.builtinOptionsType, pad.builtinOptions = editor.schema.BuiltinOptions.PadOptions, editor.schema.PadOptionsT()
+    return pad
 
 
-_RESPELLED: dict[str, Callable[[FlatbufferEditor, Any], bool]] = {
+#: By op: the op that stands in its place, or None where it stays.
+_SPELLINGS: dict[str, Callable[[FlatbufferEditor, Any], Any | None]] = {
     "SLICE": _slice,
     "SQUEEZE": _reshape,
     "EXPAND_DIMS": _reshape,

@@ -13,11 +13,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from converters.lowering.boundary import plain, restore
-from converters.lowering.delegable import in_delegable_spelling
+from converters.lowering.delegable import respell
 from converters.lowering.refusal import UNSUPPORTED, check_operators, unsupported
-from converters.lowering.transpositions import without_needless_transpositions
+from converters.lowering.transpositions import put_off_transpositions
+from converters.tflite.editor import FlatbufferEditor
 from evit_mobile.errors import ConversionError, MachineError
 from evit_mobile.processes import CRASHES, temporary_folder
+from evit_mobile.tflite.flatbuffer import pack, unpack
 
 if TYPE_CHECKING:
     import onnx
@@ -110,9 +112,13 @@ class Lowering:
         if len(results) != 1:
             raise ConversionError(f"onnx2tf made no model: {words}")
         content = results[0].read_bytes()
-        check_operators(content, self._model)
-        lowered = in_delegable_spelling(restore(content, self._boundary))
-        return lowered if self._rewrites else without_needless_transpositions(lowered)
+        editor = FlatbufferEditor(unpack(content, "the lowered model"))
+        check_operators(editor.model, self._model)
+        restore(editor, self._boundary)
+        respell(editor)
+        if not self._rewrites:
+            put_off_transpositions(editor)
+        return pack(editor.model, len(content))
 
     def _last_words(self) -> str:
         """The last line that the process printed."""

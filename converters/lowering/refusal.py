@@ -7,7 +7,6 @@ from collections import Counter
 from typing import Any
 
 from evit_mobile.errors import RequestError
-from evit_mobile.tflite.flatbuffer import unpack
 
 #: Exit code of the worker where onnx2tf says that it has no lowering for an operator; the reason is the last line
 #: printed.
@@ -26,17 +25,16 @@ def unsupported(words: str) -> RequestError:
     return RequestError(f"the network has an operator that cannot be lowered to TFLite: {what}", hint=_HINT)
 
 
-def check_operators(content: bytes, model: Any) -> None:
+def check_operators(lowered: Any, model: Any) -> None:
     """Every operator of a lowered model is one that runtimes have.
 
     Args:
-        content: the .tflite.
+        lowered: its object tree (``ModelT``).
         model: the ONNX graph that it was lowered from, for the places.
 
     Raises:
         RequestError: there are others; they are named, with the first node of each.
     """
-    lowered = unpack(content, "the lowered model")
     custom = Counter(
         code.customCode.decode()
         for operator in lowered.subgraphs[0].operators

@@ -15,16 +15,12 @@ import numpy as np
 
 from converters.lowering.axis_rules import RULES, View, moves_nothing
 from converters.tflite.editor import FlatbufferEditor
-from evit_mobile.tflite.flatbuffer import pack, unpack
 
 
-def without_needless_transpositions(content: bytes) -> bytes:
-    """The .tflite ``content`` with fewer transpositions."""
-    model = unpack(content, "the lowered model")
-    editor = FlatbufferEditor(model)
+def put_off_transpositions(editor: FlatbufferEditor) -> None:
+    """Rewrite the ops of a lowered model with fewer transpositions."""
     _Delay(editor).run()
     editor.drop_unused_data()
-    return pack(model, len(content))
 
 
 class _Delay:
@@ -108,7 +104,7 @@ class _Delay:
         if not moves_nothing(full, back):
             return None
         target = self._tensor_like(index, tuple(full[axis] for axis in back))
-        self._reshape(index, target)
+        self._operators.append(self._editor.reshape(index, target))
         return target
 
     def _make(self, index: int) -> None:
@@ -116,28 +112,12 @@ class _Delay:
         view = self._views.pop(index, None)
         if view is None:
             return
-        shape = self._editor.shape(view.source)
-        if moves_nothing(shape, view.order):
-            self._reshape(view.source, index)
-            return
-        schema = self._editor.schema
-        axes = self._editor.add_constant(index, np.array(view.order, np.int32), "INT32", None, b"_order")
-        options = schema.BuiltinOptions.TransposeOptions, schema.TransposeOptionsT()
-        self._append("TRANSPOSE", [view.source, axes], index, options)
-
-    def _reshape(self, source: int, target: int) -> None:
-        schema, shape = self._editor.schema, self._editor.shape(target)
-        options = schema.ReshapeOptionsT()
-        options.newShape = list(shape)
-        size = self._editor.add_constant(target, np.array(shape, np.int32), "INT32", None, b"_shape")
-        self._append("RESHAPE", [source, size], target, (schema.BuiltinOptions.ReshapeOptions, options))
-
-    def _append(self, kind: str, inputs: list[int], output: int, options: tuple[int, Any]) -> None:
-        operator = self._editor.schema.OperatorT()
-        operator.opcodeIndex = self._editor.opcode(kind, 1)
-        operator.inputs, operator.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
-        operator.builtinOptionsType, operator.builtinOptions = options
-        self._operators.append(operator)
+        still = moves_nothing(self._editor.shape(view.source), view.order)
+        self._operators.append(
+            self._editor.reshape(view.source, index)
+            if still
+            else self._editor.transpose(view.source, view.order, index)
+        )
 
     def _moved_tensor(self, index: int, order: tuple[int, ...]) -> int:
         shape = self._editor.shape(index)

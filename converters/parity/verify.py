@@ -127,8 +127,7 @@ def verify_model(
         comparison = _comparison(path, description, reference, image)
         rows = list(comparison.onnx_rows(CRITERIA[Precision.FP32]))
     results = [_runtime_rows(path, runtime, comparison, criterion, alone=alone) for runtime in runtimes]
-    rows += [row for _, runtime_rows in results for row in runtime_rows]
-    rows, ill_conditioned = comparison.rounded(rows)
+    rows, ill_conditioned = comparison.rounded([*rows, *(row for _, some in results for row in some)])
     report = ParityReport(
         file=str(path),
         model=reference.source.name,
@@ -141,10 +140,9 @@ def verify_model(
         rows=rows,
         ill_conditioned=ill_conditioned,
     )
-    if not layers:
-        return report
     try:
-        return _with_layers(path, comparison, report, rewritten=description is None or description.rewrite)
+        rewritten = description is None or description.rewrite
+        return _with_layers(path, comparison, report, rewritten=rewritten) if layers else report
     except CrashingFileError:  # LiteRT, which gives the layers' values, crashed in the rows above too
         if alone:
             raise

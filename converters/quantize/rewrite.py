@@ -114,9 +114,7 @@ class Rewriter:
     def _convert(self, source: int, result: int, kind: str, reason: str) -> None:
         """QUANTIZE or DEQUANTIZE from tensor ``source`` to ``result``, which is of type ``kind``."""
         name, version = _CONVERSIONS[kind]
-        operator = self._editor.schema.OperatorT()
-        operator.opcodeIndex = self._editor.opcode(name, version)
-        operator.inputs, operator.outputs = np.array([source], np.int32), np.array([result], np.int32)
+        operator = self._editor.operator(name, [source], result, version)
         self._written.append((operator, OpPlan(0, name, self._tensors[result].name.decode(), Precision.INT8, reason)))
 
     def _settle(self, index: int, kind: str) -> None:

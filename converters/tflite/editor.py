@@ -1,7 +1,8 @@
-"""Edits of a .tflite's object tree that every way of quantising needs: constants, operator codes, clean-up."""
+"""Edits of a .tflite's object tree: constants, operators, operator codes, clean-up."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,31 @@ class FlatbufferEditor:
         code.builtinCode, code.deprecatedBuiltinCode, code.version = builtin, min(builtin, 127), version
         self.model.operatorCodes.append(code)
         return len(self.model.operatorCodes) - 1
+
+    def operator(self, kind: str, inputs: Sequence[int], output: int, version: int = 1) -> Any:
+        """A builtin op without options, which is in no subgraph yet."""
+        operator = self.schema.OperatorT()
+        operator.opcodeIndex = self.opcode(kind, version)
+        operator.inputs, operator.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
+        return operator
+
+    def reshape(self, source: int, target: int) -> Any:
+        """A RESHAPE of ``source`` to the sizes of ``target``, which is in no subgraph yet."""
+        shape = self.shape(target)
+        sizes = self.add_constant(target, np.array(shape, np.int32), "INT32", None, b"_shape")
+        operator = self.operator("RESHAPE", [source, sizes], target)
+        operator.builtinOptionsType = self.schema.BuiltinOptions.ReshapeOptions
+        operator.builtinOptions = self.schema.ReshapeOptionsT()
+        operator.builtinOptions.newShape = list(shape)
+        return operator
+
+    def transpose(self, source: int, order: Sequence[int], target: int) -> Any:
+        """A TRANSPOSE of ``source`` to ``target``, which is in no subgraph yet."""
+        axes = self.add_constant(target, np.array(order, np.int32), "INT32", None, b"_order")
+        operator = self.operator("TRANSPOSE", [source, axes], target)
+        operator.builtinOptionsType = self.schema.BuiltinOptions.TransposeOptions
+        operator.builtinOptions = self.schema.TransposeOptionsT()
+        return operator
 
     def drop_unused_data(self) -> None:
         """Drop operator codes that no op has any more, and empty the buffers of constants that none reads: the float
