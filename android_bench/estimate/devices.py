@@ -9,14 +9,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from android_bench.emulator.cpus import CPUS
+from evit_mobile.documents import LARGEST_YAML, first_fault, read_limited, yaml_fields
 from evit_mobile.errors import RequestError
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Text = Annotated[str, Field(min_length=1)]
+#: Bounds that no core reaches, and within which the tracer's tables fit into memory.
+Clock = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+Factor = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Text = Annotated[str, Field(min_length=1, max_length=1000)]
+#: As LLVM writes the name of a core.
+CoreName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,63}$")]
+LINE_BYTES = 64
 
 
 class _Entry(BaseModel):
@@ -26,7 +31,7 @@ class _Entry(BaseModel):
 class Constant(_Entry):
     """A number and where it is from: a publication, a derivation, or ``fitted`` with what it was fitted to."""
 
-    value: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    value: Factor
     source: Text
 
 
@@ -36,10 +41,16 @@ class Cache(_Entry):
     """
 
     name: Text
-    bytes: Annotated[int, Field(gt=0)]
-    ways: Annotated[int, Field(gt=0)]
-    cycles_per_line: Annotated[float, Field(ge=0)]
+    bytes: Annotated[int, Field(gt=0, le=2**28)]
+    ways: Annotated[int, Field(gt=0, le=64)]
+    cycles_per_line: Factor
     source: Text
+
+    @model_validator(mode="after")
+    def _has_sets(self) -> Cache:
+        if self.bytes % (LINE_BYTES * self.ways):
+            raise ValueError(f"bytes is a multiple of {LINE_BYTES} times ways")
+        return self
 
 
 class Memory(_Entry):
@@ -71,8 +82,8 @@ class DeviceModel(_Entry):
 
     title: Text
     processor: Text
-    schedule: Text
-    clocks_ghz: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    schedule: CoreName
+    clocks_ghz: Annotated[tuple[Clock, ...], Field(min_length=1, max_length=64)]
     clocks_source: Text
     caches: Annotated[tuple[Cache, ...], Field(min_length=2, max_length=4)]
     memory: Memory
@@ -114,35 +125,28 @@ def find_device(name: str) -> DeviceModel:
         RequestError: there is none, or the file does not describe one.
     """
     if name.endswith((".yaml", ".yml")):
-        path = Path(name)
-        if not path.is_file():
-            raise RequestError(f"there is no device file {path}")
-        return load_device(path.read_text(encoding="utf-8"), str(path))
+        return load_device(read_limited(Path(name), "device file", LARGEST_YAML), name)
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", name) or name not in names():
         what = f"there is no estimated device {name!r}" if name else "--device estimate names no device"
         raise RequestError(what, hint=f"write estimate: and one of {', '.join(names())}, or the path of a device file")
     return _bundled(name)
 
 
-def load_device(text: str, origin: str) -> DeviceModel:
+def load_device(content: bytes, origin: str) -> DeviceModel:
     """The device that a YAML document describes; ``origin`` is what an error names.
 
     Raises:
         RequestError: it does not describe one.
     """
     try:
-        return DeviceModel.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise RequestError(f"{origin} is not YAML: {str(error).splitlines()[0]}") from error
+        return DeviceModel.model_validate(yaml_fields(content, origin, "device file"))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the document"
-        raise RequestError(f"{origin} does not describe a device: {where}: {first['msg']}") from error
+        raise RequestError(f"{origin} does not describe a device: {first_fault(error)}") from error
 
 
 @functools.cache
 def _bundled(name: str) -> DeviceModel:
-    return load_device((_folder() / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
+    return load_device((_folder() / f"{name}.yaml").read_bytes(), f"{name}.yaml")
 
 
 def _folder() -> resources.abc.Traversable:

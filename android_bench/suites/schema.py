@@ -27,15 +27,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from evit_mobile.documents import LARGEST_YAML, first_fault, read_limited, yaml_fields
 from evit_mobile.errors import RequestError
 from evit_mobile.results.entry import Entry, Name
 from evit_mobile.results.record import Accuracy, Along, Place
 from evit_mobile.specs import Resolution
 
 FOLDER = Path(__file__).parent
-#: Bytes of a suite file, far above any of ours. YAML's aliases could make much of little, so their number is bounded
-#: too.
-LARGEST_FILE, MOST_ALIASES = 2**20, 100
 #: Counts of what is measured: a suite that asks for more has no end.
 Rounds = Annotated[int, Field(ge=1, le=10_000)]
 Runs = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -171,41 +169,19 @@ def load_suite(text: str) -> SuiteFile:
                 f"there is no suite {text!r}", hint=f"known: {', '.join(names())}, or a file that ends in .yaml"
             )
         path = FOLDER / f"{text}.yaml"
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise RequestError(f"suite {path} cannot be read: {error.strerror}") from error
+    content = read_limited(path, "suite", LARGEST_YAML)
     try:
         return SuiteFile.model_validate(
             {**_document(path, content), "name": path.stem, "sha256": hashlib.sha256(content).hexdigest()}
         )
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the document"
         raise RequestError(
-            f"{path} is not a valid suite: {where}: {first['msg']}", hint="see android_bench/suites for the form"
+            f"{path} is not a valid suite: {first_fault(error)}", hint="see android_bench/suites for the form"
         ) from error
 
 
 def _document(path: Path, content: bytes) -> dict[str, Any]:
-    import yaml
-
-    if len(content) > LARGEST_FILE:
-        raise RequestError(f"{path} is too large for a suite: {len(content)} bytes, the limit is {LARGEST_FILE}")
-    try:
-        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(content))
-        if aliases > MOST_ALIASES:
-            raise RequestError(f"{path} has {aliases} aliases, the limit is {MOST_ALIASES}")
-        document = yaml.safe_load(content)
-    # A value that its tag or its form contradicts, such as a month 13, is a ValueError of its own.
-    except (yaml.YAMLError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
-        raise RequestError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from error
-    except RecursionError as error:
-        raise RequestError(f"{path} is not a suite: it is nested too deep") from error
-    if not isinstance(document, dict):
-        raise RequestError(
-            f"{path} is not a suite: it holds no fields", hint="it begins with title:, along: and series:"
-        )
+    document = yaml_fields(content, str(path), "suite")
     reserved = {"name", "sha256"} & document.keys()
     if reserved:
         raise RequestError(

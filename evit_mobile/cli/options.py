@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence, TextIO
 
 import click
 
+from evit_mobile.documents import read_text
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Resolution
 from evit_mobile.text import visible
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: More threads than any machine's cores help a model only to use the system's up.
 MAX_THREADS = 64
+#: Bytes of a file of labels: 21,843 names of ImageNet take half a million.
+LARGEST_LABELS = 2**24
 
 
 class ResolutionType(click.ParamType[Resolution]):
@@ -75,14 +78,9 @@ def read_labels(path: Path) -> list[str]:
     """Class names, one a line.
 
     Raises:
-        RequestError: the file cannot be read as text.
+        RequestError: the file cannot be read as text, or is too large.
     """
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise RequestError(f"labels {path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise RequestError(f"labels {path} are not text", hint="expected one name a line, UTF-8") from error
+    return read_text(path, "labels file", LARGEST_LABELS).splitlines()
 
 
 def known_labels(model: str) -> list[str] | None:

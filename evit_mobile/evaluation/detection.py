@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 from pathlib import Path
 from typing import Any
 
-from evit_mobile.errors import RequestError, first_line
+from evit_mobile.errors import RequestError
 from evit_mobile.evaluation.base import Options, Progress, counted, spread
+from evit_mobile.evaluation.coco import HINT, read_coco
 from evit_mobile.models.labels import class_names
 from evit_mobile.vision.images import open_image
 from evit_mobile.vision.inference import ImageModel, boxes_in
@@ -20,10 +20,6 @@ THRESHOLD, MOST = 0.001, 100
 UNKNOWN = -1
 #: Our names of the first nine of ``COCOeval.stats``; areas are in pixels: small below 32x32, large above 96x96.
 FIGURES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large", "ar_1", "ar_10", "ar_100")
-HINT = (
-    "expected COCO's instances JSON in DIR or DIR/annotations, "
-    "and its pictures in DIR, DIR/images or a folder named by the JSON"
-)
 
 
 def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progress) -> dict[str, Any]:
@@ -31,9 +27,9 @@ def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progre
     if not folder.is_dir():
         raise RequestError(f"{folder} is no folder", hint=HINT)
     path = options.annotations or annotations_in(folder)
-    truth = _read(path)
+    truth = read_coco(path)
     categories = category_ids(truth, path, model.classes("scores"), options.names)
-    images = sorted(truth.imgs.values(), key=lambda image: int(image["id"]))
+    images = sorted(truth.imgs.values(), key=lambda image: image["id"])
     if not images:
         raise RequestError(f"{path} lists no images")
     place = _picture_folder(folder, path, images[0]["file_name"])
@@ -81,7 +77,7 @@ def category_ids(truth: Any, path: Path, count: int, names: list[str] | None) ->
     Raises:
         RequestError: neither is possible.
     """
-    ids = {str(category["name"]): int(category["id"]) for category in truth.cats.values()}
+    ids = {category["name"]: category["id"] for category in truth.cats.values()}
     if names is not None and len(names) != count:
         raise RequestError(f"--labels has {len(names)} names, the model {count} classes")
     named = names or class_names("detection", count)
@@ -93,46 +89,6 @@ def category_ids(truth: Any, path: Path, count: int, names: list[str] | None) ->
             hint="--labels FILE gives the classes' names",
         )
     return sorted(ids.values())
-
-
-def _read(path: Path) -> Any:
-    """The annotations as pycocotools keep them."""
-    try:
-        from pycocotools.coco import COCO
-    except ImportError as error:
-        raise RequestError("average precision needs pycocotools", hint="pip install 'evit-mobile[evaluate]'") from error
-    truth = COCO()
-    try:
-        truth.dataset = _completed(json.loads(path.read_text()))
-        with contextlib.redirect_stdout(io.StringIO()):
-            truth.createIndex()
-    except OSError as error:
-        raise RequestError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RequestError(f"{path} is no COCO instances file: {_reason(error)}", hint=HINT) from error
-    return truth
-
-
-def _completed(document: Any) -> Any:
-    """``document`` with what home-made files leave out, and annotations counted from 1: COCOeval takes one whose id is
-    0 for unmatched.
-    """
-    categories = {category["id"] for category in document["categories"]}
-    images = {image["id"] for image in document["images"]}
-    for number, note in enumerate(document["annotations"], 1):
-        _, _, width, height = (float(value) for value in note["bbox"])
-        if note["category_id"] not in categories or note["image_id"] not in images:
-            raise ValueError(
-                f"annotation {note.get('id', number)} is of a category or an image that is not in the file"
-            )
-        note["id"] = number
-        note.setdefault("area", width * height)
-        note.setdefault("iscrowd", 0)
-    return document
-
-
-def _reason(error: Exception) -> str:
-    return f"it lacks {error}" if isinstance(error, KeyError) else first_line(error)
 
 
 def _picture_folder(folder: Path, annotations: Path, name: str) -> Path:

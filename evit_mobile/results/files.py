@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from evit_mobile.documents import first_fault, read_limited
 from evit_mobile.errors import RequestError
 from evit_mobile.files import whole_file
 from evit_mobile.results.record import SCHEMA_VERSION, ResultSet
@@ -29,23 +30,12 @@ def load(path: Path) -> ResultSet:
         RequestError: the file cannot be read, is not JSON (or is truncated), is not a result file, or is of a newer
             version.
     """
-    try:
-        size = path.stat().st_size
-        if size > LARGEST_FILE:
-            raise RequestError(f"{path} is too large for a result file: {size} bytes, the limit is {LARGEST_FILE}")
-        content = path.read_bytes()
-    except OSError as error:
-        raise RequestError(f"result file {path} cannot be read: {error.strerror}") from error
+    content = read_limited(path, "result file", LARGEST_FILE)
     _check_version(path, content)
     try:
         return ResultSet.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "the document"
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-        raise RequestError(
-            f"{path} is not a valid result file: {where}: {first['msg']}{more}", hint="measure again"
-        ) from error
+        raise RequestError(f"{path} is not a valid result file: {first_fault(error)}", hint="measure again") from error
 
 
 def _check_version(path: Path, content: bytes) -> None:

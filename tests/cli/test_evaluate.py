@@ -251,6 +251,15 @@ def test_classification_folders_that_are_wrong(
         _evaluate(small_tflite, tmp_path / "set")
 
 
+def _instances(**changes: Any) -> str:
+    """A file of one picture with one object, with fields of either replaced."""
+    image = {"id": 1, "file_name": "x.png"}
+    note = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}
+    image.update((key, value) for key, value in changes.items() if key in image)
+    note.update((key, value) for key, value in changes.items() if key in note)
+    return json.dumps({"images": [image], "annotations": [note], "categories": [{"id": 1, "name": "cat"}]})
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
@@ -258,15 +267,14 @@ def test_classification_folders_that_are_wrong(
         ({"a.json": "{}", "b.json": "{}"}, "2 COCO files.*--annotations"),
         ({"a.json": "no json"}, "no COCO instances file"),
         ({"a.json": "[1]"}, "no COCO instances file"),
-        ({"a.json": '{"images": [], "annotations": []}'}, "it lacks 'categories'"),
-        (
-            {
-                "a.json": '{"images": [{"id": 1}], "annotations": [{"bbox": [0, 0, 1, 1], "image_id": 1, '
-                '"category_id": 9}],'
-                ' "categories": []}'
-            },
-            "annotation 1 is of a category or an image that is not in the file",
-        ),
+        ({"a.json": '{"images": [], "annotations": []}'}, "categories: Field required"),
+        ({"a.json": _instances(category_id=9)}, "annotations.0 is of a category or an image that is not in the file"),
+        ({"a.json": _instances(bbox=[0, 0, 1])}, "annotations.0.bbox.3: Field required"),
+        ({"a.json": _instances(bbox=[0, 0, 1, 1e300])}, "annotations.0.bbox.3"),
+        ({"a.json": _instances(file_name="/etc/x.png")}, "images.0.file_name: .*leads out"),
+        ({"a.json": _instances(file_name="a/../../x.png")}, "images.0.file_name: .*leads out"),
+        ({"a.json": _instances(id="1e9")}, "images.0.id"),
+        ({"a.json": "[" * 100_000}, "no COCO instances file"),
         ({"a.json": '{"images": [], "annotations": [], "categories": []}'}, "0 categories, the model 3 classes"),
         (
             {

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from pydantic import ValidationError
 
 from android_bench.device import DeviceOptions, kind_of, open_device
 from android_bench.emulator.qemu import Qemu
 from android_bench.estimate.device import EstimatedDevice
-from android_bench.estimate.devices import find_device, load_device, names
+from android_bench.estimate.devices import Cache, find_device, load_device, names
 from android_bench.estimate.kept import kept_works
 from android_bench.estimate.tools import Llvm
 from android_bench.estimate.works import trace, works_of
@@ -129,7 +130,17 @@ def test_unknown_devices_are_refused(address: str) -> None:
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [("caches: []", "caches"), ("overlap_power: {value: 0.5, source: x}", "overlap_power"), ("x: [", "YAML")],
+    [
+        ("caches: []", "caches"),
+        ("overlap_power: {value: 0.5, source: x}", "overlap_power"),
+        ("mispredict_cycles: {value: 1e300, source: x}", "mispredict_cycles.value"),
+        ("schedule: '--help'", "schedule"),
+        ("clocks_ghz: [.nan]", "clocks_ghz.0"),
+        ("x: [", "YAML"),
+        ("x: " + "[" * 2000, "nested too deep|YAML"),
+        ("x: 2026-13-01", "YAML"),
+        ("x: !!int x", "YAML"),
+    ],
 )
 def test_device_files_that_are_wrong_say_where(change: str, named: str) -> None:
     from android_bench.estimate import devices
@@ -140,4 +151,17 @@ def test_device_files_that_are_wrong_say_where(change: str, named: str) -> None:
         line for line in text.splitlines() if not line.startswith((f"{key}:", "  - {name" if key == "caches" else "\0"))
     ]
     with pytest.raises(RequestError, match=named):
-        load_device("\n".join([*kept, change]), "mine.yaml")
+        load_device("\n".join([*kept, change]).encode(), "mine.yaml")
+
+
+@pytest.mark.parametrize("size", [0, 63, 64 * 3, 2**40])
+def test_caches_that_the_tracer_cannot_follow_are_refused(size: int) -> None:
+    with pytest.raises(ValidationError):
+        Cache(name="L1", bytes=size, ways=4, cycles_per_line=0, source="x")
+
+
+def test_a_device_file_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "endless.yaml"
+    path.symlink_to("/dev/zero")
+    with pytest.raises(RequestError, match="too large"):
+        find_device(str(path))
