@@ -1,8 +1,9 @@
 """Every architecture family of timm through ours, stock onnx2tf and litert-torch. ``make bench-zoo`` runs it.
 
 Each conversion and each judgement is a process with a time limit, so a crash or a hang costs one cell. What was
-measured is written after every family, and a run goes on where the last one stopped. Latencies are medians of paired
-rounds, one thread, all files of a family loaded together: trust the ratios.
+measured is written after every family, and a run goes on where the last one stopped. Files stay in ``build/zoo``, so
+that ``--converter ours --anew`` makes ours again and times it beside what the others made before. Latencies are medians
+of paired rounds, one thread, all files of a family loaded together: trust the ratios.
 """
 
 from __future__ import annotations
@@ -55,22 +56,18 @@ class Family:
     cells: dict[str, Cell] = field(default_factory=dict)
 
 
-def compare(family: str, model: str, folder: Path, python: Path) -> Family:
-    """All three converters on one model."""
-    row = Family(family, model)
-    files = {converter: folder / f"{model}-{converter}.tflite" for converter in CONVERTERS}
-    for converter, path in files.items():
-        row.cells[converter] = _cell(converter, f"timm:{model}", path, python)
-    right = {converter: path for converter, path in files.items() if row.cells[converter].right}
+def compare(row: Family, converters: tuple[str, ...], folder: Path, python: Path) -> None:
+    """Fill the cells of ``converters``, and time ours beside every right file of the others."""
+    files = {converter: folder / f"{row.model}-{converter}.tflite" for converter in CONVERTERS}
+    for converter in converters:
+        row.cells[converter] = _cell(converter, f"timm:{row.model}", files[converter], python)
+    right = {name: path for name, path in files.items() if name in row.cells and row.cells[name].right}
     if "ours" in right and len(right) > 1:
         samples = measure(right, "litert", ROUNDS)
         for converter in right.keys() - {"ours"}:
             ratio = paired_ratio(samples["ours"], samples[converter])
             if ratio.interval is not None:
                 row.cells[converter].ratio = (ratio.value, ratio.interval.low, ratio.interval.high)
-    for path in files.values():
-        path.unlink(missing_ok=True)
-    return row
 
 
 def _cell(converter: str, model: str, path: Path, python: Path) -> Cell:
@@ -199,21 +196,25 @@ def _known(path: Path) -> list[Family]:
     help="litert-torch's interpreter.",
 )
 @click.option("--only", multiple=True, help="Families, by timm's module.")
-@click.option("--anew", is_flag=True, help="Measure what is known, too.")
-def main(python: Path, only: tuple[str, ...], anew: bool) -> None:
+@click.option("--converter", "converters", multiple=True, type=click.Choice(CONVERTERS), default=CONVERTERS)
+@click.option("--anew", is_flag=True, help="Make and measure what is known, too.")
+def main(python: Path, only: tuple[str, ...], converters: tuple[str, ...], anew: bool) -> None:
     """Convert, judge and measure, and write the table (.md) and its numbers (.json)."""
     folder = ROOT / "build/zoo"
     folder.mkdir(parents=True, exist_ok=True)
     rows = {row.family: row for row in _known(RESULTS.with_suffix(".json"))}
     for family in only or FAMILIES:
-        if family in rows and not anew and not only:
+        row = rows.setdefault(family, Family(family, FAMILIES[family]))
+        missing = tuple(name for name in converters if anew or name not in row.cells)
+        if not missing:
             continue
-        rows[family] = compare(family, FAMILIES[family], folder, python)
+        compare(row, missing, folder, python)
         ordered = [rows[name] for name in FAMILIES if name in rows]
         machine = machine_name()
-        document = {"machine": machine, "families": [asdict(row) for row in ordered]}
-        write_results(RESULTS, table(ordered, machine), document)
-        click.echo(f"{family}: " + "; ".join(f"{name} {_text(cell)}" for name, cell in rows[family].cells.items()))
+        document = {"machine": machine, "families": [asdict(item) for item in ordered]}
+        complete = [item for item in ordered if item.cells.keys() == set(CONVERTERS)]
+        write_results(RESULTS, table(complete, machine), document)
+        click.echo(f"{family}: " + "; ".join(f"{name} {_text(cell)}" for name, cell in row.cells.items()))
 
 
 if __name__ == "__main__":
