@@ -40,11 +40,11 @@ class Count:
 
 def counts(models: dict[str, Path]) -> list[Count]:
     """Every precision on every processor, by the last of two inferences that agree."""
-    found = []
+    rows = []
     for processor in PROCESSORS:
         qemu = open_qemu(processor)
-        found += [Count(processor, precision, qemu.count(path, 2)[-1]) for precision, path in models.items()]
-    return found
+        rows += [Count(processor, precision, qemu.count(path, 2)[-1]) for precision, path in models.items()]
+    return rows
 
 
 def differences(models: dict[str, Path], resolution: Resolution) -> dict[str, Difference]:
@@ -87,10 +87,10 @@ def main(out: Path) -> None:
     models = {
         str(item): convert_cached(MODEL, ConvertOptions(precision=item)) for item in (Precision.FP32, Precision.FP16)
     }
-    found, apart = counts(models), differences(models, Resolution(224, 224))
-    text = render(found, apart, {name: path.stat().st_size / 1e6 for name, path in models.items()})
+    rows, apart = counts(models), differences(models, Resolution(224, 224))
+    text = render(rows, apart, {name: path.stat().st_size / 1e6 for name, path in models.items()})
     document = {
-        "counts": [asdict(item) for item in found],
+        "counts": [asdict(item) for item in rows],
         "differences": {name: asdict(item) for name, item in apart.items()},
     }
     write_results(out, text, document)

@@ -168,8 +168,8 @@ def main(rounds: int, emulated: bool, models: Path | None, out: Path) -> None:
         folder = models or Path(name)
         folder.mkdir(exist_ok=True)
         kept = {str(item): folder / f"{item}.tflite" for item in Precision}
-        made = kept if all(path.exists() for path in kept.values()) else make_models(folder, Precision)
-        rows = rows_of(made, count_instructions(made) if emulated else {}, rounds)
+        files = kept if all(path.exists() for path in kept.values()) else make_models(folder, Precision)
+        rows = rows_of(files, count_instructions(files) if emulated else {}, rounds)
     machine = machine_name()
     text = render(rows, machine)
     write_results(out, text, {"machine": machine, "rows": [asdict(row) for row in rows]})

@@ -111,9 +111,9 @@ def dividing_tflite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from ai_edge_litert import schema_py_generated as schema
 
     def tensor(name: str) -> schema.TensorT:
-        made = schema.TensorT()
-        made.name, made.shape, made.type = name, [4], schema.TensorType.INT32
-        return made
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.type = name, [4], schema.TensorType.INT32
+        return tensor
 
     code, divide, graph, model = schema.OperatorCodeT(), schema.OperatorT(), schema.SubGraphT(), schema.ModelT()
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.DIV

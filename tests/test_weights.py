@@ -24,17 +24,17 @@ def _net() -> nn.Module:
     "wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {f"module.{k}": v for k, v in s.items()}]
 )
 def test_pth_loads(tmp_path: Path, wrap: Callable[[dict[str, torch.Tensor]], object]) -> None:
-    given, net = _net(), _net()
-    torch.save(wrap(given.state_dict()), tmp_path / "a.pth")
+    source, net = _net(), _net()
+    torch.save(wrap(source.state_dict()), tmp_path / "a.pth")
     load_weights(net, tmp_path / "a.pth")
-    assert torch.equal(net[0].weight, given[0].weight)
+    assert torch.equal(net[0].weight, source[0].weight)
 
 
 def test_safetensors_loads(tmp_path: Path) -> None:
-    given, net = _net(), _net()
-    save_file(given.state_dict(), tmp_path / "a.safetensors")
+    source, net = _net(), _net()
+    save_file(source.state_dict(), tmp_path / "a.safetensors")
     load_weights(net, tmp_path / "a.safetensors")
-    assert torch.equal(net[0].weight, given[0].weight)
+    assert torch.equal(net[0].weight, source[0].weight)
 
 
 def test_every_misfit_is_counted_and_named(tmp_path: Path) -> None:

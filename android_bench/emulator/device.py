@@ -125,8 +125,8 @@ class PreparedEmulator:
         if not self._rounds.get(model):
             raise DeviceError(f"{model.name} was not prepared for another round")
         counts = self._rounds[model].pop(0).result()
-        seen = (*self._counted.get(model, ()), *counts)
-        if not agree(seen) and (len(seen) > 1 or not self._rounds[model]):
+        history = (*self._counted.get(model, ()), *counts)
+        if not agree(history) and (len(history) > 1 or not self._rounds[model]):
             counts = settled(self._counter, model, len(counts))
         self._counted[model] = (*self._counted.get(model, ()), *counts)
         return Round(instructions=counts, cores_mask="0x1")

@@ -14,9 +14,9 @@ from evit_mobile.runtimes.session import Array
 def sqnr_db(reference: Iterable[Array], actual: Iterable[Array]) -> float:
     """10 log10 of the reference's power over the difference's, over all arrays together."""
     signal = noise = 0.0
-    for wanted, given in zip(reference, actual, strict=True):
-        signal += float(np.sum(wanted.astype(np.float64) ** 2))
-        noise += float(np.sum((wanted.astype(np.float64) - given) ** 2))
+    for expected, values in zip(reference, actual, strict=True):
+        signal += float(np.sum(expected.astype(np.float64) ** 2))
+        noise += float(np.sum((expected.astype(np.float64) - values) ** 2))
     return 10 * float(np.log10(signal / noise)) if noise else float("inf")
 
 

@@ -17,7 +17,7 @@ FIRST_HELD_OUT = 2_000_000
 
 def box_overlap(model: Path, count: int) -> float:
     """Over ``count`` drawings: of every shape with the best box that was found of its class; 0 where there is none."""
-    found = []
+    rows = []
     with RUNTIMES["litert"].open(model) as session:
         order = [session.output_names().index(name) for name in ("boxes", "scores")]
         for seed in range(FIRST_HELD_OUT, FIRST_HELD_OUT + count):
@@ -26,8 +26,8 @@ def box_overlap(model: Path, count: int) -> float:
             detections = select_boxes(*(outputs[index][0] for index in order))
             for box, kind in zip(drawing.boxes, drawing.classes):
                 of_class = detections.boxes[detections.classes == kind]
-                found.append(float(overlap(box, of_class).max(initial=0)))
-    return float(np.mean(found))
+                rows.append(float(overlap(box, of_class).max(initial=0)))
+    return float(np.mean(rows))
 
 
 def mask_overlap(model: Path, count: int) -> float:
@@ -40,9 +40,9 @@ def mask_overlap(model: Path, count: int) -> float:
         for seed in range(FIRST_HELD_OUT, FIRST_HELD_OUT + count):
             drawing = shapes.draw(seed)
             [logits] = session.run([shapes.inputs(drawing)])
-            given = logits[0].argmax(-1)
+            predicted = logits[0].argmax(-1)
             for index in range(classes):
-                ours, theirs = given == index, drawing.mask == index
+                ours, theirs = predicted == index, drawing.mask == index
                 common[index] += (ours & theirs).sum()
                 union[index] += (ours | theirs).sum()
     return float((common / union).mean())

@@ -19,10 +19,10 @@ def main() -> None:
     from ai_edge_quantizer import quantizer, recipe
 
     source, images, out = sys.argv[1:]
-    made = quantizer.Quantizer(source, recipe.static_wi8_ai8())
+    quantiser = quantizer.Quantizer(source, recipe.static_wi8_ai8())
     key, signature = next(iter(Interpreter(source).get_signature_list().items()))
     data = {key: [{signature["inputs"][0]: image[np.newaxis]} for image in np.load(images)]}
-    made.quantize(made.calibrate(data)).export_model(out, overwrite=True)
+    quantiser.quantize(quantiser.calibrate(data)).export_model(out, overwrite=True)
 
 
 if __name__ == "__main__":

@@ -78,8 +78,8 @@ def train(out: Path, steps: int, batch_size: int, rate: float, seed: int) -> nn.
             schedule.step()
             right.append(float((logits.argmax(1) == labels).float().mean()))
             if step % 50 == 49 or step == phase - 1:
-                told = f"step {step + 1} of {phase}, {count} digit(s): loss {loss.item():.3f}"
-                print(f"{told}, {sum(right) / len(right):.1%} right, {time.monotonic() - start:.0f} s", flush=True)
+                progress = f"step {step + 1} of {phase}, {count} digit(s): loss {loss.item():.3f}"
+                print(f"{progress}, {sum(right) / len(right):.1%} right, {time.monotonic() - start:.0f} s", flush=True)
         save_model(module, str(out))
     return module.eval()
 

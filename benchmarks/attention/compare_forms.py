@@ -202,10 +202,10 @@ def _interval(ratios: NDArray[np.float64]) -> tuple[float, float, float]:
 
     if np.ptp(ratios) == 0:
         return (float(ratios[0]),) * 3
-    found = stats.bootstrap(
+    interval = stats.bootstrap(
         (ratios,), np.median, confidence_level=0.95, rng=np.random.default_rng(0), method="percentile"
     )
-    return float(np.median(ratios)), float(found.confidence_interval.low), float(found.confidence_interval.high)
+    return float(np.median(ratios)), float(interval.confidence_interval.low), float(interval.confidence_interval.high)
 
 
 def as_markdown(rows: list[Row], machine: dict[str, object]) -> str:

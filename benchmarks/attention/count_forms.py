@@ -61,8 +61,10 @@ def as_markdown(counts: list[Count], note: str) -> str:
         ]
         lines.append("| --- |" + " ---: |" * len(sizes))
         for form in dict.fromkeys(form for form, _, _ in cells):
-            found = [cells.get((form, *size)) for size in sizes]
-            texts = ["–" if count is None else f"{count.instructions / 1e6:.3f} ({count.ratio:.3f})" for count in found]
+            of_form = [cells.get((form, *size)) for size in sizes]
+            texts = [
+                "–" if count is None else f"{count.instructions / 1e6:.3f} ({count.ratio:.3f})" for count in of_form
+            ]
             lines.append(f"| {form} | {' | '.join(texts)} |")
         lines.append("")
     return "\n".join(lines)

@@ -63,8 +63,8 @@ def functions(library: Path) -> list[int]:
     """
     command = ["aarch64-linux-gnu-readelf", "--debug-dump=frames", str(library)]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = re.findall(r"FDE cie=\S+ pc=([0-9a-f]+)\.\.([0-9a-f]+)", printed)
-    known = sorted((int(start, 16), int(end, 16)) for start, end in found)
+    spans = re.findall(r"FDE cie=\S+ pc=([0-9a-f]+)\.\.([0-9a-f]+)", printed)
+    known = sorted((int(start, 16), int(end, 16)) for start, end in spans)
     starts = [start for start, _ in known]
     for (_, end), (start, _) in zip(known, known[1:]):
         if start - end > _LOOP_BYTES:
@@ -96,13 +96,13 @@ def by_kind(blocks: str, library: Path) -> dict[str, int]:
     mapped = re.findall(rf"^map ([0-9a-f]+)-([0-9a-f]+) .*{re.escape(str(library.resolve()))}$", blocks, re.MULTILINE)
     base, end = int(mapped[0][0], 16), int(mapped[-1][1], 16)
     starts = functions(library)
-    found: dict[int, Counter[int]] = {}
+    kernels: dict[int, Counter[int]] = {}
     for text, size, times in re.findall(r"^block ([0-9a-f]+) (\d+) (\d+)$", blocks, re.MULTILINE):
         address = int(text, 16) - base
         place = bisect.bisect(starts, address) - 1 if 0 <= address < end - base else -1
-        found.setdefault(place, Counter())[address] += int(size) * int(times)
+        kernels.setdefault(place, Counter())[address] += int(size) * int(times)
     total = dict.fromkeys(KINDS, 0)
-    for place, counted in found.items():
+    for place, counted in kernels.items():
         kind = "all else" if place < 0 else kind_of(library, counted.most_common(1)[0][0])
         total[kind] += counted.total()
     return total

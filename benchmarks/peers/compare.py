@@ -112,10 +112,10 @@ def measure(models: dict[str, Path], runtime_name: str, rounds: int) -> dict[str
 
 def results_of(row: Row, folder: Path, python: Path, rounds: int) -> Iterator[Result]:
     """Every converter of ``row`` on every runtime."""
-    made = {converter: make(row, converter, folder, python) for converter in CONVERTERS}
+    files = {converter: make(row, converter, folder, python) for converter in CONVERTERS}
     for runtime_name in RUNTIME_NAMES:
-        samples = measure({converter: path for converter, (path, _) in made.items()}, runtime_name, rounds)
-        for converter, (path, seconds) in made.items():
+        samples = measure({converter: path for converter, (path, _) in files.items()}, runtime_name, rounds)
+        for converter, (path, seconds) in files.items():
             counted = inspect_model(path, RUNTIMES[runtime_name], explain=False)
             ratio = paired_ratio(samples["ours"], samples[converter])
             interval = ratio.interval

@@ -52,33 +52,35 @@ def variants(content: bytes) -> dict[str, bytes]:
     with mock.patch(
         "converters.quantize.observe", lambda *_: observed
     ):  # what the float model holds is the same for all
-        made = _from_observed(content)
+        variants = _from_observed(content)
     scaled, maps = equalised(content, images)
-    made[f"{PRODUCT}, {maps} maps equalised across layers"] = quantise_int8(Tflite(scaled), images).content
-    return made
+    variants[f"{PRODUCT}, {maps} maps equalised across layers"] = quantise_int8(Tflite(scaled), images).content
+    return variants
 
 
 def _from_observed(content: bytes) -> dict[str, bytes]:
     images: list[Array] = []
-    made = {}
+    variants = {}
     for choice in RangeChoice:
         for corrected in (False, True):
             name = f"{choice}{', bias correction' if corrected else ''}"
-            made[name] = quantise_int8(Tflite(content), images, range_choice=choice, bias_correction=corrected).content
+            variants[name] = quantise_int8(
+                Tflite(content), images, range_choice=choice, bias_correction=corrected
+            ).content
     with mock.patch.object(parameters, "FLAT_BELOW", {}):
-        made[f"{PRODUCT}, ranges of what hard-swish and ReLU cut off too"] = quantise_int8(
+        variants[f"{PRODUCT}, ranges of what hard-swish and ReLU cut off too"] = quantise_int8(
             Tflite(content), images
         ).content
     for share in PERCENTILES:
         with mock.patch.object(ranges, "_least_error", functools.partial(percentile, share=share)):
-            made[f"percentile {share}, bias correction"] = quantise_int8(Tflite(content), images).content
+            variants[f"percentile {share}, bias correction"] = quantise_int8(Tflite(content), images).content
     with mock.patch.object(plan, "_islands", lambda graph, int8: {}):
-        made[f"{PRODUCT}, layers between float ops in int8"] = quantise_int8(Tflite(content), images).content
+        variants[f"{PRODUCT}, layers between float ops in int8"] = quantise_int8(Tflite(content), images).content
     with mock.patch.object(plan, "_before", lambda rows, graph: {}):
-        made[f"{PRODUCT}, the last map in int8"] = quantise_int8(Tflite(content), images).content
+        variants[f"{PRODUCT}, the last map in int8"] = quantise_int8(Tflite(content), images).content
     with mock.patch.object(plan, "_single_rows", lambda graph: {}):
-        made[f"{PRODUCT}, the last map and linear layers in int8"] = quantise_int8(Tflite(content), images).content
-    return made
+        variants[f"{PRODUCT}, the last map and linear layers in int8"] = quantise_int8(Tflite(content), images).content
+    return variants
 
 
 def percentile(observation: Observation, share: float) -> tuple[float, float]:
@@ -100,8 +102,10 @@ def rows_of(calibrated: bool, seeds: int, folder: Path) -> list[str]:
         assert expected is not None
         for name, quantised in variants(content).items():
             (folder / "variant.tflite").write_bytes(quantised)
-            given = logits(folder / "variant.tflite", images)
-            table.setdefault(name, []).append(float("nan") if given is None else sqnr_db([expected], [given]))
+            logits_of_variant = logits(folder / "variant.tflite", images)
+            table.setdefault(name, []).append(
+                float("nan") if logits_of_variant is None else sqnr_db([expected], [logits_of_variant])
+            )
             click.echo(f"seed {seed}: {name}: {table[name][-1]:.2f} dB", err=True)
     lines = [
         f"| ranges | {' | '.join(f'seed {seed}' for seed in range(seeds))} | mean |",

@@ -32,9 +32,9 @@ FLOAT_SCOPES = (".*LayerNormalization.*", ".*Div.*")
 
 def quantise(mode: str, source: str, images: NDArray[np.float32]) -> bytes:
     """The quantised model."""
-    made = quantizer.Quantizer(source)
+    quantiser = quantizer.Quantizer(source)
     if mode == "full":
-        made.load_quantization_recipe(recipe.static_wi8_ai8())
+        quantiser.load_quantization_recipe(recipe.static_wi8_ai8())
     else:
         tensor = qtyping.TensorQuantizationConfig
         config = qtyping.OpQuantizationConfig(
@@ -44,7 +44,7 @@ def quantise(mode: str, source: str, images: NDArray[np.float32]) -> bytes:
         )
         names = [getattr(qtyping.TFLOperationName, name) for name in INT8_OPS]
         for name in names:
-            made.update_quantization_recipe(regex=".*", operation_name=name, op_config=config)
+            quantiser.update_quantization_recipe(regex=".*", operation_name=name, op_config=config)
         for scope in FLOAT_SCOPES:
             for name in names:
                 if name not in (
@@ -52,12 +52,12 @@ def quantise(mode: str, source: str, images: NDArray[np.float32]) -> bytes:
                     qtyping.TFLOperationName.INPUT,
                     qtyping.TFLOperationName.OUTPUT,
                 ):
-                    made.update_quantization_recipe(
+                    quantiser.update_quantization_recipe(
                         regex=scope, operation_name=name, algorithm_key=algorithm_manager.AlgorithmName.NO_QUANTIZE
                     )
     name, entry = _signature(source)
-    calibrated = made.calibrate({name: [{entry: image[None]} for image in images]})
-    return bytes(made.quantize(calibrated).quantized_model)
+    calibrated = quantiser.calibrate({name: [{entry: image[None]} for image in images]})
+    return bytes(quantiser.quantize(calibrated).quantized_model)
 
 
 def _signature(source: str) -> tuple[str, str]:

@@ -106,12 +106,12 @@ def rows_of(models: dict[str, Path], resolution: int, runtime: str, rounds: int)
     fastest = min(floats, key=lambda name: summarise(samples[name]).median)
     rows = []
     for name, path in models.items():
-        given = results[name]
-        if given is None:
+        result = results[name]
+        if result is None:
             rows.append(Row(name, path.stat().st_size / 1e6, 0, 0, None, None, "fails at its first inference"))
             continue
         counted = inspect_model(path, RUNTIMES[runtime], explain=False)
-        quality = sqnr_db([expected], [given])
+        quality = sqnr_db([expected], [result])
         rows.append(
             Row(
                 name,

@@ -39,8 +39,8 @@ def equalised(content: bytes, images: Iterable[NDArray[np.float32]]) -> tuple[by
         values = tflite_values(Tflite(content), {"image": np.moveaxis(image, -1, 1)})
         for stream in streams:
             for tensor in stream:
-                seen = np.abs(values[tensor]).reshape(-1, values[tensor].shape[-1]).max(axis=0)
-                largest[tensor] = np.maximum(largest.get(tensor, 0), seen)
+                magnitudes = np.abs(values[tensor]).reshape(-1, values[tensor].shape[-1]).max(axis=0)
+                largest[tensor] = np.maximum(largest.get(tensor, 0), magnitudes)
     factors = {}
     for stream in streams:
         reach = np.max([largest[tensor] for tensor in stream], axis=0)

@@ -55,7 +55,7 @@ def bootstrap(medians: Array) -> Interval:
     """What is not used: the percentile bootstrap of the median, expanded for small samples (Hesterberg 2015)."""
     count = len(medians)
     tail = stats.norm.cdf(math.sqrt(count / (count - 1)) * stats.t.ppf(0.025, count - 1))
-    found = stats.bootstrap(
+    interval = stats.bootstrap(
         (medians,),
         np.median,
         n_resamples=1999,
@@ -63,7 +63,7 @@ def bootstrap(medians: Array) -> Interval:
         method="percentile",
         rng=np.random.default_rng(0),
     )
-    return Interval(float(found.confidence_interval.low), float(found.confidence_interval.high))
+    return Interval(float(interval.confidence_interval.low), float(interval.confidence_interval.high))
 
 
 def medians_table() -> list[str]:
@@ -77,9 +77,9 @@ def medians_table() -> list[str]:
         for rounds in ROUNDS:
             rng = np.random.default_rng(rounds)
             benches = [bench(rng, rounds, level) for _ in range(EXPERIMENTS)]
-            ours = [interval for made in benches if (interval := summarise(made.tolist()).interval) is not None]
-            theirs = [bootstrap(np.median(made, axis=1)) for made in benches]
-            cells = [f"{_covered(found, actual):.1%} | {_width(found):.2%}" for found in (ours, theirs)]
+            ours = [interval for samples in benches if (interval := summarise(samples.tolist()).interval) is not None]
+            theirs = [bootstrap(np.median(samples, axis=1)) for samples in benches]
+            cells = [f"{_covered(intervals, actual):.1%} | {_width(intervals):.2%}" for intervals in (ours, theirs)]
             lines.append(f"| {name} | {rounds} | {' | '.join(cells)} |")
     return lines
 

@@ -79,10 +79,10 @@ def _cell(converter: str, model: str, path: Path, python: Path) -> Cell:
     else:
         command = [sys.executable, "-m", "benchmarks.zoo.row", "make", converter, model, str(path)]
     start = time.perf_counter()
-    made = _run(command)
+    conversion = _run(command)
     seconds = round(time.perf_counter() - start, 1)
-    if isinstance(made, Failure):
-        return Cell(seconds, problem=f"conversion: {made.text}")
+    if isinstance(conversion, Failure):
+        return Cell(seconds, problem=f"conversion: {conversion.text}")
     megabytes = round(path.stat().st_size / 1e6, 1)
     judged = _run([sys.executable, "-m", "benchmarks.zoo.row", "judge", model, str(path)])
     if isinstance(judged, Failure):

@@ -64,8 +64,8 @@ class _OfLinear:
     permutation: tuple[int, ...]
 
     def make(self, emitter: Emitter, selector: ChannelSelector) -> ir.Value:
-        made = self.layer.rows(self.table).emit_gemm(emitter)
-        return emitter.transpose("arranged", emitter.reshape("heads", made, self.sizes), self.permutation)
+        rows = self.layer.rows(self.table).emit_gemm(emitter)
+        return emitter.transpose("arranged", emitter.reshape("heads", rows, self.sizes), self.permutation)
 
 
 class SplitProjections(NodePass):

@@ -144,18 +144,18 @@ def _uses(op: Op, graph: Graph, readers: dict[int, list[Op]]) -> set[int]:
     """Indices of the layers that ``op``'s result comes to with no other layer between, and -1 where it comes to the
     model's end.
     """
-    found, pending, seen = set(), list(op.outputs), set(op.outputs)
+    layers, pending, visited = set(), list(op.outputs), set(op.outputs)
     while pending:
         tensor = pending.pop()
         if tensor in graph.outputs:
-            found.add(-1)
+            layers.add(-1)
         for reader in readers.get(tensor, []):
             if reader.type in WEIGHTED:
-                found.add(reader.index)
+                layers.add(reader.index)
             else:
-                pending += [index for index in reader.outputs if index not in seen]
-                seen.update(reader.outputs)
-    return found
+                pending += [index for index in reader.outputs if index not in visited]
+                visited.update(reader.outputs)
+    return layers
 
 
 def _denominators(graph: Graph) -> dict[int, str]:
@@ -163,7 +163,7 @@ def _denominators(graph: Graph) -> dict[int, str]:
     applied to.
     """
     producers = {tensor: op for op in graph.ops for tensor in op.outputs}
-    found: dict[int, str] = {}
+    reasons: dict[int, str] = {}
     for op in graph.ops:
         if op.type == "DIV":
             start = op.inputs[-1]
@@ -171,15 +171,15 @@ def _denominators(graph: Graph) -> dict[int, str]:
             start = op.inputs[0]
         else:
             continue
-        found[op.index] = f"{op.type} has no delegated int8 form"
+        reasons[op.index] = f"{op.type} has no delegated int8 form"
         pending = [start]
         while pending:
             producer = producers.get(pending.pop())
-            if producer is None or producer.index in found or not _is_inside(producer, graph):
+            if producer is None or producer.index in reasons or not _is_inside(producer, graph):
                 continue
-            found[producer.index] = "it leads to a divisor or a root, which int8 could round to zero"
+            reasons[producer.index] = "it leads to a divisor or a root, which int8 could round to zero"
             pending += [index for index in producer.inputs if not graph.tensors[index].constant]
-    return found
+    return reasons
 
 
 def _is_inside(op: Op, graph: Graph) -> bool:

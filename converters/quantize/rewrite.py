@@ -92,20 +92,20 @@ class Rewriter:
     def _write_table(self, item: OpPlan, operator: Any, op: Op) -> None:
         """A function of one value in float, with a DEQUANTIZE and a QUANTIZE that nothing else reads."""
         source, result = self._as(op.inputs[0], "int8"), op.outputs[0]
-        given, made = self._add_twin(op.inputs[0], "float32"), self._add_twin(result, "float32")
-        self._tensors[given].name += b"_of_" + self._tensors[result].name
+        operand, target = self._add_twin(op.inputs[0], "float32"), self._add_twin(result, "float32")
+        self._tensors[operand].name += b"_of_" + self._tensors[result].name
         self._settle(result, "int8")
-        self._convert(source, given, "float32", item.reason)
-        operator.inputs, operator.outputs = np.array([given], np.int32), np.array([made], np.int32)
+        self._convert(source, operand, "float32", item.reason)
+        operator.inputs, operator.outputs = np.array([operand], np.int32), np.array([target], np.int32)
         self._written.append((operator, item))
-        self._convert(made, result, "int8", item.reason)
+        self._convert(target, result, "int8", item.reason)
 
     def _write_clamp(self, item: OpPlan, op: Op) -> None:
         """Nothing, where the operand's range ends where the clamp does; a QUANTIZE into such a range elsewhere."""
         source, result = self._as(op.inputs[0], "int8"), op.outputs[0]
         low, high = CLAMPS[op.type]
-        given, made = self._parameters[op.inputs[0]], self._parameters[result]
-        if given == made and given.low >= low and given.high <= high and result not in self._graph.outputs:
+        before, after = self._parameters[op.inputs[0]], self._parameters[result]
+        if before == after and before.low >= low and before.high <= high and result not in self._graph.outputs:
             self._home[result], self._same[result] = "int8", source
             return
         self._settle(result, "int8")

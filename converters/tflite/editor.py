@@ -56,9 +56,13 @@ class FlatbufferEditor:
 
     def quantisation(self, scales: Array, zero_points: list[int], axis: int = 0) -> Any:
         """Quantisation parameters, of a whole tensor or along ``axis``."""
-        made = self.schema.QuantizationParametersT()
-        made.scale, made.zeroPoint, made.quantizedDimension = scales, np.array(zero_points, np.int64), axis
-        return made
+        parameters = self.schema.QuantizationParametersT()
+        parameters.scale, parameters.zeroPoint, parameters.quantizedDimension = (
+            scales,
+            np.array(zero_points, np.int64),
+            axis,
+        )
+        return parameters
 
     def tensor_type(self, name: str) -> int:
         """The schema's number of ``INT8`` and the like."""

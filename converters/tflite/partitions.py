@@ -57,7 +57,7 @@ def read_partitioning(ops: Sequence[OpInfo], outputs: Sequence[int]) -> Partitio
 
 def _reachable(tensors: Sequence[int], stop: set[int], producers: dict[int, OpInfo]) -> list[OpInfo]:
     """Ops met on the way back from ``tensors``; the way ends at ``stop``."""
-    found: dict[int, OpInfo] = {}
+    owners: dict[int, OpInfo] = {}
     pending, seen = list(tensors), set(stop)
     while pending:
         tensor = pending.pop()
@@ -65,6 +65,6 @@ def _reachable(tensors: Sequence[int], stop: set[int], producers: dict[int, OpIn
             continue
         seen.add(tensor)
         op = producers[tensor]
-        found[op.index] = op
+        owners[op.index] = op
         pending.extend(op.inputs)
-    return list(found.values())
+    return list(owners.values())

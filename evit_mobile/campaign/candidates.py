@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 def distinct_names(names: Sequence[str]) -> list[str]:
     """The names with a number after each that was there before: a, b, a (2)."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     distinct = []
     for name in names:
-        seen[name] += 1
-        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+        counts[name] += 1
+        distinct.append(name if counts[name] == 1 else f"{name} ({counts[name]})")
     return distinct
 
 

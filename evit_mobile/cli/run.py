@@ -131,11 +131,11 @@ def _mask(model: ImageModel, photo: Image.Image, names: list[str] | None, thresh
     outputs, placement = model.run(photo)
     ((name, values),) = outputs.items()
     classes = mask_in(outputs, placement, model.resolution)
-    seen = classes[classes >= 0]
+    known = classes[classes >= 0]
     # An argmax inside the graph has hidden how many classes there are.
     count = len(names or []) or CITYSCAPES_CLASSES if name == "classes" else values.shape[-1]
-    named = _named(names, "segmentation", max(count, int(seen.max()) + 1))
-    shares = np.bincount(seen, minlength=len(named)) / seen.size
+    named = _named(names, "segmentation", max(count, int(known.max()) + 1))
+    shares = np.bincount(known, minlength=len(named)) / known.size
     order = [int(index) for index in np.argsort(-shares, kind="stable") if shares[index]]
     return [{"name": named[index], "index": index, "share": float(shares[index])} for index in order], draw_mask(
         photo, classes

@@ -39,15 +39,15 @@ def load_zoo_model(name: str, resolution: Resolution | None = None, seed: int = 
     """
     timm = _timm(name)
     parsed = ModelName.parse(name)
-    wanted, pretrained = parsed.architecture, parsed.pretrained
-    config = _config(timm, wanted)
+    architecture, pretrained = parsed.architecture, parsed.pretrained
+    config = _config(timm, architecture)
     own = Resolution(*config.input_size[1:])
     # Models with position tables of a fixed size (vision transformers) are built for a resolution; the others take any.
     sized = config.fixed_input_size and resolution not in (None, own)
     arguments = {"img_size": (resolution.height, resolution.width)} if sized and resolution else {}
     # exportable: plain operators instead of fused attention and of padding that is computed at run time.
     with timm.layers.set_layer_config(exportable=True):
-        module = _create(timm, wanted, pretrained, seed, arguments)
+        module = _create(timm, architecture, pretrained, seed, arguments)
         if not pretrained:
             initialise(module, seed, resolution or own if config.fixed_input_size else own)
     task = "classification" if config.num_classes == IMAGENET_CLASSES else None

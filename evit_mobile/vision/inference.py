@@ -98,15 +98,15 @@ def mask_in(outputs: dict[str, Array], placement: Placement, resolution: Resolut
         min(resolution.width, placement.left + placement.width),
         min(resolution.height, placement.top + placement.height),
     )
-    seen = placement.boxes_in_image(np.array([[x0, y0, x1, y1]], np.float32))[0].round().astype(int)
+    corners = placement.boxes_in_image(np.array([[x0, y0, x1, y1]], np.float32))[0].round().astype(int)
     inside = (slice(y0, y1), slice(x0, x1))
-    size = (int(seen[3] - seen[1]), int(seen[2] - seen[0]))
+    size = (int(corners[3] - corners[1]), int(corners[2] - corners[0]))
     part = (
         _enlarged_classes(values, resolution, inside, size)
         if name == "classes"
         else _enlarged_logits(values, resolution, inside, size)
     )
-    mask[seen[1] : seen[3], seen[0] : seen[2]] = part
+    mask[corners[1] : corners[3], corners[0] : corners[2]] = part
     return mask
 
 

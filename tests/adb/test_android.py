@@ -41,8 +41,8 @@ def test_soc_name(model: str, platform: str, name: str) -> None:
 
 
 def test_masks_of_a_snapdragon_855() -> None:
-    found = processors("snapdragon-855")
-    assert {name: parse_cores(name, found) for name in ("all", "prime", "big", "little", "0xF0", "7")} == {
+    cores = processors("snapdragon-855")
+    assert {name: parse_cores(name, cores) for name in ("all", "prime", "big", "little", "0xF0", "7")} == {
         "all": None,
         "prime": 0x80,
         "big": 0x70,

@@ -119,12 +119,12 @@ def test_profile(phone: VirtualPhone, bench: Callable[..., Ended], gathering_tfl
     ]
     assert all(op.mean_us > 0 for op in point.profile)
     assert "1 x GATHER  outside the delegate: litert does not delegate this GATHER (float32, rank 4)" in ended.out
-    found = json.loads(bench(phone, "--profile", "--json", model=gathering_tflite).out)["points"][0]["profile_by_type"]
-    assert {(row["op"].split(" ")[0], row["nodes"], row["delegated"]) for row in found} == {
+    times = json.loads(bench(phone, "--profile", "--json", model=gathering_tflite).out)["points"][0]["profile_by_type"]
+    assert {(row["op"].split(" ")[0], row["nodes"], row["delegated"]) for row in times} == {
         ("Convolution", 2, True),
         ("GATHER", 1, False),
     }
-    assert sum(row["share"] for row in found) == pytest.approx(1)
+    assert sum(row["share"] for row in times) == pytest.approx(1)
     assert not (phone.data / FOLDER / "profile.csv").exists()
 
 
@@ -251,8 +251,8 @@ def test_devices(make_phone: Callable[..., VirtualPhone], evit: Callable[..., En
     phones = [make_phone("snapdragon-855"), make_phone("snapdragon-8-gen-3")]
     for phone in phones:
         adb_lane.server.await_device(phone.serial, 10)  # type: ignore[attr-defined]
-    found = {entry["serial"]: entry for entry in json.loads(evit("devices", "--json").out)}
-    older, newer = (found[phone.serial] for phone in phones)
+    listed = {entry["serial"]: entry for entry in json.loads(evit("devices", "--json").out)}
+    older, newer = (listed[phone.serial] for phone in phones)
     assert (older["state"], older["todo"], older["android"], older["emulated"]) == ("device", None, "12", True)
     assert newer["soc"] == "Snapdragon 8 Gen 3 (SM8650)"
     assert [(entry["name"], entry["mask"], entry["max_clock_khz"]) for entry in older["clusters"]] == [

@@ -157,11 +157,11 @@ def test_flags() -> None:
 
 def test_result_file() -> None:
     """The numbers that the same run printed, and what it did not print."""
-    found = result_file.parse((DATA / "05_result_file_m3.pb").read_bytes())
+    result = result_file.parse((DATA / "05_result_file_m3.pb").read_bytes())
     printed = sample("05_result_file_m3")
     latency, warmup = printed.inference, printed.warmup
     assert warmup is not None
-    assert {name: round(value * 1e3, 4) for name, value in found["latency_metrics"].items()} == {
+    assert {name: round(value * 1e3, 4) for name, value in result["latency_metrics"].items()} == {
         "avg_ms": latency.mean_us,
         "min_ms": latency.min_us,
         "max_ms": latency.max_us,
@@ -174,8 +174,8 @@ def test_result_file() -> None:
         "average_warm_up_ms": warmup.mean_us,
     }
     # Printed: "init=7.41016 overall=7.91016" MB, and a model of 1.6157 MB.
-    assert found["memory_metrics"] == {"init_footprint_kb": 7588, "overall_footprint_kb": 8100}
-    assert {**found["misc_metrics"], "model_throughput_in_mb_per_sec": 0} == {
+    assert result["memory_metrics"] == {"init_footprint_kb": 7588, "overall_footprint_kb": 8100}
+    assert {**result["misc_metrics"], "model_throughput_in_mb_per_sec": 0} == {
         "model_size_mb": 1.6157,
         "num_runs": 20,
         "num_warmup_runs": 1,

@@ -56,8 +56,8 @@ def test_a_mirror(served: Callable[[Path], str], folder: Path, monkeypatch: pyte
     place.mkdir(parents=True)
     (folder / "benchmark_model").rename(place / "benchmark_model")
     monkeypatch.setenv("EVIT_MOBILE_BINARIES", served(folder) + "/")
-    found = binaries.find(None, None, ABIS)
-    assert found.path.read_bytes() == ARM64 and (found.sha256, found.version) == (SHA256, binaries.RELEASE)
+    binary = binaries.find(None, None, ABIS)
+    assert binary.path.read_bytes() == ARM64 and (binary.sha256, binary.version) == (SHA256, binaries.RELEASE)
     with pytest.raises(RequestError, match="no benchmark_model is published for x86_64 .*--benchmark-binary PATH"):
         binaries.find(None, None, ["x86_64", "arm64-v8a"])
 

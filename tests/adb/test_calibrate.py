@@ -38,10 +38,10 @@ def test_fit_finds_the_overlap_that_made_the_latencies() -> None:
         works = [_work(1e6 * (index + 1), 60_000), _work(4e5, 30_000 * (index + 1))]
         profile = (OpTime(op="GEMM", name="GEMM:0", partition=0, mean_us=1000.0, calls=1),)
         observed.append(Observation(f"n{index}", works, total_us([cost(work, true) for work in works]), profile))
-    found = fit(observed, base, "mine")
-    assert found.device.overlap_power.value == pytest.approx(1.4)
-    assert found.device.error.value < 1e-3 and max(map(abs, found.errors.values())) < 1e-3
-    [kind] = kinds(observed, found.device)
+    fitted = fit(observed, base, "mine")
+    assert fitted.device.overlap_power.value == pytest.approx(1.4)
+    assert fitted.device.error.value < 1e-3 and max(map(abs, fitted.errors.values())) < 1e-3
+    [kind] = kinds(observed, fitted.device)
     assert kind.measured_us == 4000 and kind.estimated_us == pytest.approx(
         sum(entry.measured_us for entry in observed), rel=1e-3
     )

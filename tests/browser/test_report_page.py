@@ -31,8 +31,8 @@ def _layer(info: DeviceInfo) -> ResultSet:
 
 def _counted() -> ResultSet:
     points = tuple(
-        each.evolve(rounds=tuple(Round(instructions=(round(counts[0] * 1000),)) for counts in each.values[:2]))
-        for each in _layer(device()).points
+        point.evolve(rounds=tuple(Round(instructions=(round(counts[0] * 1000),)) for counts in point.values[:2]))
+        for point in _layer(device()).points
     )
     return results(list(points), device("qemu", "Cortex-A76", True), "figure-2-left", "tokens")
 
@@ -59,16 +59,16 @@ def _plain(**more: Any) -> ResultSet:
 
 
 def _hostile() -> ResultSet:
-    found = _layer(device(soc=HOSTILE))
+    results = _layer(device(soc=HOSTILE))
     points = tuple(
-        each.evolve(
-            name=f"{each.name}{HOSTILE}", place=each.place.model_copy(update={"series": each.place.series + HOSTILE})
+        point.evolve(
+            name=f"{point.name}{HOSTILE}", place=point.place.model_copy(update={"series": point.place.series + HOSTILE})
         )
-        for each in found.points
-        if each.place is not None
+        for point in results.points
+        if point.place is not None
     )
-    suite = found.suite.model_copy(update={"title": HOSTILE, "name": HOSTILE}) if found.suite else None
-    return found.evolve(points=points, suite=suite, command=(HOSTILE,))
+    suite = results.suite.model_copy(update={"title": HOSTILE, "name": HOSTILE}) if results.suite else None
+    return results.evolve(points=points, suite=suite, command=(HOSTILE,))
 
 
 PAGES: dict[str, Callable[[], list[tuple[str, ResultSet]]]] = {
@@ -111,17 +111,17 @@ def test_the_page_in_a_browser(
     path, count = written(name)
     page = browser.new_page(viewport={"width": width, "height": 844}, color_scheme=scheme)
     said: list[str] = []
-    asked: list[str] = []
+    requests: list[str] = []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
     page.on("dialog", lambda dialog: said.append(dialog.message))
-    page.on("request", lambda request: asked.append(request.url))
+    page.on("request", lambda request: requests.append(request.url))
     page.goto(path.as_uri())
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
     _is_drawn(page, count)
     assert said == []
-    assert [url for url in asked if not url.startswith("data:")] == [path.as_uri()]
+    assert [url for url in requests if not url.startswith("data:")] == [path.as_uri()]
     assert page.evaluate("document.scripts.length") == 0 and page.title().startswith("evit-mobile: ")
     # Wide tables scroll within themselves.
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
@@ -144,8 +144,12 @@ def _is_drawn(page: Page, count: int) -> None:
 def _is_accessible(page: Page) -> None:
     """axe-core finds nothing serious or critical, in what is folded neither."""
     page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
-    found = [each for each in Axe().run(page).response["violations"] if each["impact"] in ("serious", "critical")]
-    assert not found, [(each["id"], each["nodes"][0]["html"]) for each in found]
+    violations = [
+        violation
+        for violation in Axe().run(page).response["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]
+    assert not violations, [(violation["id"], violation["nodes"][0]["html"]) for violation in violations]
 
 
 @pytest.fixture
@@ -175,16 +179,16 @@ def test_everything_is_reached_and_opened_by_keyboard(layer_page: Page) -> None:
 
 def test_what_is_folded_is_printed(layer_page: Page) -> None:
     visible = "table => table.checkVisibility({contentVisibilityAuto: true})"
-    seen = f"[...document.querySelectorAll('details table')].map({visible})"
-    assert set(layer_page.evaluate(seen)) == {False}
+    visible_rows = f"[...document.querySelectorAll('details table')].map({visible})"
+    assert set(layer_page.evaluate(visible_rows)) == {False}
     layer_page.emulate_media(media="print", color_scheme="dark")
     # Content that was skipped is laid out within the next frames. The page's own policy forbids wait_for_function to
     # evaluate a text.
     for _ in range(100):
-        if all(layer_page.evaluate(seen)):
+        if all(layer_page.evaluate(visible_rows)):
             break
         layer_page.wait_for_timeout(100)
-    assert all(layer_page.evaluate(seen))
+    assert all(layer_page.evaluate(visible_rows))
     assert layer_page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert layer_page.pdf().startswith(b"%PDF")
 

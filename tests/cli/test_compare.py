@@ -81,8 +81,8 @@ def test_the_table_says_what_became_slower(before: Path, after: Path, capsys: py
 def test_ci_fails_where_a_model_is_slower_than_allowed(
     limit: str, code: int, before: Path, after: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found, stdout, stderr = _run(capsys, before, after, "--fail-if-slower", limit)
-    assert found == code and "no difference shown" in stdout
+    exit_code, stdout, stderr = _run(capsys, before, after, "--fail-if-slower", limit)
+    assert exit_code == code and "no difference shown" in stdout
     assert ("1 of 3 regressed: a is 19" in stderr) == (code == 1)
 
 

@@ -57,12 +57,12 @@ def labels(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def ranked(small_tflite: Path) -> list[tuple[Image.Image, NDArray[np.float32]]]:
     """Twelve pictures that a 96x96 model with crop fraction 0.875 sees whole but for their border, and its logits."""
-    found = []
+    pictures = []
     for seed in range(12):
         picture = shapes.draw(FIRST + seed).image.crop((9, 9, 118, 118))  # 109 is 96 / 0.875, truncated
         middle = picture.crop((6, 6, 102, 102))
-        found.append((picture, _bare(small_tflite, middle)["logits"][0]))
-    return found
+        pictures.append((picture, _bare(small_tflite, middle)["logits"][0]))
+    return pictures
 
 
 def _ranked_folder(folder: Path, ranked: list[tuple[Image.Image, NDArray[np.float32]]], names: list[str]) -> list[int]:
@@ -160,9 +160,9 @@ def test_average_precision_is_torchmetrics(detector: Path, tmp_path: Path) -> No
         scores, classes = torch.from_numpy(outputs["scores"][0]).max(1)
         likely = scores >= 0.001
         kept = batched_nms(torch.from_numpy(outputs["boxes"][0])[likely], scores[likely], classes[likely], 0.65)[:100]
-        given = {"boxes": boxes[likely][kept], "scores": scores[likely][kept], "labels": classes[likely][kept]}
+        prediction = {"boxes": boxes[likely][kept], "scores": scores[likely][kept], "labels": classes[likely][kept]}
         metric.update(
-            [given], [{"boxes": torch.from_numpy(drawing.boxes), "labels": torch.from_numpy(drawing.classes)}]
+            [prediction], [{"boxes": torch.from_numpy(drawing.boxes), "labels": torch.from_numpy(drawing.classes)}]
         )
     theirs, ours = metric.compute(), _evaluate(detector, tmp_path / "set")
     for key, their_key in (
@@ -201,13 +201,13 @@ def test_miou_is_torchmetrics(layout: str, segmenter: Path, tmp_path: Path) -> N
     accuracy = torchmetrics.Accuracy(task="multiclass", num_classes=4, average="micro", ignore_index=255)
     for number in range(6):
         drawing = shapes.draw(FIRST + number)
-        wanted = _ignoring(drawing.mask)
+        expected = _ignoring(drawing.mask)
         picture, mask = ("_leftImg8bit", "_gtFine_labelTrainIds") if layout == "cityscapes" else ("", "")
         drawing.image.save(pictures / f"bern_{number}{picture}.png")
-        Image.fromarray(wanted.astype(np.uint8)).save(masks / f"bern_{number}{mask}.png")
+        Image.fromarray(expected.astype(np.uint8)).save(masks / f"bern_{number}{mask}.png")
         classes = torch.from_numpy(_bare(segmenter, drawing.image)["logits"]).argmax(-1)
-        metric.update(classes, torch.from_numpy(wanted)[None])
-        accuracy.update(classes, torch.from_numpy(wanted)[None])
+        metric.update(classes, torch.from_numpy(expected)[None])
+        accuracy.update(classes, torch.from_numpy(expected)[None])
     ours, theirs = _evaluate(segmenter, tmp_path / "set"), metric.compute()
     assert list(ours["iou"].values()) == pytest.approx(theirs.tolist(), abs=1e-6)
     assert ours["miou"] == pytest.approx(float(theirs.mean()), abs=1e-6) and ours["miou"] > 0.7

@@ -21,10 +21,10 @@ def _run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 
 def test_json_counts(small_tflite: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = _run(capsys, "inspect", str(small_tflite), "--json")
-    found = json.loads(out)
+    document = json.loads(out)
     assert code == 0
-    assert sum(found["op_counts"].values()) == found["op_total"] == len(found["ops"])
-    assert found["partitions"] >= 1 and found["undelegated_count"] == len(found["undelegated"])
+    assert sum(document["op_counts"].values()) == document["op_total"] == len(document["ops"])
+    assert document["partitions"] >= 1 and document["undelegated_count"] == len(document["undelegated"])
 
 
 def test_text(converted: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,9 +37,9 @@ def test_text(converted: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 
 def test_all_runtimes_in_one_table(small_tflite: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = _run(capsys, "inspect", str(small_tflite), "--runtime", "all", "--json")
-    found = json.loads(out)
-    assert code == 0 and found["runtimes"]["litert"]["error"] is None
-    assert {"litert", "litert-latest", "tflite-runtime", "tensorflow"} <= found["runtimes"].keys()
+    document = json.loads(out)
+    assert code == 0 and document["runtimes"]["litert"]["error"] is None
+    assert {"litert", "litert-latest", "tflite-runtime", "tensorflow"} <= document["runtimes"].keys()
 
 
 def test_bad_files_end_in_2_with_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -42,13 +42,13 @@ def test_boxes_are_where_shapes_were_drawn(converted: Callable[..., Path], label
     for seed in HELD_OUT:
         drawing = shapes.draw(seed)
         drawing.image.save(tmp_path / "drawing.png")
-        found = _run(model, "--image", tmp_path / "drawing.png", "--labels", labels)
-        assert len(found) == len(drawing.boxes)
-        boxes = np.array([item["box"] for item in found], np.float32)
+        result = _run(model, "--image", tmp_path / "drawing.png", "--labels", labels)
+        assert len(result) == len(drawing.boxes)
+        boxes = np.array([item["box"] for item in result], np.float32)
         for box, kind in zip(drawing.boxes, drawing.classes):
             overlaps = overlap(box, boxes)
             ious.append(overlaps.max())
-            assert found[int(overlaps.argmax())]["name"] == shapes.CLASSES[kind]
+            assert result[int(overlaps.argmax())]["name"] == shapes.CLASSES[kind]
     assert np.mean(ious) >= 0.7
 
 

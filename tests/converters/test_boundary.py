@@ -25,8 +25,8 @@ SHAPE = [1, 6]
 def graph(nodes: list[onnx.NodeProto], outputs: list[str], shape: list[int] = SHAPE) -> onnx.ModelProto:
     """A graph of the input ``in:0``, all of whose outputs have its shape."""
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ["in:0", *outputs]]
-    made = helper.make_graph(nodes, "g", values[:1], values[1:])
-    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 def shared_outputs() -> onnx.ModelProto:

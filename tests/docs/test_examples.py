@@ -109,11 +109,11 @@ def _parse_arguments(arguments: list[str]) -> None:
     command: click.Command = cli
     while isinstance(command, click.Group) and arguments:
         name, *rest = arguments
-        found = command.get_command(click.Context(command), name)
-        if found is None and name.startswith("-"):
+        subcommand = command.get_command(click.Context(command), name)
+        if subcommand is None and name.startswith("-"):
             break
-        assert found is not None, f"there is no command {name}"
-        command, arguments = found, rest
+        assert subcommand is not None, f"there is no command {name}"
+        command, arguments = subcommand, rest
     values = command.make_context("evit-mobile", arguments).params
     names = values.get("models") or (values["model"],) if values.get("models") or values.get("model") else ()
     for name in names:

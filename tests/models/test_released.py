@@ -63,12 +63,12 @@ def test_the_authors_weights_give_the_authors_logits(name: str, tmp_path: Path) 
 
 
 def test_timms_own_names_still_load(tmp_path: Path) -> None:
-    given = load_source("timm:efficientvit_b0", seed=3).module
-    assert given is not None
-    torch.save(given.state_dict(), tmp_path / "timm.pth")
+    module = load_source("timm:efficientvit_b0", seed=3).module
+    assert module is not None
+    torch.save(module.state_dict(), tmp_path / "timm.pth")
     loaded = load_source("timm:efficientvit_b0", weights=tmp_path / "timm.pth").module
     assert loaded is not None and all(
-        torch.equal(a, b) for a, b in zip(given.state_dict().values(), loaded.state_dict().values(), strict=True)
+        torch.equal(a, b) for a, b in zip(module.state_dict().values(), loaded.state_dict().values(), strict=True)
     )
 
 

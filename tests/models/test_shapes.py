@@ -51,8 +51,8 @@ def test_other_weights_are_refused_by_their_hash(detector: Path, tmp_path: Path)
 
 
 def test_weights_that_are_given_come_first(tmp_path: Path) -> None:
-    given = ConvertOptions(weights=tmp_path / "mine.safetensors")
-    assert with_bundled_weights("shapes-det", given) == given
+    options = ConvertOptions(weights=tmp_path / "mine.safetensors")
+    assert with_bundled_weights("shapes-det", options) == options
     assert with_bundled_weights("base-r224", ConvertOptions()).weights is None
 
 
@@ -70,10 +70,10 @@ def test_it_finds_what_is_on_the_drawing(detector: Path) -> None:
     done = CliRunner().invoke(
         command, [str(detector), "--image", str(shapes.DRAWING), "--json"], catch_exceptions=False
     )
-    found = {item["name"]: item["box"] for item in json.loads(done.stdout)["result"]}
+    boxes = {item["name"]: item["box"] for item in json.loads(done.stdout)["result"]}
     drawing = drawings.draw(SEED)
-    assert sorted(found) == sorted(shapes.CLASSES)
-    assert len(drawing.boxes) == len(found)
+    assert sorted(boxes) == sorted(shapes.CLASSES)
+    assert len(drawing.boxes) == len(boxes)
     for box, kind in zip(drawing.boxes, drawing.classes):
-        (ratio,) = overlap(SCALE * box, np.array([found[shapes.CLASSES[kind]]], np.float32))
+        (ratio,) = overlap(SCALE * box, np.array([boxes[shapes.CLASSES[kind]]], np.float32))
         assert ratio >= 0.85

@@ -20,19 +20,19 @@ timm = pytest.importorskip("timm")
 @pytest.mark.parametrize("name", ["mobilenetv3_large_100", "efficientvit_b0", "mobilevit_xs", "vit_small_patch16_224"])
 def test_activations_keep_their_scale(name: str) -> None:
     """A trained network's activations are of the order of 1 to 100, and its answer depends on the image."""
-    found = load_zoo_model(f"timm:{name}")
+    source = load_zoo_model(f"timm:{name}")
     largest: list[float] = []
-    for layer in found.module.modules():
+    for layer in source.module.modules():
         layer.register_forward_hook(lambda _layer, _inputs, out: largest.append(float(out.detach().abs().max())))
-    size = (1, 3, found.resolution.height, found.resolution.width)
-    first, second = (found.module(torch.randn(size, generator=torch.Generator().manual_seed(seed))) for seed in (1, 2))
+    size = (1, 3, source.resolution.height, source.resolution.width)
+    first, second = (source.module(torch.randn(size, generator=torch.Generator().manual_seed(seed))) for seed in (1, 2))
     assert 1 < max(largest) < 1000
     assert (first - second).std() > 0.05 * first.std()
 
 
 def test_nothing_is_neutral() -> None:
-    found = load_zoo_model("timm:mobilenetv3_large_100")
-    for layer in found.module.modules():
+    source = load_zoo_model("timm:mobilenetv3_large_100")
+    for layer in source.module.modules():
         if isinstance(layer, torch.nn.BatchNorm2d):
             assert layer.running_mean is not None and layer.running_var is not None
             assert layer.running_mean.abs().max() > 0.01 and (layer.running_var - 1).abs().max() > 0.01
@@ -53,10 +53,10 @@ def test_a_seed_decides_the_weights() -> None:
 
 
 def test_preprocessing_and_resolution_are_timms() -> None:
-    found = load_zoo_model("timm:efficientnet_b1")
-    config = timm.data.resolve_model_data_config(found.module)
-    assert (3, found.resolution.height, found.resolution.width) == config["input_size"]
-    ours = found.preprocessing
+    source = load_zoo_model("timm:efficientnet_b1")
+    config = timm.data.resolve_model_data_config(source.module)
+    assert (3, source.resolution.height, source.resolution.width) == config["input_size"]
+    ours = source.preprocessing
     assert (ours.mean, ours.std, ours.crop_fraction, ours.interpolation) == (
         config["mean"],
         config["std"],
@@ -73,8 +73,8 @@ def test_weights_do_not_depend_on_the_resolution() -> None:
 
 
 def test_vision_transformers_are_built_for_a_resolution() -> None:
-    found = load_zoo_model("timm:vit_small_patch16_224", Resolution(64, 96))
-    assert found.module(torch.zeros(1, 3, 64, 96)).shape == (1, 1000)
+    source = load_zoo_model("timm:vit_small_patch16_224", Resolution(64, 96))
+    assert source.module(torch.zeros(1, 3, 64, 96)).shape == (1, 1000)
 
 
 def test_a_tag_is_part_of_the_name() -> None:

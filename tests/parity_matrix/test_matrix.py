@@ -122,8 +122,8 @@ def judged(
                 )
                 report = verify_model(path, SourceRequest(), runtimes=list(RUNTIMES.values())).to_json()
                 kept.write_text(json.dumps({**report, "division": {name: _division(path, name) for name in RUNTIMES}}))
-        found: dict[str, Any] = json.loads(kept.read_text())
-        return found
+        document: dict[str, Any] = json.loads(kept.read_text())
+        return document
 
     return judge
 
@@ -145,10 +145,10 @@ def _calibration(case: Case, folder: Path) -> str | None:
 def _division(path: Path, name: str) -> tuple[int, dict[str, int]] | None:
     """Partitions, and type -> number of the undelegated ops; None where the runtime does not load the model."""
     try:
-        found = inspect_model(path, RUNTIMES[name], explain=False)
+        inspection = inspect_model(path, RUNTIMES[name], explain=False)
     except EvitMobileError:
         return None
-    return found.partitions, dict(Counter(op.type for op in found.undelegated).most_common())
+    return inspection.partitions, dict(Counter(op.type for op in inspection.undelegated).most_common())
 
 
 @pytest.mark.parametrize(

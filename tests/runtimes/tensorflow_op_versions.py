@@ -26,9 +26,9 @@ LAST_VERSION = 32
 
 def _load() -> tuple[Any, Any]:
     """TensorFlow's generated schema and its function."""
-    found = importlib.util.find_spec("tensorflow")
-    assert found is not None and found.submodule_search_locations is not None
-    root = Path(found.submodule_search_locations[0])
+    package = importlib.util.find_spec("tensorflow")
+    assert package is not None and package.submodule_search_locations is not None
+    root = Path(package.submodule_search_locations[0])
     spec = importlib.util.spec_from_file_location("schema", root / "lite" / "python" / "schema_py_generated.py")
     assert spec is not None and spec.loader is not None
     schema = importlib.util.module_from_spec(spec)

@@ -31,9 +31,9 @@ def runtime(installed: Callable[[str], Runtime], tmp_path: Path, monkeypatch: py
     """tflite-runtime with an empty cache, on a machine that can install it."""
     installed(NAME)
     monkeypatch.setenv("EVIT_MOBILE_CACHE", str(tmp_path))
-    found = RUNTIMES[NAME]
-    assert isinstance(found, ForeignRuntime)
-    return ForeignRuntime(found.environment)
+    runtime = RUNTIMES[NAME]
+    assert isinstance(runtime, ForeignRuntime)
+    return ForeignRuntime(runtime.environment)
 
 
 def _left(folder: Path) -> list[str]:

@@ -44,12 +44,12 @@ def test_table_is_what_tflite_runtime_loads(
                 pass
         with pytest.raises(RequestError) as caught, runtime.open(declares(op, known + 1)):
             pass
-        told = (
+        reported = (
             f"it knows {op} up to version {known}, the model needs {known + 1}"
             if known
             else f"it does not know {op} version 1"
         )
-        assert f"too new for tflite-runtime 2.14.0: {told}" in str(caught.value)
+        assert f"too new for tflite-runtime 2.14.0: {reported}" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["litert", "litert-latest", "tensorflow"])

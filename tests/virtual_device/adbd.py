@@ -277,24 +277,24 @@ class Device:
 
 def status(path: str, request: bytes) -> bytes:
     try:
-        found, error = (os.stat if request == b"STA2" else os.lstat)(path), 0
+        entry, error = (os.stat if request == b"STA2" else os.lstat)(path), 0
     except OSError as problem:
-        found, error = os.stat_result([0] * 10), problem.errno or 0
+        entry, error = os.stat_result([0] * 10), problem.errno or 0
     if request == b"STAT":
-        return struct.pack("<3I", found.st_mode, found.st_size & 0xFFFFFFFF, int(found.st_mtime))
+        return struct.pack("<3I", entry.st_mode, entry.st_size & 0xFFFFFFFF, int(entry.st_mtime))
     return struct.pack(
         "<I2Q4IQ3q",
         error,
-        found.st_dev or 0,
-        found.st_ino,
-        found.st_mode,
-        found.st_nlink,
-        found.st_uid,
-        found.st_gid,
-        found.st_size,
-        int(found.st_atime),
-        int(found.st_mtime),
-        int(found.st_ctime),
+        entry.st_dev or 0,
+        entry.st_ino,
+        entry.st_mode,
+        entry.st_nlink,
+        entry.st_uid,
+        entry.st_gid,
+        entry.st_size,
+        int(entry.st_atime),
+        int(entry.st_mtime),
+        int(entry.st_ctime),
     )
 
 

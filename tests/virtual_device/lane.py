@@ -42,16 +42,16 @@ def adb_binaries() -> dict[str, Path]:
     """The generations of adb that are here, by what they are called in a test: the distribution's, and Google's from a
     wheel.
     """
-    found = {}
+    binaries = {}
     on_path = shutil.which("adb")
     if on_path is not None:
-        found["distribution"] = Path(on_path)
+        binaries["distribution"] = Path(on_path)
     wheel = importlib.util.find_spec("adbutils")
     if wheel is not None and wheel.origin is not None:
         bundled = Path(wheel.origin).parent / "binaries" / "adb"
         if bundled.exists():
-            found["google"] = bundled
-    return found
+            binaries["google"] = bundled
+    return binaries
 
 
 def _missing_packages() -> list[str]:

@@ -17,13 +17,13 @@ def test_as_torchvision(seed: int) -> None:
     corner, size = rng.uniform(0, 80, (300, 2)), rng.uniform(5, 50, (300, 2))
     boxes = np.hstack([corner, corner + size]).astype(np.float32)
     scores = rng.uniform(0, 1, (300, 3)).astype(np.float32)
-    found = select_boxes(boxes, scores, threshold=0.5, iou=0.4, most=1000)
+    boxes_kept = select_boxes(boxes, scores, threshold=0.5, iou=0.4, most=1000)
     best, classes = torch.from_numpy(scores).max(1)
     likely = best >= 0.5
     kept = ops.batched_nms(torch.from_numpy(boxes)[likely], best[likely], classes[likely], 0.4)
-    assert np.array_equal(found.boxes, boxes[likely.numpy()][kept.numpy()])
-    assert np.array_equal(found.scores, best[likely][kept].numpy())
-    assert np.array_equal(found.classes, classes[likely][kept].numpy())
+    assert np.array_equal(boxes_kept.boxes, boxes[likely.numpy()][kept.numpy()])
+    assert np.array_equal(boxes_kept.scores, best[likely][kept].numpy())
+    assert np.array_equal(boxes_kept.classes, classes[likely][kept].numpy())
 
 
 def test_overlap_as_torchvision() -> None:

@@ -91,12 +91,12 @@ def read_denominator(value: ir.Value, index: Array, numerator: Numerator) -> tup
     row, token = np.broadcast_to(sums.row, shape), np.broadcast_to(sums.token, shape)
     if not np.array_equal(token, numerator.token):
         raise NoMatch("the denominator belongs to other tokens than the numerator")
-    given, expected = _codes(sums.q, sums.k), _codes(numerator.q.channels, numerator.k.channels)
-    if given.shape[1] != expected.shape[1]:
+    actual, expected = _codes(sums.q, sums.k), _codes(numerator.q.channels, numerator.k.channels)
+    if actual.shape[1] != expected.shape[1]:
         raise NoMatch("the denominator sums over other channels than the numerator")
     # The same few (row, head) places repeat over channels and tokens: compare each once.
     place = np.unique(row.astype(np.int64).ravel() * len(expected) + numerator.head.ravel())
-    if not np.array_equal(given[place // len(expected)], expected[place % len(expected)]):
+    if not np.array_equal(actual[place // len(expected)], expected[place % len(expected)]):
         raise NoMatch("the denominator belongs to other heads than the numerator")
     return epsilon, is_floor, den.scale * sums.scale
 

@@ -118,8 +118,8 @@ def _match(quotient: _Quotient, output: ir.Value) -> Attention:
     if (value.channels < 0).any():
         raise NoMatch("the numerator holds constant rows")
     scale = q.scale * kv.scale * inner.left.scale * inner.right.scale
-    seen = Numerator(query, key, v_channels, top.root, outer.shape, flipped, q_tokens, tokens, scale, head, n)
-    epsilon, is_floor, den_scale = read_denominator(quotient.denominator, quotient.index, seen)
+    numerator = Numerator(query, key, v_channels, top.root, outer.shape, flipped, q_tokens, tokens, scale, head, n)
+    epsilon, is_floor, den_scale = read_denominator(quotient.denominator, quotient.index, numerator)
     positions = (head * len(used) + np.searchsorted(used, p)) * tokens + n
     if not np.array_equal(np.sort(positions, axis=None), np.arange(query.channels.shape[0] * len(used) * tokens)):
         raise NoMatch("the division does not hold each output once")

@@ -56,9 +56,9 @@ class ChannelSelector:
     def _select(self, value: ir.Value, table: Array, shape: tuple[int, ...]) -> ir.Value:
         node = value.producer()
         if node is not None and node.op_type == "Conv":
-            made = self._convolution(node, table, shape)
-            if made is not None:
-                return made
+            output = self._convolution(node, table, shape)
+            if output is not None:
+                return output
         if node is not None and node.op_type == "Concat" and node.attributes.get_int("axis", 0) in (1, -3):
             return self._concatenation(node, table, shape)
         if node is not None and node.op_type in _ELEMENTWISE and node.inputs[0] is not None:

@@ -89,12 +89,12 @@ def test_integers_are_judged_by_power() -> None:
 def test_class_numbers_are_judged_by_how_many_differ() -> None:
     """One place of 20,000 is within 1e-4 however far apart the two numbers are; three are not."""
     expected = np.zeros((100, 200), np.int64)
-    given = expected.copy()
-    given[3, 4] = 18
-    assert compare(expected, given).relative_error == pytest.approx(5e-5)
-    assert CRITERIA[Precision.FP32].holds(compare(expected, given))
-    given[:3, 0] = 1
-    assert not CRITERIA[Precision.FP32].holds(compare(expected, given))
+    actual = expected.copy()
+    actual[3, 4] = 18
+    assert compare(expected, actual).relative_error == pytest.approx(5e-5)
+    assert CRITERIA[Precision.FP32].holds(compare(expected, actual))
+    actual[:3, 0] = 1
+    assert not CRITERIA[Precision.FP32].holds(compare(expected, actual))
 
 
 def test_classes_that_score_alike_are_no_difference() -> None:

@@ -104,8 +104,10 @@ def test_every_form_in_litert(form: str, layers: list[Attention], tmp_path: Path
         expected = [value.numpy() for value in module.double()(*(torch.from_numpy(value).double() for value in inputs))]
     with LITERT.open(path) as session:
         by_name = {info.name.removeprefix("serving_default_").removesuffix(":0"): info for info in session.inputs}
-        given = {f"x{number}": np.ascontiguousarray(value.transpose(0, 2, 3, 1)) for number, value in enumerate(inputs)}
-        results = dict(zip(session.output_names(), session.run([given[name] for name in by_name])))
+        channels_last = {
+            f"x{number}": np.ascontiguousarray(value.transpose(0, 2, 3, 1)) for number, value in enumerate(inputs)
+        }
+        results = dict(zip(session.output_names(), session.run([channels_last[name] for name in by_name])))
         parts = read_partitioning(session.ops(), [info.index for info in session.outputs])
     assert (parts.count, parts.undelegated) == (1, ())
     for number, value in enumerate(expected):

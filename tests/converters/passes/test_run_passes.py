@@ -24,9 +24,9 @@ def test_every_pass_says_what_it_is_for() -> None:
 
 def test_reports_are_plain_json() -> None:
     _, reports = rewrite(export(seeded(Attention(Shape(), kernel=nn.functional.elu)), Shape().image))
-    found = json.loads(json.dumps(reports["linear-attention"].to_json()))
-    assert set(found) == {"name", "reason", "fired", "declined", "seconds"}
-    assert found["declined"][0]["where"] and found["declined"][0]["reason"]
+    report = json.loads(json.dumps(reports["linear-attention"].to_json()))
+    assert set(report) == {"name", "reason", "fired", "declined", "seconds"}
+    assert report["declined"][0]["where"] and report["declined"][0]["reason"]
 
 
 def test_inputs_outputs_and_their_names_stay() -> None:

@@ -80,9 +80,9 @@ def test_accuracy_is_kept(
     canvases: tuple[NDArray[np.float32], NDArray[np.int64]],
 ) -> None:
     images, labels = canvases
-    given = answers(convert(precision), (image[np.newaxis] for image in images)).argmax(1)
-    assert (given == labels).mean() >= (exact.argmax(1) == labels).mean() - lost
-    assert (given == exact.argmax(1)).mean() >= same
+    predicted = answers(convert(precision), (image[np.newaxis] for image in images)).argmax(1)
+    assert (predicted == labels).mean() >= (exact.argmax(1) == labels).mean() - lost
+    assert (predicted == exact.argmax(1)).mean() >= same
 
 
 @pytest.mark.parametrize("precision", list(Precision))

@@ -83,9 +83,9 @@ def test_range_check(half_tflite: Path, small_tflite: Path) -> None:
     """
     noise = np.random.default_rng(0).standard_normal((1, 3, 96, 96), np.float32)
     model = Tflite.read(small_tflite)
-    found = measure_range(model, [Stimulus("noise", {"image": noise})])
-    assert found.largest < LARGEST / 4 and not found.warnings()
-    assert found.largest_sum is not None and found.smallest_denominator is not None
+    extent = measure_range(model, [Stimulus("noise", {"image": noise})])
+    assert extent.largest < LARGEST / 4 and not extent.warnings()
+    assert extent.largest_sum is not None and extent.smallest_denominator is not None
     with pytest.raises(RequestError, match="fp16, which ends at 65504: .* on input loud"):
         measure_range(Tflite.read(half_tflite), [Stimulus("loud", {"image": noise * 1000})])
     with pytest.raises(RequestError, match="something is divided by .* and becomes zero"):

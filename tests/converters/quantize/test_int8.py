@@ -49,20 +49,22 @@ def int8(converted: Callable[..., Path], calibration: str) -> Path:
 
 @pytest.mark.parametrize("name", ["litert", "litert-latest"])
 def test_one_partition_and_nothing_outside(name: str, int8: Path, installed: Callable[[str], Runtime]) -> None:
-    found = inspect_model(int8, installed(name), explain=False)
-    assert (found.partitions, len(found.undelegated)) == (1, 0)
+    inspection = inspect_model(int8, installed(name), explain=False)
+    assert (inspection.partitions, len(inspection.undelegated)) == (1, 0)
 
 
 def test_ops_and_boundaries(int8: Path) -> None:
-    found = inspect_model(int8, LITERT, explain=False)
-    kinds = Counter((op.type, op.precision) for op in found.ops)
+    inspection = inspect_model(int8, LITERT, explain=False)
+    kinds = Counter((op.type, op.precision) for op in inspection.ops)
     # The last map, and the shortcut between two residual streams in float.
     assert (kinds["CONV_2D", "int8"], kinds["CONV_2D", "float32, int8 weights"]) == (65, 2)
-    assert kinds["DEPTHWISE_CONV_2D", "int8"] == found.op_counts["DEPTHWISE_CONV_2D"] == 17
-    assert kinds["FULLY_CONNECTED", "float32, int8 weights"] == found.op_counts["FULLY_CONNECTED"] == 2
-    assert "AVERAGE_POOL_2D" not in found.op_counts
+    assert kinds["DEPTHWISE_CONV_2D", "int8"] == inspection.op_counts["DEPTHWISE_CONV_2D"] == 17
+    assert kinds["FULLY_CONNECTED", "float32, int8 weights"] == inspection.op_counts["FULLY_CONNECTED"] == 2
+    assert "AVERAGE_POOL_2D" not in inspection.op_counts
     boundaries = [
-        op for op in found.ops if op.type in ("QUANTIZE", "DEQUANTIZE") and (op.reason or "").startswith("boundary")
+        op
+        for op in inspection.ops
+        if op.type in ("QUANTIZE", "DEQUANTIZE") and (op.reason or "").startswith("boundary")
     ]
     assert len(boundaries) <= 2 * 14 + 5 * 7 + 3  # two a normalised block, three more an attention, the model's ends
 
@@ -75,14 +77,14 @@ def test_every_op_has_a_reason_and_the_file_knows_its_calibration(int8: Path) ->
         and len(description.quantisation.calibration_sha256 or "") == 64
     )
     plan = json.loads(int8.with_suffix(".json").read_text())["plan"]
-    found = inspect_model(int8, LITERT, explain=False)
-    assert [op.reason for op in found.ops] == [item["reason"] for item in plan]
-    assert all(op.reason for op in found.ops)
+    inspection = inspect_model(int8, LITERT, explain=False)
+    assert [op.reason for op in inspection.ops] == [item["reason"] for item in plan]
+    assert all(op.reason for op in inspection.ops)
 
 
 def test_denominators_stay_float(int8: Path) -> None:
-    found = inspect_model(int8, LITERT, explain=False)
-    for op in found.ops:
+    inspection = inspect_model(int8, LITERT, explain=False)
+    for op in inspection.ops:
         if op.type in ("DIV", "SQRT", "BATCH_MATMUL", "SUM"):
             assert op.precision == "float32", op.name
 
@@ -142,18 +144,18 @@ def test_integer_ends(io_type: IoType, converted: Callable[..., Path], tmp_path:
         calibration=str(tmp_path / "small.npz"),
         io_type=io_type,
     )
-    found = inspect_model(model, LITERT, explain=False)
-    assert [tensor.dtype for tensor in (*found.inputs, *found.outputs)] == [io_type.value] * 2
-    assert found.partitions <= 2 and len(found.undelegated) <= 2
-    assert [tensor.name for tensor in found.outputs] == ["logits"]
+    inspection = inspect_model(model, LITERT, explain=False)
+    assert [tensor.dtype for tensor in (*inspection.inputs, *inspection.outputs)] == [io_type.value] * 2
+    assert inspection.partitions <= 2 and len(inspection.undelegated) <= 2
+    assert [tensor.name for tensor in inspection.outputs] == ["logits"]
     assert verify_model(model).passed
 
 
 def test_dynamic_is_one_partition(converted: Callable[..., Path]) -> None:
     """Stock dynamic-range conversion leaves hybrid depthwise convolutions outside, in 17 partitions."""
     model = converted("base-r192", resolution=Resolution(96, 96), precision=Precision.DYNAMIC)
-    found = inspect_model(model, LITERT, explain=False)
-    assert (found.partitions, len(found.undelegated)) == (1, 0)
-    kinds = {(op.type, op.precision) for op in found.ops if op.weight_bytes and "CONV" in op.type}
+    inspection = inspect_model(model, LITERT, explain=False)
+    assert (inspection.partitions, len(inspection.undelegated)) == (1, 0)
+    kinds = {(op.type, op.precision) for op in inspection.ops if op.weight_bytes and "CONV" in op.type}
     assert kinds == {("CONV_2D", "float32, int8 weights"), ("DEPTHWISE_CONV_2D", "float32")}
     assert verify_model(model).passed

@@ -68,13 +68,13 @@ def test_free_sizes_are_given(tmp_path: Path) -> None:
 
 def test_half_precision_is_widened(tmp_path: Path) -> None:
     image = np.random.default_rng(1).standard_normal((1, 3, 8, 8)).astype(np.float32)
-    given = read_onnx(saved(network(kind=TensorProto.FLOAT16), tmp_path), {})
-    assert given.graph.initializer[0].data_type == TensorProto.FLOAT
+    source = read_onnx(saved(network(kind=TensorProto.FLOAT16), tmp_path), {})
+    assert source.graph.initializer[0].data_type == TensorProto.FLOAT
     single = network()
     single.graph.initializer[0].CopyFrom(
         numpy_helper.from_array(numpy_helper.to_array(weights(np.float16)).astype(np.float32), "w")
     )
-    np.testing.assert_array_equal(open_session(given)({"x": image})["y"], open_session(single)({"x": image})["y"])
+    np.testing.assert_array_equal(open_session(source)({"x": image})["y"], open_session(single)({"x": image})["y"])
 
 
 def _attribute(name: str, number: int | list[int]) -> Callable[[onnx.ModelProto], None]:

@@ -42,36 +42,36 @@ def test_stock_graph(stock: Path) -> None:
     """What onnx2tf makes of seven attention layers: q, k and v of each are gathered from a rank-5 tensor outside the
     delegate.
     """
-    found = inspect_model(stock)
-    assert found.partitions == 8 and len(found.undelegated) == 21
-    assert {op.type for op in found.undelegated} == {"GATHER"}
+    inspection = inspect_model(stock)
+    assert inspection.partitions == 8 and len(inspection.undelegated) == 21
+    assert {op.type for op in inspection.undelegated} == {"GATHER"}
     assert (
-        found.undelegated[0].reason
+        inspection.undelegated[0].reason
         == "litert does not delegate this GATHER (float32, rank 5), tried alone and at rank 4"
     )
-    assert sum(found.op_counts.values()) == found.op_total == len(found.ops)
-    assert {op.partition for op in found.ops} == {None, *range(8)}
-    assert {op.index for op in found.ops if op.partition is None} == {op.index for op in found.undelegated} | set(
-        found.idle
-    )
+    assert sum(inspection.op_counts.values()) == inspection.op_total == len(inspection.ops)
+    assert {op.partition for op in inspection.ops} == {None, *range(8)}
+    assert {op.index for op in inspection.ops if op.partition is None} == {
+        op.index for op in inspection.undelegated
+    } | set(inspection.idle)
 
 
 def test_what_the_file_says(small_tflite: Path) -> None:
-    found = inspect_model(small_tflite)
-    assert [(tensor.name, tensor.shape, tensor.dtype) for tensor in found.inputs] == [
+    inspection = inspect_model(small_tflite)
+    assert [(tensor.name, tensor.shape, tensor.dtype) for tensor in inspection.inputs] == [
         ("image", (1, 96, 96, 3), "float32")
     ]
-    assert [(tensor.name, tensor.shape) for tensor in found.outputs] == [("logits", (1, 1000))]
-    assert found.signatures == ["serving_default"] and found.size_bytes == small_tflite.stat().st_size
-    assert found.description is not None and found.description.model == "base-r192"
-    assert found.minimum_runtime is not None
+    assert [(tensor.name, tensor.shape) for tensor in inspection.outputs] == [("logits", (1, 1000))]
+    assert inspection.signatures == ["serving_default"] and inspection.size_bytes == small_tflite.stat().st_size
+    assert inspection.description is not None and inspection.description.model == "base-r192"
+    assert inspection.minimum_runtime is not None
     # Weights are nearly all of the file; 4 bytes each.
     module = load_source("base-r192", SMALL).module
     assert module is not None
-    assert found.parameter_bytes == pytest.approx(
+    assert inspection.parameter_bytes == pytest.approx(
         4 * sum(parameter.numel() for parameter in module.parameters()), rel=0.02
     )
-    document = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    document = json.loads(json.dumps(inspection.to_json(), allow_nan=False))
     assert document["undelegated_count"] == len(document["undelegated"])
 
 
@@ -125,19 +125,19 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_reasons_of_ops_built_to_be_refused(case: str, tmp_path: Path) -> None:
     op, options, shapes, dtype, scales, expected = CASES[case]
-    found = inspect_model(_one_op(tmp_path / "one.tflite", op, options, shapes, dtype, scales))
+    inspection = inspect_model(_one_op(tmp_path / "one.tflite", op, options, shapes, dtype, scales))
     if expected is None:
         # A delegated op needs no reason.
-        assert (found.partitions, found.undelegated) == (1, [])
+        assert (inspection.partitions, inspection.undelegated) == (1, [])
         return
-    assert found.partitions == 0 and len(found.undelegated) == 1
-    assert found.undelegated[0].reason.startswith(expected)
+    assert inspection.partitions == 0 and len(inspection.undelegated) == 1
+    assert inspection.undelegated[0].reason.startswith(expected)
 
 
 def test_one_float_op_is_one_partition(tmp_path: Path) -> None:
     path = _one_op(tmp_path / "one.tflite", "ADD", schema.AddOptionsT(), [[1, 4]] * 3, schema.TensorType.FLOAT32)
-    found = inspect_model(path)
-    assert (found.partitions, found.undelegated, found.idle) == (1, [], [])
+    inspection = inspect_model(path)
+    assert (inspection.partitions, inspection.undelegated, inspection.idle) == (1, [], [])
 
 
 @pytest.mark.parametrize("kind", ["truncated", "png", "onnx", "absent", "folder", "empty"])

@@ -120,6 +120,6 @@ def test_commands(command: str, small_tflite: Path, installed: Callable[[str], R
     document = json.loads(
         subprocess.run([*arguments, "--json"], capture_output=True, check=True, env=os.environ).stdout
     )
-    rows = document["survey"] if command == "verify" else [found["survey"] for found in document["runtimes"].values()]
+    rows = document["survey"] if command == "verify" else [entry["survey"] for entry in document["runtimes"].values()]
     assert [row["runtime"] for row in rows] == list(RUNTIMES)
     assert all(row["error"] is None and row["ratio"] > 0 for row in rows)

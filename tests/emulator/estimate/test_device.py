@@ -51,12 +51,12 @@ def test_two_runs_give_equal_cycles(a76: Qemu, llvm: Llvm, small_tflite: Path) -
 
 def test_kept_work_is_what_was_traced(a76: Qemu, llvm: Llvm, small_tflite: Path, cache: Path) -> None:
     model = find_device("snapdragon-855")
-    made = kept_works(a76, llvm, small_tflite, model)
+    works = kept_works(a76, llvm, small_tflite, model)
     kept = list((cache / "estimate").glob("works-*.json"))
-    assert kept and kept_works(a76, llvm, small_tflite, model) == made
+    assert kept and kept_works(a76, llvm, small_tflite, model) == works
     for path in kept:
         path.write_text(path.read_text()[:-9])
-    assert kept_works(a76, llvm, small_tflite, model) == made
+    assert kept_works(a76, llvm, small_tflite, model) == works
 
 
 def test_instructions_are_those_of_the_counter(device: EstimatedDevice, a76: Qemu, small_tflite: Path) -> None:
