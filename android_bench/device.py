@@ -9,11 +9,16 @@ import importlib
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Protocol, Sequence, cast, runtime_checkable
+from typing import TYPE_CHECKING, Callable, Iterator, Protocol, Sequence, cast, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
 
 from evit_mobile.errors import DeviceError, RequestError
+from evit_mobile.results.conditions import Conditions
 from evit_mobile.results.estimates import OpEstimate
-from evit_mobile.results.record import Component, Conditions, DeviceInfo, Limit, OpTime, Round, RunSettings
+from evit_mobile.results.record import Component, DeviceInfo, Limit, OpTime, Round, RunSettings
+from evit_mobile.results.timeline import PowerSource
 
 if TYPE_CHECKING:
     from evit_mobile.runtimes import Runtime
@@ -71,6 +76,62 @@ class OpEstimator(Prepared, Protocol):
 
         Raises:
             DeviceError: the model could not be traced.
+        """
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a model is called for a time: without pause, or once every ``period_ns``; ``look_s`` is the time between two
+    looks at what was called and at the device's state.
+    """
+
+    seconds: float
+    look_s: float
+    period_ns: int | None = None
+
+
+@dataclass(frozen=True)
+class Calls:
+    """What was called since the look before, and the device's state now.
+
+    Attributes:
+        start_ns: int64 [N], when each call began, since the first one was due.
+        duration_ns: int64 [N].
+        power_w: what the device drew since the look before; None where it does not say.
+    """
+
+    start_ns: NDArray[np.int64]
+    duration_ns: NDArray[np.int64]
+    conditions: Conditions
+    power_w: float | None = None
+
+
+@dataclass(frozen=True)
+class Running:
+    """A model that is being called: how it started, and what it was called from then on. ``calls`` raises as
+    ``Prepared.run`` does.
+    """
+
+    calls: Iterator[Calls]
+    init_us: float | None = None
+    first_inference_us: float | None = None
+    warmup_us: tuple[float, ...] = ()
+    cores_mask: str | None = None
+
+
+@runtime_checkable
+class Continuous(Prepared, Protocol):
+    """A prepared device that can call a model for minutes and be looked at meanwhile."""
+
+    @property
+    def power_source(self) -> PowerSource | None:
+        """Where the power comes from that ``Calls`` have; None where the device does not say what it draws."""
+
+    def keep_calling(self, model: Path, pace: Pace) -> AbstractContextManager[Running]:
+        """Load and warm up as for a round, then call at ``pace``; leaving ends it.
+
+        Raises:
+            DeviceError: as ``run``.
         """
 
 

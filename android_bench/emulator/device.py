@@ -19,7 +19,8 @@ from android_bench.emulator.cpus import CORES, find_cpu
 from android_bench.emulator.qemu import Qemu
 from android_bench.emulator.root import LITERT_RELEASES, prepare
 from evit_mobile.errors import DeviceError, RequestError
-from evit_mobile.results.record import Component, Conditions, Core, DeviceInfo, Round, RunSettings
+from evit_mobile.results.conditions import Conditions
+from evit_mobile.results.record import Component, Core, DeviceInfo, Round, RunSettings
 from evit_mobile.weights import sha256_of
 
 #: The LiteRT releases by the names that these runtimes have on the host.

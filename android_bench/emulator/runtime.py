@@ -50,6 +50,11 @@ class EmulatedSession:
     def time_us(self, inputs: Sequence[Array], runs: int) -> list[float]:
         raise RequestError("an emulated processor has no latency", hint="bench --device qemu: counts its instructions")
 
+    def calls_ns(
+        self, inputs: Sequence[Array], since_ns: int, until_ns: int, period_ns: int | None = None, frame: int = 0
+    ) -> Array:
+        raise RequestError("an emulated processor has no latency", hint="bench --device qemu: counts its instructions")
+
     def ops(self) -> list[OpInfo]:
         raise RequestError(
             "LiteRT does not tell an emulated model's ops", hint="inspect it on a runtime of this machine"

@@ -18,8 +18,9 @@ from android_bench.estimate.kept import kept_works
 from android_bench.estimate.timing import OpCost, Work, cost, total_us
 from android_bench.estimate.tools import Llvm, find_llvm
 from evit_mobile.errors import DeviceError, RequestError
+from evit_mobile.results.conditions import Conditions
 from evit_mobile.results.estimates import Estimate, OpEstimate, Traffic
-from evit_mobile.results.record import Component, Conditions, Core, DeviceInfo, Round, RunSettings
+from evit_mobile.results.record import Component, Core, DeviceInfo, Round, RunSettings
 from evit_mobile.weights import sha256_of
 
 

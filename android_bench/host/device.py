@@ -8,15 +8,21 @@ import importlib.metadata
 import math
 import os
 import platform
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Iterator, Sequence
 
 from android_bench.cores import INSTRUCTION_SETS, mask_of, parse_mask
+from android_bench.device import Calls, Pace, Running
+from android_bench.host.energy import PackageEnergy
 from evit_mobile.errors import DeviceError, RequestError
-from evit_mobile.results.record import Component, Conditions, Core, DeviceInfo, Round, RunSettings
+from evit_mobile.results.conditions import Conditions
+from evit_mobile.results.record import Component, Core, DeviceInfo, Round, RunSettings
+from evit_mobile.results.timeline import PowerSource
 from evit_mobile.runtimes import Runtime, Session
 from evit_mobile.runtimes.inputs import random_input
+from evit_mobile.runtimes.session import Array
 
 #: Bound on the samples of one round, so that a model of a few microseconds does not fill the result file.
 MAX_RUNS_PER_ROUND = 1000
@@ -73,6 +79,7 @@ class PreparedHost:
 
     def __init__(self, runtime: Runtime, settings: RunSettings) -> None:
         self._runtime, self._settings = runtime, settings
+        self._energy = PackageEnergy()
 
     def conditions(self) -> Conditions:
         import psutil
@@ -89,6 +96,38 @@ class PreparedHost:
                 for index, entry in enumerate(entries)
             },
         )
+
+    @property
+    def power_source(self) -> PowerSource | None:
+        return "package" if self._energy.joules() is not None else None
+
+    @contextlib.contextmanager
+    def keep_calling(self, model: Path, pace: Pace) -> Iterator[Running]:
+        with self._runtime.open(model, threads=self._settings.threads) as session:
+            inputs = _inputs(session)
+            with _running(model):
+                first_us, warmup_us = _warm_up(session, inputs, self._settings)
+            mask = hex(mask_of(os.sched_getaffinity(0)))
+            calls = self._calls(model, session, inputs, pace)
+            yield Running(calls, session.init_us, first_us, tuple(warmup_us), mask)
+
+    def _calls(self, model: Path, session: Session, inputs: Sequence[Array], pace: Pace) -> Iterator[Calls]:
+        since = now = time.monotonic_ns()
+        end, frame = since + round(pace.seconds * 1e9), 0
+        before = self._energy.joules()
+        while now < end:
+            until = min(end, now + round(pace.look_s * 1e9))
+            with _running(model):
+                start_ns, duration_ns = session.calls_ns(inputs, since, until, pace.period_ns, frame)
+            if pace.period_ns is not None and len(start_ns):
+                frame = int(start_ns[-1]) // pace.period_ns + 1
+            # Between two frames that are far apart nothing is called: the rest of the time passes here.
+            time.sleep(max(0.0, (until - time.monotonic_ns()) / 1e9))
+            took_s = (time.monotonic_ns() - now) / 1e9
+            now, after = time.monotonic_ns(), self._energy.joules()
+            power_w = (after - before) / took_s if before is not None and after is not None and after > before else None
+            before = after
+            yield Calls(start_ns, duration_ns, self.conditions(), power_w)
 
     def run(self, model: Path) -> Round:
         # Loaded again in each round, as a process on a phone would: where the memory lands is part of what varies
@@ -143,14 +182,30 @@ def affinity(cores: set[int] | None) -> Iterator[None]:
 
 def _measure(model: Path, session: Session, settings: RunSettings) -> tuple[float, list[float], list[float]]:
     """First inference, warm-up and measured samples, all in microseconds."""
-    inputs = [random_input(info.shape, info.dtype) for info in session.inputs]
-    try:
-        [first_us] = session.time_us(inputs, 1)
-        warmup_us = session.time_us(inputs, settings.warmup_runs)
+    inputs = _inputs(session)
+    with _running(model):
+        first_us, warmup_us = _warm_up(session, inputs, settings)
         latency_us = session.time_us(inputs, runs_per_round(settings, min([first_us, *warmup_us])))
+    return first_us, warmup_us, latency_us
+
+
+def _inputs(session: Session) -> list[Array]:
+    return [random_input(info.shape, info.dtype) for info in session.inputs]
+
+
+def _warm_up(session: Session, inputs: Sequence[Array], settings: RunSettings) -> tuple[float, list[float]]:
+    """First inference and warm-up, in microseconds."""
+    [first_us] = session.time_us(inputs, 1)
+    return first_us, session.time_us(inputs, settings.warmup_runs)
+
+
+@contextlib.contextmanager
+def _running(model: Path) -> Iterator[None]:
+    """What a runtime raises in the body, as a device's error."""
+    try:
+        yield
     except (RuntimeError, ValueError) as error:
         raise DeviceError(f"{model} was loaded but does not run: {str(error).strip()}") from error
-    return first_us, warmup_us, latency_us
 
 
 def runs_per_round(settings: RunSettings, expected_us: float) -> int:

@@ -12,14 +12,10 @@ from typing import Callable, Sequence
 from android_bench.device import UnusableDeviceError
 from android_bench.phone.adb import Adb
 from android_bench.phone.facts import Processor
-from evit_mobile.results.record import Conditions
+from evit_mobile.results.conditions import Conditions
 
 #: Seconds between two looks at a device that is to cool.
 POLL_S = 1.0
-#: Android's thermal status from which on it throttles.
-THROTTLED = 1
-#: Below this part of its maximum a clock is held back; governors stop a step or two short of it.
-FREE_CLOCK = 0.85
 
 _SAMPLE = """grep -sH '' /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq \
 /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_max_freq \
@@ -101,7 +97,7 @@ class Limits:
 
     def obstacle(self, conditions: Conditions) -> str | None:
         """Why the device is not fit to be measured now; None if it is."""
-        if (conditions.thermal_status or 0) >= THROTTLED:
+        if conditions.is_throttled:
             return f"it is throttling (thermal status {conditions.thermal_status})"
         temperature = hottest(conditions)
         if (
@@ -110,11 +106,7 @@ class Limits:
             and temperature > self.max_temperature_celsius
         ):
             return f"it is at {temperature:.1f} °C (allowed: {self.max_temperature_celsius:g} °C)"
-        for core in self.cores:
-            limit = conditions.clock_limits_khz.get(str(core.index))
-            if limit is not None and core.max_clock_khz and limit < FREE_CLOCK * core.max_clock_khz:
-                return f"core {core.index} is limited to {limit / 1e3:.0f} of {core.max_clock_khz / 1e3:.0f} MHz"
-        return None
+        return conditions.held_back({core.index: core.max_clock_khz for core in self.cores})
 
 
 def await_fit(look: Callable[[], Conditions], limits: Limits, say: Callable[[str], None], serial: str) -> Conditions:

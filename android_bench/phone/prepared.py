@@ -17,7 +17,8 @@ from android_bench.phone.adb import Output
 from android_bench.phone.connection import Connection
 from android_bench.phone.errors import AdbTimeoutError
 from android_bench.phone.store import FOLDER, remote
-from evit_mobile.results.record import Conditions, OpTime, Round, RunSettings
+from evit_mobile.results.conditions import Conditions
+from evit_mobile.results.record import OpTime, Round, RunSettings
 
 #: Where on the device a build that can writes its result file, and its profile.
 _RESULT_FILE, _PROFILE_FILE = f"{FOLDER}/result.pb", f"{FOLDER}/profile.csv"

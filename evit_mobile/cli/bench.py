@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from evit_mobile.cli.options import Announcer, force_option, json_option, print_json, progress, resolution_option
+from evit_mobile.cli.named_models import DEFAULT_MODEL, NamedModels, candidates_of
+from evit_mobile.cli.options import Announcer, force_option, json_option, print_json, resolution_option
 from evit_mobile.cli.phone_options import options_set, phone_options
+from evit_mobile.cli.result_path import how_to_go_on, result_path
 from evit_mobile.cli.suite_options import suite_options
+from evit_mobile.cli.sustained import bench_sustained, sustained_options
 from evit_mobile.errors import DeviceError, RequestError
-from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
     from android_bench.device import Device
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from evit_mobile.campaign import BenchOptions
     from evit_mobile.results.record import ResultSet, RunSettings
     from evit_mobile.results.summary import Row
-
-#: What is measured when nothing is named.
-DEFAULT_MODEL = "base-r224"
 
 
 @click.command("bench")
@@ -75,6 +73,7 @@ DEFAULT_MODEL = "base-r224"
     is_flag=True,
     help="Resume the sweep in --out if it is there; else begin it.",
 )
+@sustained_options
 @suite_options
 @phone_options
 @force_option
@@ -84,6 +83,8 @@ def command(
     files: tuple[Path, ...],
     names: tuple[str, ...],
     suite: str | None,
+    sustained_s: float | None,
+    every_s: float | None,
     as_json: bool,
     **values: Any,
 ) -> None:
@@ -97,6 +98,8 @@ def command(
     evit-mobile bench --model base-r192 --model base-r224 --threads 2
     evit-mobile bench before.tflite after.tflite --out results.json
     evit-mobile bench --device adb --cores big --max-temp 40
+    evit-mobile bench --sustained 30m --device adb
+    evit-mobile bench --every 33ms --device adb
     evit-mobile bench --device estimate:snapdragon-855 --profile
     evit-mobile bench --suite figure-2-left --device adb --out figure-2-left.json
     """
@@ -104,6 +107,8 @@ def command(
     resolution, profile = values.pop("resolution"), values.pop("profile")
     of_suites = {name: values.pop(name) for name in ("budget_s", "up_to", "memory_limit_bytes", "jobs", "dask")}
     if suite is not None:
+        if sustained_s is not None or every_s is not None:
+            raise RequestError("a suite is measured in rounds", hint="leave out --sustained and --every")
         if files or names or resolution is not None or profile:
             raise RequestError(
                 "a suite itself defines what is measured", hint="leave out files, --model, --resolution and --profile"
@@ -124,32 +129,11 @@ def command(
         raise RequestError(
             "several --device are for suites", hint="name one by --suite, or bench one device after the other"
         )
-    _bench_models(devices[0], _Models.of(files, names, resolution, profile), _options(values), as_json)
-
-
-@dataclass(frozen=True)
-class _Models:
-    """What to measure: files, and names to convert at ``resolution``; ``profile`` asks for the time by op, too."""
-
-    files: tuple[Path, ...]
-    names: tuple[str, ...]
-    resolution: Resolution | None
-    profile: bool
-
-    @classmethod
-    def of(
-        cls, files: tuple[Path, ...], names: tuple[str, ...], resolution: Resolution | None, profile: bool
-    ) -> _Models:
-        """What the command line names, or else the default model.
-
-        Raises:
-            RequestError: there is a resolution, and nothing to convert.
-        """
-        if files and not names and resolution is not None:
-            raise RequestError(
-                "--resolution is for conversions, and nothing is converted", hint="leave it out, or name a --model"
-            )
-        return cls(files, names or (() if files else (DEFAULT_MODEL,)), resolution, profile)
+    models = NamedModels.of(files, names, resolution, profile)
+    if sustained_s is not None or every_s is not None:
+        bench_sustained(devices[0], models, sustained_s, every_s, _options(values), as_json)
+        return
+    _bench_models(devices[0], models, _options(values), as_json)
 
 
 def _options(values: dict[str, Any]) -> BenchOptions:
@@ -162,20 +146,13 @@ def _options(values: dict[str, Any]) -> BenchOptions:
     return BenchOptions(**shared, device=DeviceOptions(say=Announcer(), **options_set(values)))
 
 
-def _bench_models(device_text: str, models: _Models, options: BenchOptions, as_json: bool) -> None:
+def _bench_models(device_text: str, models: NamedModels, options: BenchOptions, as_json: bool) -> None:
     from android_bench.device import kind_of, open_device
     from android_bench.suites.resume import begin
     from evit_mobile.cli.profile import reasons_of
-    from evit_mobile.files import check_output
-    from evit_mobile.results.files import file_name
 
-    out = options.out
-    if options.resume and out is None:
-        raise RequestError("--resume does not say which file to continue", hint="name the result file by --out")
     started = datetime.now(UTC)
-    folder = Path("results")
-    place = out or (folder / "new.json" if folder.is_dir() else folder)
-    check_output(place, force=options.force or options.resume, inputs=models.files)
+    out = result_path(device_text, models, options, started)
     usual = kind_of(device_text).settings
     settings = [
         usual.evolve(threads=count, cores=mask, runs=options.runs or usual.runs, rounds=options.rounds or usual.rounds)
@@ -183,9 +160,7 @@ def _bench_models(device_text: str, models: _Models, options: BenchOptions, as_j
         for count in dict.fromkeys(options.threads or (1,))
     ]
     device = open_device(device_text, options.device_options())
-    candidates = _candidates(models, options.device.runtime)
-    if out is None:
-        out = folder / file_name(device_text, started)
+    candidates = candidates_of(models, options.device.runtime)
     before = begin(device, started, ("evit-mobile", *sys.argv[1:]), out if options.resume else None)
     results = _measure(device, candidates, settings, before, out, models.profile)
     reasons = {candidate.name: reasons_of(candidate.path) for candidate in candidates} if models.profile else {}
@@ -203,24 +178,6 @@ def _check_points(results: ResultSet, out: Path) -> None:
             raise DeviceError(
                 f"{point.name} has no op profile: {point.profile_error}", hint=f"the latencies are in {out}"
             )
-
-
-def _candidates(models: _Models, runtime: str) -> list[Candidate]:
-    """The models to measure, converted where they are named, under names that differ."""
-    from converters.options import ConvertOptions
-    from converters.pipeline import convert_cached
-    from evit_mobile.campaign import candidate_of, distinct_names
-    from evit_mobile.tflite.file import Tflite
-
-    named: list[tuple[str, Path]] = []
-    resolution = models.resolution
-    for name in models.names:
-        with progress(f"converting {name}"):
-            path = convert_cached(name, ConvertOptions(resolution=resolution))
-        named.append((name if resolution is None else f"{name}@{resolution}", path))
-    named += [(path.stem, path) for path in models.files]
-    labels = distinct_names([name for name, _ in named])
-    return [candidate_of(label, path, Tflite.read(path), runtime) for label, (_, path) in zip(labels, named)]
 
 
 def _measure(
@@ -253,9 +210,7 @@ def _measure(
                 bar.update(task, completed=sum(len(point.rounds) for point in points), refresh=True)
     except (KeyboardInterrupt, UnusableDeviceError, OSError):
         if results.points:
-            click.echo(
-                f"what was measured so far is in {out}; the same command with --out {out} --resume goes on", err=True
-            )
+            click.echo(how_to_go_on(out), err=True)
         raise
     return results
 

@@ -11,13 +11,16 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
+from evit_mobile.results.conditions import Conditions
 from evit_mobile.results.content import Content
 from evit_mobile.results.entry import Entry, Instructions, Microseconds, Name, Sha256, Whole
 from evit_mobile.results.estimates import Estimate, OpEstimate
+from evit_mobile.results.timeline import Timeline
 
 #: 2 added suites: ``ResultSet.suite`` and ``references``, the position of a point on a curve, and points without a
-#: model file. 3 added estimates and ``profile_error``. Older files can still be read.
-SCHEMA_VERSION: Final = 3
+#: model file. 3 added estimates and ``profile_error``. 4 added ``ResultSet.timeline``; a file without one is written as
+#: 3. Older files can still be read.
+SCHEMA_VERSION: Final = 4
 #: Points that a file may hold, of which the largest of ours has 20: comparing 1000 takes 10 s.
 MOST_POINTS = 1000
 
@@ -98,23 +101,6 @@ class RunSettings(Entry):
     rounds: Annotated[Whole, Field(ge=1)] = 10
     warmup_runs: Annotated[Whole, Field(ge=0)] = 3
     min_time_s: Annotated[float, Field(ge=0)] = 0.5
-
-
-class Conditions(Entry):
-    """The device's state at one moment. What it does not report is empty or None.
-
-    ``clocks_khz`` is keyed by core, ``temperatures_celsius`` by sensor. ``clock_limits_khz`` is the highest clock that
-    the system allows each core now; a core is throttled if that is below its maximum. ``thermal_status`` is Android's,
-    from 0 (none) to 6.
-    """
-
-    at: AwareDatetime
-    load_average_1min: float | None = None
-    clocks_khz: dict[str, Whole] = {}
-    temperatures_celsius: dict[str, float] = {}
-    clock_limits_khz: dict[str, Whole] = {}
-    thermal_status: Whole | None = None
-    battery_percent: float | None = None
 
 
 class PrintedLatency(Entry):
@@ -303,10 +289,11 @@ class ResultSet(Entry):
     """A result file. ``command`` is the argument vector. Name and settings together identify a point.
 
     For a suite, ``references`` holds one model per setting that was measured in turn with the points from beginning to
-    end. Its rounds show whether the machine stayed the same.
+    end. Its rounds show whether the machine stayed the same. A sustained or a paced run has a ``timeline``, and points
+    without rounds.
     """
 
-    schema_version: Literal[1, 2, 3] = SCHEMA_VERSION
+    schema_version: Literal[1, 2, 3, 4] = 3
     created: AwareDatetime
     command: tuple[str, ...]
     components: tuple[Component, ...]
@@ -314,6 +301,18 @@ class ResultSet(Entry):
     points: Annotated[tuple[Point, ...], Field(max_length=MOST_POINTS)] = ()
     suite: Suite | None = None
     references: Annotated[tuple[Point, ...], Field(max_length=MOST_POINTS)] = ()
+    timeline: Timeline | None = None
+
+    @model_validator(mode="after")
+    def _on_timeline(self) -> Self:
+        if self.timeline is None:
+            return self
+        if self.schema_version < 4 or self.suite is not None or any(point.rounds for point in self.points):
+            raise ValueError("a result with a timeline has schema version 4, no suite and no rounds")
+        unknown = {turn.point for turn in self.timeline.turns} - {point.name for point in self.points}
+        if unknown:
+            raise ValueError(f"the timeline has a turn of {min(unknown)!r}, which is no point")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

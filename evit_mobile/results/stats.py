@@ -164,19 +164,29 @@ def instability(rounds: Rounds) -> str | None:
     Scatter is (p90 - p10) / median of all samples. Drift is the Theil-Sen slope of the rounds' medians times the number
     of steps, relative to their median; it counts if Kendall's tau finds the trend significant.
     """
-    from scipy import stats
-
     summary = summarise(rounds)
     spread = (summary.p90 - summary.p10) / summary.median
     if spread > MAX_SPREAD:
         return f"samples scatter: p10 to p90 spans {spread:.0%} of the median (more than {MAX_SPREAD:.0%})"
-    medians = _medians(rounds)
-    if len(medians) >= MIN_ROUNDS and np.ptp(medians) > 0:
-        order = np.arange(len(medians))
-        drift = float(stats.theilslopes(medians, order).slope) * (len(medians) - 1) / summary.median
-        if abs(drift) > MAX_DRIFT and stats.kendalltau(order, medians).pvalue < DRIFT_P_VALUE:
-            return f"rounds drift: {drift:+.0%} from the first to the last (more than {MAX_DRIFT:.0%})"
+    drift = drift_of(rounds)
+    if drift is not None:
+        return f"rounds drift: {drift:+.0%} from the first to the last (more than {MAX_DRIFT:.0%})"
     return None
+
+
+def drift_of(rounds: Rounds) -> float | None:
+    """How far the medians drift from the first round to the last, relative to their median; None where no drift is
+    shown. See ``instability``.
+    """
+    from scipy import stats
+
+    medians = _medians(rounds)
+    if len(medians) < MIN_ROUNDS or np.ptp(medians) == 0:
+        return None
+    order = np.arange(len(medians))
+    drift = float(stats.theilslopes(medians, order).slope) * (len(medians) - 1) / float(np.median(medians))
+    shown = abs(drift) > MAX_DRIFT and stats.kendalltau(order, medians).pvalue < DRIFT_P_VALUE
+    return drift if shown else None
 
 
 def _medians(rounds: Rounds) -> NDArray[np.float64]:

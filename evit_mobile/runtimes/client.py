@@ -217,6 +217,12 @@ class WorkerSession:
         samples: list[float] = self._call("time_us", inputs, runs=runs)[0]
         return samples
 
+    def calls_ns(
+        self, inputs: Sequence[Array], since_ns: int, until_ns: int, period_ns: int | None = None, frame: int = 0
+    ) -> Array:
+        times = {"since_ns": since_ns, "until_ns": until_ns, "period_ns": period_ns, "frame": frame}
+        return self._call("calls_ns", inputs, **times)[1][0]
+
     def ops(self) -> list[OpInfo]:
         return [
             OpInfo(op["index"], op["name"], tuple(op["inputs"]), tuple(op["outputs"])) for op in self._call("ops")[0]

@@ -127,6 +127,39 @@ class InterpreterSession:
             samples.append((time.perf_counter_ns() - start) / 1000.0)
         return samples
 
+    def calls_ns(
+        self, inputs: Sequence[Array], since_ns: int, until_ns: int, period_ns: int | None = None, frame: int = 0
+    ) -> Array:
+        """Call without pause, or at the pace of a camera, until a time of ``time.monotonic_ns``.
+
+        A camera's frame is due every ``period_ns`` from ``since_ns`` on. A call takes the newest that is due; where
+        none is due yet, it waits.
+
+        Args:
+            inputs: set once, before the first call.
+            since_ns: what starts are relative to.
+            frame: the number of the first frame that has not been taken yet.
+
+        Returns:
+            int64 [2, N]: when each call began, since ``since_ns``, and how long it took.
+        """
+        self._set(inputs)
+        starts: list[int] = []
+        durations: list[int] = []
+        while (now := time.monotonic_ns()) < until_ns:
+            if period_ns is not None:
+                due = since_ns + frame * period_ns
+                if due >= until_ns:
+                    break
+                if now < due:
+                    time.sleep((due - now) / 1e9)
+                    continue
+                frame = (now - since_ns) // period_ns + 1
+            self._interpreter.invoke()
+            starts.append(now - since_ns)
+            durations.append(time.monotonic_ns() - now)
+        return np.array([starts, durations], np.int64)
+
     def ops(self) -> list[OpInfo]:
         """Every node: the model's own ops and one ``DELEGATE`` a partition."""
         return [

@@ -2,9 +2,9 @@
 
 Started as ``python -I worker.py MODULE [FOLDER…]``, where MODULE holds the runtime's ``Interpreter``; it is also looked
 for in the FOLDERs. It answers frames (see ``wire``) on its standard output until its standard input ends: ``open``,
-``run``, ``value``, ``time_us``, ``ops``, ``tensors``, ``peak_memory``, ``close``. At most one model is open at a time.
-It ends when its starter does, even in the middle of a run, and is the first to go when memory runs out. The package it
-belongs to is not installed under that Python, so its two siblings are loaded from their files.
+``run``, ``value``, ``time_us``, ``calls_ns``, ``ops``, ``tensors``, ``peak_memory``, ``close``. At most one model is
+open at a time. It ends when its starter does, even in the middle of a run, and is the first to go when memory runs out.
+The package it belongs to is not installed under that Python, so its two siblings are loaded from their files.
 """
 
 from __future__ import annotations
@@ -62,6 +62,9 @@ class Server:
             return None, [opened.value(request["index"])]
         if call == "time_us":
             return opened.time_us(arrays, request["runs"]), []
+        if call == "calls_ns":
+            names = ("since_ns", "until_ns", "period_ns", "frame")
+            return None, [opened.calls_ns(arrays, *(request[name] for name in names))]
         if call == "ops":
             return [dataclasses.asdict(op) for op in opened.ops()], []
         if call == "tensors":

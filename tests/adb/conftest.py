@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -173,55 +172,8 @@ def bench(evit: Callable[..., Ended], system: EmulatorRoot, tiny_tflite: Path, t
     return run
 
 
-@pytest.fixture(scope="session")
-def converted_graph(cache: Path) -> Callable[..., Path]:
-    """``converted_graph(name, nodes, shape, **constants)`` is the .tflite of an ONNX graph from ``image`` [1, 3, 8, 8]
-    to ``features``.
-    """
-
-    def make(name: str, nodes: list[Any], shape: list[int], **constants: NDArray[Any]) -> Path:
-        import onnx
-        from onnx import TensorProto, helper, numpy_helper
-
-        from converters.pipeline import convert
-
-        path = cache / f"{name}.tflite"
-        with FileLock(cache / "graphs.lock"):
-            if not path.exists():
-                image = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 3, 8, 8])
-                features = helper.make_tensor_value_info("features", TensorProto.FLOAT, shape)
-                weights = [numpy_helper.from_array(value, key) for key, value in constants.items()]
-                graph = helper.make_graph(nodes, name, [image], [features], weights)
-                onnx.save(
-                    helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
-                    cache / f"{name}.onnx",
-                )
-                convert(str(cache / f"{name}.onnx"), path)
-        return path
-
-    return make
-
-
 def _kernel(output: int, inputs: int) -> NDArray[np.float32]:
     return np.random.default_rng(output).standard_normal((output, inputs, 3, 3)).astype(np.float32)
-
-
-@pytest.fixture(scope="session")
-def tiny(converted_graph: Callable[..., Path]) -> Callable[[int], Path]:
-    """``tiny(channels)`` is a model of one convolution on 8x8 pixels."""
-
-    def make(channels: int) -> Path:
-        from onnx import helper
-
-        node = helper.make_node("Conv", ["image", "kernel"], ["features"], pads=[1, 1, 1, 1])
-        return converted_graph(f"tiny{channels}", [node], [1, channels, 8, 8], kernel=_kernel(channels, 3))
-
-    return make
-
-
-@pytest.fixture(scope="session")
-def tiny_tflite(tiny: Callable[[int], Path]) -> Path:
-    return tiny(8)
 
 
 @pytest.fixture(scope="session")

@@ -14,13 +14,14 @@ import pytest
 
 from evit_mobile.cli.compare import _document, _markdown
 from evit_mobile.errors import RequestError
+from evit_mobile.results.conditions import Conditions
 from evit_mobile.results.draw.charts import charts
 from evit_mobile.results.draw.export import to_csv
 from evit_mobile.results.draw.interval_plot import LIGHT
 from evit_mobile.results.files import load, save
 from evit_mobile.results.judge.compare import compare
 from evit_mobile.results.page.report import render
-from evit_mobile.results.record import Conditions, ResultSet, Round
+from evit_mobile.results.record import ResultSet, Round
 from tests.kits.results import device, layer
 
 NASTY: list[Any] = [

@@ -13,7 +13,8 @@ from evit_mobile.results.draw.interval_plot import DARK, LIGHT
 from evit_mobile.results.judge.verdict import Number, Verdict
 from evit_mobile.results.judge.verdicts import verdicts
 from evit_mobile.results.page.pictures import Illustration
-from evit_mobile.results.record import Conditions, Point, ResultSet, RunSettings
+from evit_mobile.results.conditions import Conditions
+from evit_mobile.results.record import Point, ResultSet, RunSettings
 from evit_mobile.results.stats import Interval
 from evit_mobile.results.summary import (
     Row,

@@ -14,7 +14,8 @@ from android_bench.device import LimitError, UnusableDeviceError
 from android_bench.suites.adaptive import Lineup, State, measure_suite
 from android_bench.suites.rounds import Candidate
 from android_bench.suites.schema import Measure
-from evit_mobile.results.record import Component, Conditions, Core, DeviceInfo, Point, Round, RunSettings
+from evit_mobile.results.conditions import Conditions
+from evit_mobile.results.record import Component, Core, DeviceInfo, Point, Round, RunSettings
 
 SETTINGS = RunSettings(rounds=6)
 PLAN = Measure(rounds=6, most_rounds=10, interval_percent=4.0)

@@ -12,8 +12,9 @@ import pytest
 from android_bench.device import open_device
 from android_bench.suites.rounds import Candidate, measure
 from evit_mobile.errors import DeviceError, RequestError
+from evit_mobile.results.conditions import Conditions
 from evit_mobile.results.content import Content
-from evit_mobile.results.record import Component, Conditions, DeviceInfo, Point, Round, RunSettings
+from evit_mobile.results.record import Component, DeviceInfo, Point, Round, RunSettings
 from evit_mobile.weights import sha256_of
 
 CONTENT = Content(precision="fp32", ops=3, partitions=1, undelegated_ops=0)
