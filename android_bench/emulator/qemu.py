@@ -59,9 +59,10 @@ class Qemu:
         known = subprocess.run(
             [root.qemu, "-cpu", "help"], capture_output=True, text=True, stdin=subprocess.DEVNULL
         ).stdout.split()
-        if cpu.name not in known:
+        base = cpu.emulated_as or cpu.name
+        if base not in known:
             raise MachineError(
-                f"QEMU {root.qemu_version} does not know the processor {cpu.name}", hint="install a newer qemu-user"
+                f"QEMU {root.qemu_version} does not know the processor {base}", hint="install a newer qemu-user"
             )
         self._running: set[subprocess.Popen[str]] = set()
         self._lock = threading.Lock()

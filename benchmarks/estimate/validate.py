@@ -101,13 +101,15 @@ def fitted(rows: Sequence[Published]) -> float:
     return min(map(float, POWERS), key=lambda power: sum(abs(_log_error(row, power)) for row in rows))
 
 
-def crossed(rows: Sequence[Published]) -> list[float]:
-    """The error on each of the latencies that the overlap was fitted to, with the overlap fitted to the rest of them
-    alone.
+def crossed(rows: Sequence[Published]) -> dict[str, list[float]]:
+    """By device: the error on each of the latencies that its overlap was fitted to, with the overlap fitted to the rest
+    of them alone.
     """
-    own = [row for row in rows if row.fit == "overlap_power"]
-    others = [[other for other in own if other is not row] for row in own]
-    return [estimate_ms(row, {"overlap_power": fitted(rest)}) / row.ms - 1 for row, rest in zip(own, others)]
+    errors: dict[str, list[float]] = {}
+    for row in (row for row in rows if row.fit == "overlap_power"):
+        rest = [other for other in rows if other.fit == row.fit and other.device == row.device and other is not row]
+        errors.setdefault(row.device, []).append(estimate_ms(row, {"overlap_power": fitted(rest)}) / row.ms - 1)
+    return errors
 
 
 def _log_error(row: Published, power: float) -> float:
@@ -150,7 +152,7 @@ def sensitivities(rows: Sequence[Published]) -> dict[str, tuple[float, ...]]:
     }
 
 
-def table(checked: Sequence[Checked], own: Sequence[float], changes: dict[str, tuple[float, ...]]) -> str:
+def table(checked: Sequence[Checked], own: dict[str, list[float]], changes: dict[str, tuple[float, ...]]) -> str:
     """The Markdown page."""
     lines = [
         "# Estimated latencies against published ones",
@@ -179,8 +181,11 @@ def table(checked: Sequence[Checked], own: Sequence[float], changes: dict[str, t
     lines += [
         "",
         *_summary(checked),
-        "* The latencies that the overlap was fitted to, each by the other alone: "
-        f"{', '.join(f'{error:+.1%}' for error in own)}.",
+        *(
+            f"* {device}: the latencies that the overlap was fitted to, each by the others alone: "
+            f"{', '.join(f'{error:+.1%}' for error in errors)}."
+            for device, errors in own.items()
+        ),
         "",
         "How much the largest change of a one-thread estimate is when a constant is another:",
         "",
@@ -216,12 +221,14 @@ def main(out: Path) -> None:
     rows = load_published()
     checked = check(rows)
     own, changes = crossed(rows), sensitivities(rows)
-    alone = [row for row in rows if row.fit == "overlap_power"]
-    click.echo(f"overlap_power fitted to {len(alone)} latencies: {fitted(alone):g}")
+    powers = {
+        device: fitted([row for row in rows if row.device == device and row.fit == "overlap_power"]) for device in own
+    }
+    click.echo(f"overlap_power by fit: {', '.join(f'{device} {power:g}' for device, power in powers.items())}")
     document = {
         "checked": [asdict(entry) for entry in checked],
         "sensitivities": changes,
-        "fitted_overlap_power": float(fitted(alone)),
+        "fitted_overlap_power": powers,
     }
     write_results(out, table(checked, own, changes), document)
     click.echo(out.read_text(encoding="utf-8"))
