@@ -241,6 +241,7 @@ KINDS = {
         RunSettings(runs=1, rounds=1, warmup_runs=1, min_time_s=0),
         has_clock=False,
         shares_our_memory=True,
+        runtime_module="android_bench.estimate.device",
     ),
     # Counts repeat to the last instruction or nearly; the second round shows it.
     "qemu": DeviceKind(

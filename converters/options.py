@@ -27,6 +27,7 @@ class ConvertOptions:
         rewrite: run the graph passes; False gives what the stock converter gives.
         attention_form: canonical form of linear attention; ``auto`` chooses by resolution and precision.
         calibration: int8: a folder of pictures, an .npz file, or ``package.module:function``.
+        hold_out: int8: leave each fourth calibration input out, to be tested on.
         io_type: int8: type of the model's input and outputs.
         inputs: shapes of the inputs, and PyTorch's exporter.
         output_layout: order of the axes of outputs of rank 4.
@@ -41,6 +42,7 @@ class ConvertOptions:
     rewrite: bool = True
     attention_form: str = "auto"
     calibration: str | None = None
+    hold_out: bool = False
     io_type: IoType = IoType.FLOAT32
     inputs: InputRequest = InputRequest()
     check: bool = True

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from converters.parity.verify import ParityReport
     from converters.report import Conversion, ConversionReport
     from converters.tflite.inspection import Inspection
-    from evit_mobile.api import Model, bench, convert, inspect, load, verify
+    from evit_mobile.advice import Advice, Place, Requirement
+    from evit_mobile.api import Model, advise, bench, convert, inspect, load, verify
     from evit_mobile.errors import ClaimError, DeviceError, EvitMobileError, MachineError, RequestError
     from evit_mobile.results.record import ResultSet, RunSettings
     from evit_mobile.specs import IoType, Precision, Resolution
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Advice",
     "ClaimError",
     "Conversion",
     "ConversionReport",
@@ -42,11 +44,14 @@ __all__ = [
     "MachineError",
     "Model",
     "ParityReport",
+    "Place",
     "Precision",
     "RequestError",
+    "Requirement",
     "Resolution",
     "ResultSet",
     "RunSettings",
+    "advise",
     "bench",
     "convert",
     "inspect",
@@ -56,7 +61,8 @@ __all__ = [
 
 #: Where each public name is defined.
 _HOMES = {
-    "evit_mobile.api": ("Model", "bench", "convert", "inspect", "load", "verify"),
+    "evit_mobile.advice": ("Advice", "Place", "Requirement"),
+    "evit_mobile.api": ("Model", "advise", "bench", "convert", "inspect", "load", "verify"),
     "android_bench.device": ("DeviceOptions",),
     "converters.options": ("ConvertOptions",),
     "converters.parity.verify": ("ParityReport",),

@@ -13,6 +13,7 @@ from android_bench.device import Device, DeviceOptions
 from android_bench.emulator import parts
 from android_bench.emulator.device import open_qemu
 from android_bench.emulator.qemu import Qemu
+from android_bench.emulator.runtime import EmulatedRuntime
 from android_bench.estimate.devices import DeviceModel, find_device
 from android_bench.estimate.kept import kept_works
 from android_bench.estimate.timing import OpCost, Work, cost, total_us
@@ -169,3 +170,13 @@ def open_device(address: str, options: DeviceOptions) -> Device:
     model = find_device(address)
     llvm = find_llvm()
     return EstimatedDevice(address, model, open_qemu(model.processor, options.runtime), llvm)
+
+
+def open_runtime(address: str, release: str) -> EmulatedRuntime:
+    """The processor of the device ``estimate:NAME``, emulated, with that LiteRT release: the arithmetic of its kernels.
+
+    Raises:
+        RequestError: no such device, or a runtime that has no arm64 library here.
+        MachineError: the emulator cannot be set up.
+    """
+    return EmulatedRuntime(open_qemu(find_device(address).processor, release))

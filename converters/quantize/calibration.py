@@ -24,12 +24,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.quantize.input_format import InputFormat
 from converters.source.blame import user_line
 from converters.source.importing import import_named
 from evit_mobile.arrays import Float32Array
 from evit_mobile.errors import RequestError
 from evit_mobile.files import cache_folder
-from evit_mobile.specs import Preprocessing, Resolution
 from evit_mobile.vision.images import load_pixels, normalise
 from evit_mobile.weights import sha256_of
 
@@ -42,48 +42,6 @@ EXPECTED = "expected a folder of pictures, an .npz file or package.module:functi
 ARRAY_NAMES = ("images", "inputs", "x")
 #: Ways in which a picture's pixels may be told apart from plain RGB.
 _MODES = {"L": "greyscale", "1": "greyscale", "CMYK": "CMYK", "P": "palette"}
-
-
-@dataclass(frozen=True)
-class InputFormat:
-    """What the model takes: [1, height, width, channels], and how pictures become that."""
-
-    resolution: Resolution
-    preprocessing: Preprocessing = Preprocessing()
-    channels: int = 3
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """[H, W, C] of one input."""
-        return self.resolution.height, self.resolution.width, self.channels
-
-    def prepare(self, value: NDArray[Any], name: str) -> Float32Array:
-        """One input, [H, W, C] uint8 or floats, as [1, H, W, C] float32.
-
-        Raises:
-            RequestError: another shape or type, or values that are not finite; ``name`` says of which input.
-        """
-        if value.shape != self.shape:
-            raise RequestError(
-                f"{name} has shape {list(value.shape)}, expected {list(self.shape)} (NHWC)",
-                hint=_shape_hint(value.shape),
-            )
-        if value.dtype == np.uint8 and self.channels == 3:
-            return normalise(value[np.newaxis].astype(np.float32) / np.float32(255), self.preprocessing)
-        if value.dtype.kind != "f":
-            raise RequestError(f"{name} holds {value.dtype}, expected uint8 pictures or float32 model inputs")
-        ready = value[np.newaxis].astype(np.float32)
-        if not np.isfinite(ready).all():
-            raise RequestError(f"{name} holds values that are not finite")
-        return ready
-
-
-def _shape_hint(shape: tuple[int, ...]) -> str | None:
-    return (
-        "is it NCHW? transpose it to NHWC"
-        if len(shape) == 3 and shape[0] in (1, 3) and shape[2] not in (1, 3)
-        else None
-    )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evit_mobile.errors import RequestError
-from evit_mobile.specs import IoType, Precision, Resolution
+from evit_mobile.specs import IoType, Precision
 
 if TYPE_CHECKING:
     import onnx
@@ -121,17 +121,17 @@ def _fp16(model: Tflite, source: Source, stock: onnx.ModelProto) -> InPrecision:
 
 def _int8(model: Tflite, source: Source, options: ConvertOptions) -> InPrecision:
     from converters.quantize import quantise_int8
-    from converters.quantize.calibration import InputFormat, open_calibration
+    from converters.quantize.calibration import open_calibration
+    from converters.quantize.held_out import calibration_part, calibration_size
+    from converters.quantize.input_format import InputFormat
 
     if options.calibration is None:
         raise RequestError("int8 needs calibration data", hint="see check_precision")
-    _, height, width, channels = model.graph.tensors[model.graph.inputs[0]].shape
-    data = open_calibration(options.calibration, InputFormat(Resolution(height, width), source.preprocessing, channels))
+    data = open_calibration(options.calibration, InputFormat.of(model, source.preprocessing))
+    images, count = (calibration_part(data), calibration_size(data)) if options.hold_out else (iter(data), len(data))
     first: list[NDArray[np.float32]] = []
-    quantised = quantise_int8(model, _keeping_first(data, first), io_type=options.io_type)
-    described = quantisation_of(
-        quantised.plan, io_type=options.io_type, images=len(data), calibration_sha256=data.sha256
-    )
+    quantised = quantise_int8(model, _keeping_first(images, first), io_type=options.io_type)
+    described = quantisation_of(quantised.plan, io_type=options.io_type, images=count, calibration_sha256=data.sha256)
     warnings = [WHERE_FAST[Precision.INT8], *data.notes]
     return InPrecision(quantised.tree, quantised.plan, described, warnings, first[0])
 

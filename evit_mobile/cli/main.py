@@ -36,6 +36,7 @@ COMMANDS = {
     "run": "Run a .tflite on one image: names, boxes or a mask.",
     "evaluate": "Measure a .tflite's accuracy on pictures whose answers are known.",
     "bench": "Measure latency on a device.",
+    "advise": "Say which precision of a model to ship on a device.",
     "report": "Make one HTML page from result files.",
     "compare": "Say what became slower or faster from one result file to another.",
     "runtimes": "List or install the TFLite runtimes that models are checked on.",

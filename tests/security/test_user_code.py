@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from converters.quantize.calibration import InputFormat, open_calibration
+from converters.quantize.calibration import open_calibration
+from converters.quantize.input_format import InputFormat
 from evit_mobile.cli.main import main
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Preprocessing, Resolution

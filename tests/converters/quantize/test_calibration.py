@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from converters.quantize.calibration import MOST_INPUTS, InputFormat, fingerprint, open_calibration
+from converters.quantize.calibration import MOST_INPUTS, fingerprint, open_calibration
+from converters.quantize.input_format import InputFormat
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Preprocessing, Resolution
 from evit_mobile.vision.images import load_image

@@ -165,3 +165,16 @@ def test_a_device_file_without_end_is_refused(tmp_path: Path) -> None:
     path.symlink_to("/dev/zero")
     with pytest.raises(RequestError, match="too large"):
         find_device(str(path))
+
+
+def test_advice_by_an_estimate_is_called_estimated(device: EstimatedDevice, tmp_path: Path) -> None:
+    """The whole command, on three layers; half precision is compared in the emulated processor's own arithmetic."""
+    common = ["--model", "tests.kits.small_network:make", "--resolution", "32", "--device", DEVICE]
+    done = CliRunner().invoke(cli, ["advise", *common, "--json"], catch_exceptions=False)
+    document = json.loads(done.stdout)
+    fp32, fp16, dynamic, int8 = document["options"]
+    for option in (fp32, fp16, dynamic):
+        assert option["estimated_latency_us"]["median"] > 0 and "latency_us" not in option
+    assert 40 < fp16["sqnr_db"] < 80 and int8["refusal"] is not None
+    assert document["device"]["kind"] == "estimate"
+    assert "estimated" in document["advice"] or document["chosen"] == "fp32"
