@@ -94,7 +94,7 @@ def read_coco(path: Path) -> Any:
             raise RequestError(f"{path} is no COCO instances file: annotations.{number} {what}", hint=HINT)
     document = instances.model_dump()
     for number, entry in enumerate(document["annotations"], 1):
-        entry["id"] = number
+        entry["id"], entry["bbox"] = number, list(entry["bbox"])  # pycocotools take lists alone
         if entry["area"] is None:
             entry["area"] = entry["bbox"][2] * entry["bbox"][3]
     truth = COCO()
