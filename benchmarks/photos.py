@@ -20,7 +20,7 @@ SIZES, LIGHT = (0.35, 1.0), (0.7, 1.3)
 
 
 def crops(
-    side: int, count: int, *, held_out: bool, preprocessing: Preprocessing = Preprocessing()
+    side: int, count: int, *, held_out: bool, preprocessing: Preprocessing | None = None
 ) -> Iterator[NDArray[np.float32]]:
     """``count`` model inputs [1, side, side, 3]: random squares, mirrored or not, lighter or darker; always the same
     ones.
@@ -41,7 +41,9 @@ def crops(
         left, top = int(rng.integers(0, half.width - size + 1)), int(rng.integers(0, half.height - size + 1))
         square = half.crop((left, top, left + size, top + size)).resize((side, side), Image.Resampling.BICUBIC)
         pixels = np.asarray(square, np.float32)[:, :: -1 if rng.random() < 0.5 else 1] / 255
-        yield normalise((pixels * np.float32(rng.uniform(*LIGHT))).clip(0, 1)[np.newaxis], preprocessing)
+        yield normalise(
+            (pixels * np.float32(rng.uniform(*LIGHT))).clip(0, 1)[np.newaxis], preprocessing or Preprocessing()
+        )
 
 
 def calibration_224() -> Iterator[NDArray[np.float32]]:

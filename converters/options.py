@@ -9,6 +9,7 @@ from pathlib import Path
 
 from converters.source.inputs import InputRequest
 from evit_mobile import __version__
+from evit_mobile.card import ModelCard
 from evit_mobile.specs import IoType, OutputLayout, Precision, Resolution
 
 #: Packages whose version can change what a conversion gives.
@@ -32,6 +33,7 @@ class ConvertOptions:
         inputs: shapes of the inputs, and PyTorch's exporter.
         output_layout: order of the axes of outputs of rank 4.
         check: compare the .tflite with the exported graph, and refuse it where it differs.
+        card: what the user says of the model.
         keep_onnx: gets the ONNX graph as it goes into the lowering; the conversion is then made anew.
     """
 
@@ -48,6 +50,7 @@ class ConvertOptions:
     check: bool = True
     keep_onnx: Path | None = None
     output_layout: OutputLayout = OutputLayout.NHWC
+    card: ModelCard = ModelCard()
 
 
 def versions() -> dict[str, str]:

@@ -22,13 +22,13 @@ from converters.quantize.attention_ranges import warnings as range_warnings
 from converters.quantize.precisions import InPrecision, check_inputs, check_precision, in_precision
 from converters.report import Conversion, ConversionReport
 from converters.source.blame import file_at_fault
+from converters.source.labels import Labels, labels_of
 from converters.source.load import Source, load_source
 from converters.source.onnx_file import input_size
 from converters.stopwatch import Stopwatch
 from evit_mobile.errors import RequestError
 from evit_mobile.files import whole_file
 from evit_mobile.models import trained_of
-from evit_mobile.models.labels import labels_for
 from evit_mobile.models.registry import check_name
 from evit_mobile.specs import ModelName, OutputLayout, Precision
 from evit_mobile.text import visible
@@ -100,6 +100,7 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
 
             exported = export_source(source)
         check_inputs(source, exported.model, options)
+        labels = labels_of(source, exported.model)
         with watch.stage("check"):
             expected = Expected(source, exported.model, options.output_layout) if options.check else None
             make = _Maker(source, exported.model, options, lowering, watch)
@@ -111,7 +112,7 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
         result = in_precision(attempt.lowered, source, exported.model, options)
     with watch.stage("write"):
         description = _description(source, options, exported.model, result)
-        content = _described(result, description)
+        content = _described(result, description, labels)
     if expected is not None:
         with watch.stage("check"):
             check_finished(Tflite(content, source.name), options.precision, expected, result.calibration_image)
@@ -188,7 +189,7 @@ def _load_what_comes_next(*, check: bool) -> None:
 
 
 def _loaded(model: str, options: ConvertOptions) -> Source:
-    return load_source(model, options.resolution, options.weights, options.seed, options.inputs)
+    return load_source(model, options.resolution, options.weights, options.seed, options.inputs, options.card)
 
 
 def _rewritten(
@@ -213,10 +214,10 @@ def _save_onnx(graph: onnx.ModelProto, path: Path) -> None:
         onnx.save(graph, temporary)
 
 
-def _described(result: InPrecision, description: ModelDescription) -> bytes:
+def _described(result: InPrecision, description: ModelDescription, labels: Labels | None) -> bytes:
     from converters.tflite.metadata import describe
 
-    return describe(result.tree, description, labels_for(description.task), minimum_runtime_version(result.tree))
+    return describe(result.tree, description, labels, minimum_runtime_version(result.tree))
 
 
 def _description(
@@ -242,6 +243,8 @@ def _description(
         channels=options.inputs.channels,
         exporter=source.exporter,
         output_layout=options.output_layout,
+        classes=options.card.classes,
+        labels=source.labels,
     )
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from converters.tflite.inspection import Inspection
     from evit_mobile.advice import Advice, Place, Requirement
     from evit_mobile.api import Model, advise, bench, convert, inspect, load, verify
+    from evit_mobile.card import ModelCard
     from evit_mobile.errors import ClaimError, DeviceError, EvitMobileError, MachineError, RequestError
     from evit_mobile.results.record import ResultSet, RunSettings
     from evit_mobile.specs import IoType, Precision, Resolution
@@ -43,6 +44,7 @@ __all__ = [
     "IoType",
     "MachineError",
     "Model",
+    "ModelCard",
     "ParityReport",
     "Place",
     "Precision",
@@ -64,6 +66,7 @@ _HOMES = {
     "evit_mobile.advice": ("Advice", "Place", "Requirement"),
     "evit_mobile.api": ("Model", "advise", "bench", "convert", "inspect", "load", "verify"),
     "android_bench.device": ("DeviceOptions",),
+    "evit_mobile.card": ("ModelCard",),
     "converters.options": ("ConvertOptions",),
     "converters.parity.verify": ("ParityReport",),
     "converters.report": ("Conversion", "ConversionReport"),

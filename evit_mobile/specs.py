@@ -172,3 +172,7 @@ class Preprocessing:
             raise ValueError(f"std {self.std} is out of range")
         if not SMALLEST_CROP <= self.crop_fraction <= 1:
             raise ValueError(f"crop_fraction {self.crop_fraction} is not in {SMALLEST_CROP}..1")
+
+
+#: Of detectors and segmenters: nothing is cut off.
+WHOLE_IMAGE = Preprocessing(crop_fraction=1.0, interpolation="bilinear", fit="pad")

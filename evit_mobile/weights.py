@@ -5,6 +5,7 @@ fit.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable
 
@@ -171,6 +172,14 @@ def load_weights(module: nn.Module, path: Path, rename: Rename | None = None) ->
             f"weights {path} do not fit this model: {'; '.join(parts)}", hint="are they another model's?"
         )
     module.load_state_dict(weights, strict=False)
+
+
+def classes_in(weights: Mapping[str, Tensor], layers: Sequence[str]) -> int | None:
+    """How many classes a checkpoint tells apart: the outputs of the first of ``layers`` that it has; None where it has
+    none.
+    """
+    held = (weights.get(f"{layer}.weight") for layer in layers)
+    return next((int(weight.shape[0]) for weight in held if weight is not None and weight.ndim >= 2), None)
 
 
 def _some(keys: list[str]) -> str:

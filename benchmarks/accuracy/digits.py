@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Iterator, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from evit_mobile.models.registry import WHOLE_IMAGE, register_model
-from evit_mobile.specs import Resolution
+from evit_mobile.models.registry import register_model
+from evit_mobile.specs import WHOLE_IMAGE, Resolution
 from evit_mobile.vision.images import normalise
 
 if TYPE_CHECKING:

@@ -26,10 +26,9 @@ from converters.parity.activations import tflite_values
 from converters.parity.stimuli import ImageStimulus, verification_stimuli
 from converters.pipeline import convert
 from converters.tflite.survey import survey
-from evit_mobile.models.registry import WHOLE_IMAGE
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.runtimes.session import Array
-from evit_mobile.specs import Precision, Resolution
+from evit_mobile.specs import WHOLE_IMAGE, Precision, Resolution
 from evit_mobile.tflite.file import Tflite
 
 ROOT = Path(__file__).resolve().parent.parent.parent

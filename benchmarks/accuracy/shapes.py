@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from evit_mobile.models.registry import WHOLE_IMAGE, register_model
+from evit_mobile.models.registry import register_model
 from evit_mobile.models.shapes import CLASSES, SIDE, small_config
-from evit_mobile.specs import Resolution
+from evit_mobile.specs import WHOLE_IMAGE, Resolution
 from evit_mobile.vision.images import normalise
 
 if TYPE_CHECKING:

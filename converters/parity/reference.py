@@ -16,6 +16,7 @@ from converters.source.inputs import InputRequest
 from converters.source.load import Source, load_source, module_source
 from converters.source.torch_export import Exporter
 from evit_mobile.arrays import Array
+from evit_mobile.card import ModelCard
 from evit_mobile.errors import RequestError
 from evit_mobile.models import trained_of
 from evit_mobile.specs import ModelName, Resolution
@@ -134,7 +135,8 @@ def _described_source(file: Path, description: ModelDescription, request: Source
     # Bundled weights need not be given again; a file that was made with others says so by its hash.
     weights = request.weights or (trained.weights if trained and description.weights_sha256 is not None else None)
     _check_weights(file, description, weights)
-    return load_source(description.model, resolution, weights, description.seed, _inputs(description))
+    card = ModelCard(classes=description.classes)
+    return load_source(description.model, resolution, weights, description.seed, _inputs(description), card)
 
 
 def _check_named_by_file(file: Path, model: str) -> None:

@@ -42,7 +42,12 @@ class ImageStimulus:
 
 
 def verification_stimuli(
-    resolution: Resolution, channels: int, preprocessing: Preprocessing, *, image: Path | None = None, seed: int = 0
+    resolution: Resolution,
+    channels: int,
+    preprocessing: Preprocessing | None,
+    *,
+    image: Path | None = None,
+    seed: int = 0,
 ) -> list[ImageStimulus]:
     """The images of ``verify``; the first is seeded noise.
 
@@ -166,7 +171,11 @@ def _plain(shape: tuple[int, ...], seed: int) -> dict[str, Float32Array]:
     }
 
 
-def _pictures(resolution: Resolution, preprocessing: Preprocessing, image: Path | None) -> dict[str, Float32Array]:
+def _pictures(
+    resolution: Resolution, preprocessing: Preprocessing | None, image: Path | None
+) -> dict[str, Float32Array]:
+    # Where it is not known how pictures become the input, ImageNet's normalisation gives numbers like any others.
+    preprocessing = preprocessing or Preprocessing()
     shape = (1, resolution.height, resolution.width, 3)
     black, white = (np.full(shape, value, np.float32) for value in (0, 1))
     hot = black.copy()

@@ -14,7 +14,6 @@ import itertools
 import math
 import os
 import tempfile
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,7 +23,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.quantize.input_format import InputFormat
+from converters.quantize.input_format import InputFormat, unknown_pixels
+from converters.quantize.npz import npz_inputs
 from converters.source.blame import user_line
 from converters.source.importing import import_named
 from evit_mobile.arrays import Float32Array
@@ -38,8 +38,6 @@ MOST_INPUTS = 512
 #: With fewer, a warning: rare values, which decide a range, are then likely to be missing.
 FEW_INPUTS = 16
 EXPECTED = "expected a folder of pictures, an .npz file or package.module:function"
-#: Names of an .npz's array where it has several.
-ARRAY_NAMES = ("images", "inputs", "x")
 #: Ways in which a picture's pixels may be told apart from plain RGB.
 _MODES = {"L": "greyscale", "1": "greyscale", "CMYK": "CMYK", "P": "palette"}
 
@@ -93,7 +91,7 @@ def open_calibration(source: str | Path, form: InputFormat) -> CalibrationData:
     if path.is_dir():
         data = _from_folder(path, form)
     elif path.suffix == ".npz" and path.is_file():
-        data = _from_arrays(text, lambda: _npz_inputs(path), form)
+        data = _from_arrays(text, lambda: npz_inputs(path), form)
     elif ":" in text and not path.exists():
         data = _from_arrays(text, _function(text), form)
     elif path.exists():
@@ -138,6 +136,8 @@ def _from_folder(folder: Path, form: InputFormat) -> CalibrationData:
         raise RequestError(
             f"the model takes {form.channels} channels, a picture has 3", hint="calibrate it with an .npz or a function"
         )
+    if form.preprocessing is None:
+        raise unknown_pixels(f"calibration folder {folder}")
     files = _files(folder)
     chosen = _spread(files)
     skipped: list[Skipped] = []
@@ -221,15 +221,21 @@ def _from_arrays(source: str, inputs: Callable[[], Iterator[NDArray[Any]]], form
     if not count:
         raise RequestError(f"calibration data {source} holds no inputs")
     notes = []
-    usual = max(
-        abs(float(bound)) for bound in normalise(np.array([[0, 0, 0], [1, 1, 1]], np.float32), form.preprocessing).flat
-    )
-    if form.channels == 3 and largest > 10 * usual:
+    usual = _largest_of_pictures(form)
+    if usual is not None and largest > 10 * usual:
         extent = f"values reach {largest:.4g} where pictures reach {usual:.3g}"
         notes.append(f"{extent}: floats are taken for normalised model inputs; give raw pictures as uint8")
     if count == MOST_INPUTS:
         notes.append(f"at most the first {MOST_INPUTS} inputs are taken")
     return CalibrationData(source, count, digest.hexdigest(), lambda: _as_before(ready(), count, source), [], notes)
+
+
+def _largest_of_pictures(form: InputFormat) -> float | None:
+    """The largest magnitude that a picture gives; None where that is not known, or no picture is taken."""
+    if form.channels != 3 or form.preprocessing is None:
+        return None
+    ends = normalise(np.array([[0, 0, 0], [1, 1, 1]], np.float32), form.preprocessing)
+    return float(np.abs(ends).max())
 
 
 def _as_before(values: Iterator[Float32Array], count: int, source: str) -> Iterator[Float32Array]:
@@ -242,50 +248,6 @@ def _as_before(values: Iterator[Float32Array], count: int, source: str) -> Itera
             f"calibration data {source} gave {count} inputs and then {yielded}",
             hint="it has to give the same each time",
         )
-
-
-def _npz_inputs(path: Path) -> Iterator[NDArray[Any]]:
-    """Each [H, W, C] of the array [N, H, W, C] in an .npz, read one at a time: numpy itself would read the whole array.
-
-    Raises:
-        RequestError: no .npz, several arrays of other names, objects, or a damaged file.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            with archive.open(_member(path, archive)) as file:
-                shape, dtype = _header(path, file)
-                size = math.prod(shape[1:]) * dtype.itemsize
-                for number in range(shape[0]):
-                    content = file.read(size)
-                    if len(content) < size:
-                        raise RequestError(f"{path} is cut short: it ends within input {number} of {shape[0]}")
-                    yield np.frombuffer(content, dtype).reshape(shape[1:])
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
-        raise RequestError(f"{path} is no whole .npz file: {error}", hint="made by numpy.savez?") from error
-
-
-def _member(path: Path, archive: zipfile.ZipFile) -> str:
-    names = [name.removesuffix(".npy") for name in archive.namelist()]
-    chosen = names if len(names) == 1 else [name for name in ARRAY_NAMES if name in names][:1]
-    if not chosen:
-        raise RequestError(
-            f"{path} holds {', '.join(names) or 'nothing'}", hint=f"expected one array, or one called {ARRAY_NAMES[0]}"
-        )
-    return f"{chosen[0]}.npy"
-
-
-def _header(path: Path, file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    numpy_format: Any = np.lib.format  # its stubs have no types
-    version = numpy_format.read_magic(file)
-    read = numpy_format.read_array_header_1_0 if version == (1, 0) else numpy_format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    if dtype.hasobject:
-        raise RequestError(f"{path} holds Python objects", hint="expected one array, [N, H, W, C] of uint8 or float32")
-    if len(shape) != 4:
-        raise RequestError(f"{path} holds an array of shape {list(shape)}, expected [N, H, W, C]")
-    if fortran:
-        raise RequestError(f"{path} holds an array in Fortran order", hint="save it by numpy.ascontiguousarray")
-    return shape, dtype
 
 
 def _function(name: str) -> Callable[[], Iterator[NDArray[Any]]]:

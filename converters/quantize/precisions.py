@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,8 +80,10 @@ def check_inputs(source: Source, stock: onnx.ModelProto, options: ConvertOptions
     """Refuse a network that ``options`` cannot be measured on, before it is lowered.
 
     Raises:
-        RequestError: int8 of a network whose input is not one image, ``stock`` being its exported graph.
+        RequestError: int8 of a network whose input is not one image, ``stock`` being its exported graph; or a folder of
+            pictures, where it is not known how they become its input.
     """
+    from converters.quantize.input_format import unknown_pixels
     from converters.source.onnx_file import graph_inputs
 
     ranks = [len(value.type.tensor_type.shape.dim) for value in graph_inputs(stock)]
@@ -90,6 +93,8 @@ def check_inputs(source: Source, stock: onnx.ModelProto, options: ConvertOptions
             f"{source.name} cannot be calibrated for int8: calibration data are images, and it takes {inputs}",
             hint="--precision dynamic has int8 weights and needs no calibration data",
         )
+    if options.calibration is not None and source.preprocessing is None and Path(options.calibration).is_dir():
+        raise unknown_pixels(f"calibration folder {options.calibration}")
 
 
 def in_precision(model: Tflite, source: Source, stock: onnx.ModelProto, options: ConvertOptions) -> InPrecision:

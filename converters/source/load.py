@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from converters.source.blame import user_line
 from converters.source.importing import import_named
 from converters.source.inputs import InputRequest
 from converters.source.torch_export import Exporter
+from evit_mobile.card import ModelCard
 from evit_mobile.errors import RequestError
 from evit_mobile.models import find_model, released, zoo
 from evit_mobile.specs import ModelName, Preprocessing, Resolution
@@ -40,11 +42,15 @@ class Source:
         onnx_path: the ONNX file, or None.
         resolution: input height and width; None of an ONNX file, until it is read, and where ``shapes`` say more.
         outputs: output names, empty where the module decides.
+        preprocessing: from a picture to the input; None where it is not known.
+        task: what the network is for; None where that is not known.
         seeded: the weights are random, so predictions mean nothing.
         channels: of the image.
         shapes: of the inputs by name, where they were asked for; else a module takes one [1, channels, H, W] image.
         exporter: what makes a module's ONNX graph.
         from_module: the caller gave the module itself, so that ``name`` cannot build it again.
+        channels_last: outputs of rank 4 are NHWC in PyTorch already: those of our detectors and segmenters are.
+        labels: names of the classes, where they are not those of the task's own data set.
     """
 
     name: str
@@ -52,18 +58,15 @@ class Source:
     onnx_path: Path | None
     resolution: Resolution | None
     outputs: tuple[str, ...]
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None
     task: str | None
     seeded: bool
     channels: int = 3
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     exporter: Exporter = Exporter.AUTO
     from_module: bool = False
-
-    @property
-    def channels_last(self) -> bool:
-        """Whether outputs of rank 4 are NHWC in PyTorch already: those of our detectors and segmenters are."""
-        return self.task in ("detection", "segmentation")
+    channels_last: bool = False
+    labels: tuple[str, ...] | None = None
 
     @property
     def inputs(self) -> dict[str, tuple[int, ...]]:
@@ -76,13 +79,16 @@ class Source:
 
 
 def module_source(
-    module: nn.Module, resolution: Resolution | None = None, request: InputRequest = InputRequest()
+    module: nn.Module,
+    resolution: Resolution | None = None,
+    request: InputRequest = InputRequest(),
+    card: ModelCard = ModelCard(),
 ) -> Source:
     """A module that the caller holds, as a source; it is copied, so that later changes to it do not reach the copy.
 
     Raises:
         RequestError: the module is in training mode or cannot be copied, or its resolution and input shapes contradict
-            each other.
+            each other; see also ``with_card``.
     """
     name = type(module).__name__
     _check_loaded(module, name)
@@ -96,13 +102,13 @@ def module_source(
         raise RequestError(f"{name} cannot be copied: {user_line(error)}") from error
     copied.requires_grad_(False)
     size = None if request.shapes else resolution or DEFAULT_RESOLUTION
-    return Source(
+    source = Source(
         name,
         copied,
         None,
         size,
         (),
-        Preprocessing(),
+        None,
         None,
         False,
         request.channels or 3,
@@ -110,6 +116,7 @@ def module_source(
         request.exporter,
         from_module=True,
     )
+    return with_card(source, card)
 
 
 def load_source(
@@ -118,13 +125,17 @@ def load_source(
     weights: Path | None = None,
     seed: int = 0,
     request: InputRequest = InputRequest(),
+    card: ModelCard = ModelCard(),
 ) -> Source:
     """Find and build what ``model`` names.
 
     Raises:
-        RequestError: no such model, factory or file; a resolution, input shapes or weights that do not fit it.
+        RequestError: no such model, factory or file; a resolution, input shapes or weights that do not fit it; see also
+            ``with_card``.
     """
     kind = ModelName.parse(model).kind
+    if card.classes is not None and kind in ("onnx", "factory"):
+        raise RequestError(f"{model} has its number of classes in it", hint="leave out --classes")
     if kind == "onnx":
         source = _onnx_source(model, resolution, weights, request)
     elif kind == "factory":
@@ -135,13 +146,36 @@ def load_source(
             hint="leave out --input-shape and --channels; --resolution sets its size",
         )
     elif kind == "zoo":
-        source = _zoo_source(model, resolution, weights, seed)
+        source = _zoo_source(model, resolution, weights, seed, card.classes)
     else:
-        source = _registered_source(model, resolution, weights, seed)
-    return replace(source, exporter=request.exporter)
+        source = _registered_source(model, resolution, weights, seed, card.classes)
+    return with_card(replace(source, exporter=request.exporter), card)
 
 
-def _registered_source(model: str, resolution: Resolution | None, weights: Path | None, seed: int) -> Source:
+def with_card(source: Source, card: ModelCard) -> Source:
+    """``source`` with what the user says of it.
+
+    Raises:
+        RequestError: the user says another task than the model has, or how pictures become an input that is none.
+    """
+    if None not in (card.task, source.task) and card.task != source.task:
+        raise RequestError(f"{source.name} is for {source.task}, not for {card.task}", hint="leave out --task")
+    if card.knows_pixels and source.channels != 3:
+        raise RequestError(
+            f"{source.name} takes {source.channels} channels, a picture has 3", hint="leave out --mean, --std, --scale"
+        )
+    task = card.task or source.task
+    return replace(
+        source,
+        task=task,
+        preprocessing=card.preprocessing(source.preprocessing, task),
+        labels=card.labels or source.labels,
+    )
+
+
+def _registered_source(
+    model: str, resolution: Resolution | None, weights: Path | None, seed: int, classes: int | None
+) -> Source:
     spec = find_model(model)
     weights = weights or (spec.trained.weights if spec.trained is not None else None)
     resolution = resolution or spec.resolution
@@ -151,7 +185,9 @@ def _registered_source(model: str, resolution: Resolution | None, weights: Path 
     from evit_mobile.models.efficientvit import initialise
     from evit_mobile.models.seeding import settle_batch_norms
 
-    module = spec.build(resolution)
+    if weights is not None:
+        classes = classes or _classes_of(weights, spec.class_layers)
+    module = spec.build(resolution, classes)
     initialise(module, seed)
     if weights is None:
         # Else the sum of the residual branches grows until what an attention adds, and any fault in it, drowns in
@@ -159,12 +195,34 @@ def _registered_source(model: str, resolution: Resolution | None, weights: Path 
         settle_batch_norms(module, torch.Generator().manual_seed(seed + 1), SETTLING_RESOLUTION)
     _finish(module, weights)
     return Source(
-        spec.name, module, None, resolution, spec.outputs, spec.preprocessing, spec.task, weights is None, spec.channels
+        spec.name,
+        module,
+        None,
+        resolution,
+        spec.outputs,
+        spec.preprocessing,
+        spec.task,
+        weights is None,
+        spec.channels,
+        channels_last=spec.task in ("detection", "segmentation"),
     )
 
 
-def _zoo_source(model: str, resolution: Resolution | None, weights: Path | None, seed: int) -> Source:
-    zoo_model = zoo.load_zoo_model(model, resolution, seed)
+def _classes_of(weights: Path, layers: Sequence[str], rename: Rename | None = None) -> int | None:
+    from evit_mobile.weights import classes_in, read_checkpoint
+
+    if not layers:
+        return None
+    tensors = read_checkpoint(weights)
+    return classes_in(rename(tensors) if rename is not None else tensors, layers)
+
+
+def _zoo_source(
+    model: str, resolution: Resolution | None, weights: Path | None, seed: int, classes: int | None
+) -> Source:
+    if weights is not None:
+        classes = classes or _classes_of(weights, zoo.class_layers(model), released.to_timm)
+    zoo_model = zoo.load_zoo_model(model, resolution, seed, classes)
     _finish(zoo_model.module, weights, released.to_timm)
     seeded = weights is None and not zoo_model.pretrained
     return Source(
@@ -176,6 +234,7 @@ def _zoo_source(model: str, resolution: Resolution | None, weights: Path | None,
         zoo_model.preprocessing,
         zoo_model.task,
         seeded,
+        labels=zoo_model.labels,
     )
 
 
@@ -201,7 +260,7 @@ def _factory_source(
     module.cpu().float()
     _finish(module, weights)
     size = None if request.shapes else resolution or DEFAULT_RESOLUTION
-    return Source(model, module, None, size, (), Preprocessing(), None, False, request.channels or 3, request.shapes)
+    return Source(model, module, None, size, (), None, None, False, request.channels or 3, request.shapes)
 
 
 def _check_loaded(module: nn.Module, name: str) -> None:
@@ -225,7 +284,7 @@ def _onnx_source(model: str, resolution: Resolution | None, weights: Path | None
     if resolution is not None or weights is not None or request.channels is not None:
         hint = "leave out --resolution, --channels and --weights; --input-shape fixes sizes that are free"
         raise RequestError("an ONNX file has its shapes and weights in it", hint=hint)
-    return Source(model, None, path, None, (), Preprocessing(), None, False, shapes=request.shapes)
+    return Source(model, None, path, None, (), None, None, False, shapes=request.shapes)
 
 
 def _finish(module: nn.Module, weights: Path | None, rename: Rename | None = None) -> None:

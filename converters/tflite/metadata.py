@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,19 +17,24 @@ from evit_mobile.specs import Precision, Preprocessing
 from evit_mobile.tflite.description import OWN_ENTRY, ModelDescription
 from evit_mobile.tflite.flatbuffer import pack
 
+if TYPE_CHECKING:
+    from converters.source.labels import Labels
+
 STANDARD_ENTRY = "TFLITE_METADATA"
 LABELS_FILE = "labels.txt"
+#: The schema's AssociatedFileType of names by place on an axis, and of names by value.
+_AXIS_LABELS, _VALUE_LABELS = 2, 3
 #: Leave for XNNPACK to compute in half precision where the processor can.
 HALF_ENTRY = "reduced_precision_support"
 
 
-def describe(model: Any, description: ModelDescription, labels: list[str] | None, minimum_runtime: str | None) -> bytes:
+def describe(model: Any, description: ModelDescription, labels: Labels | None, minimum_runtime: str | None) -> bytes:
     """The .tflite of an object tree (``ModelT``, which is edited) with its metadata.
 
     Args:
         model: the object tree.
         description: our own entry.
-        labels: of the output's last axis.
+        labels: of the classes; None where they have no names.
         minimum_runtime: the oldest TFLite release that has the ops; None where no release is known that has.
     """
     from ai_edge_litert import schema_py_generated as schema
@@ -37,7 +42,7 @@ def describe(model: Any, description: ModelDescription, labels: list[str] | None
     model.description = f"evit-mobile {description.versions.get('evit-mobile', '')}: {description.model}".encode()
     entries = {
         OWN_ENTRY: description.model_dump_json().encode(),
-        STANDARD_ENTRY: _standard_metadata(model, description, labels is not None),
+        STANDARD_ENTRY: _standard_metadata(model, description, labels),
     }
     if minimum_runtime is not None:
         entries["min_runtime_version"] = minimum_runtime.encode().ljust(16, b"\0")
@@ -55,7 +60,7 @@ def describe(model: Any, description: ModelDescription, labels: list[str] | None
         kept.append(entry)
     model.metadata = kept
     size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
-    return _with_labels(pack(model, size), labels)
+    return _with_labels(pack(model, size), labels.names if labels is not None else None)
 
 
 def _with_labels(content: bytes, labels: list[str] | None) -> bytes:
@@ -69,7 +74,7 @@ def _with_labels(content: bytes, labels: list[str] | None) -> bytes:
     return archive.getvalue()
 
 
-def _standard_metadata(model: Any, description: ModelDescription, labelled: bool) -> bytes:
+def _standard_metadata(model: Any, description: ModelDescription, labels: Labels | None) -> bytes:
     """ModelMetadata with one SubGraphMetadata: an image input with its normalisation, outputs with their names and
     labels.
     """
@@ -85,11 +90,8 @@ def _standard_metadata(model: Any, description: ModelDescription, labelled: bool
     def name_of(index: int) -> str:
         return names.get(index) or str(graph.tensors[index].name.decode())
 
-    inputs = [_image_tensor(builder, name_of(index), description.preprocessing) for index in graph.inputs]
-    outputs = [
-        _output_tensor(builder, name_of(index), labelled and position == 0)
-        for position, index in enumerate(graph.outputs)
-    ]
+    inputs = [_input_tensor(builder, name_of(index), description.preprocessing) for index in graph.inputs]
+    outputs = [_output_tensor(builder, name_of(index), labels) for index in graph.outputs]
     subgraph = _table(builder, 10, {2: _vector(builder, inputs), 3: _vector(builder, outputs)})
     root = _table(
         builder,
@@ -105,8 +107,12 @@ def _standard_metadata(model: Any, description: ModelDescription, labelled: bool
     return bytes(builder.Output())
 
 
-def _image_tensor(builder: Any, name: str, preprocessing: Preprocessing) -> int:
-    """TensorMetadata of an RGB image; the schema's normalisation is (value - mean) / std on values of 0 to 255."""
+def _input_tensor(builder: Any, name: str, preprocessing: Preprocessing | None) -> int:
+    """TensorMetadata of an RGB image; the schema's normalisation is (value - mean) / std on values of 0 to 255. Of an
+    input that is not known to be a picture, the name alone.
+    """
+    if preprocessing is None:
+        return _table(builder, 7, {0: builder.CreateString(name)})
     mean = builder.CreateNumpyVector((np.array(preprocessing.mean) * 255).astype(np.float32))
     std = builder.CreateNumpyVector((np.array(preprocessing.std) * 255).astype(np.float32))
     options = _table(builder, 2, {0: mean, 1: std})
@@ -116,10 +122,11 @@ def _image_tensor(builder: Any, name: str, preprocessing: Preprocessing) -> int:
     return _table(builder, 7, {0: builder.CreateString(name), 3: content, 4: _vector(builder, [unit])})
 
 
-def _output_tensor(builder: Any, name: str, labelled: bool) -> int:
+def _output_tensor(builder: Any, name: str, labels: Labels | None) -> int:
     slots = {0: builder.CreateString(name)}
-    if labelled:
-        file = _table(builder, 5, {0: builder.CreateString(LABELS_FILE)}, {2: 2})  # 2: TENSOR_AXIS_LABELS
+    if labels is not None and labels.output == name:
+        kind = _VALUE_LABELS if labels.by_value else _AXIS_LABELS
+        file = _table(builder, 5, {0: builder.CreateString(LABELS_FILE)}, {2: kind})
         slots[6] = _vector(builder, [file])
     return _table(builder, 7, slots)
 

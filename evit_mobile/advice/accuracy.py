@@ -6,8 +6,6 @@ from pathlib import Path
 
 from evit_mobile.advice.choice import Requirement
 from evit_mobile.errors import RequestError
-from evit_mobile.specs import Resolution
-from evit_mobile.tflite.file import Tflite
 
 #: What stands for the accuracy of a task.
 FIGURES = {"classification": "top1", "detection": "ap", "segmentation": "miou"}
@@ -17,25 +15,22 @@ def accuracy_of(path: Path, requirement: Requirement) -> tuple[str, float]:
     """Name and value, from 0 to 1, of a file's accuracy on the data that are required.
 
     Raises:
-        RequestError: the model neither classifies, detects nor segments, or the data do not fit it.
+        RequestError: it is not known what the model is for or how pictures become its input, or the data do not fit it.
     """
+    from evit_mobile.card import ModelCard
     from evit_mobile.evaluation import evaluator_of
     from evit_mobile.evaluation.base import Options
-    from evit_mobile.models import trained_of
     from evit_mobile.vision.inference import open_model
+    from evit_mobile.vision.purpose import purpose_of
 
-    description = Tflite.read(path).description
-    task = description.task if description is not None else None
-    evaluate = evaluator_of(task) if task is not None else None
-    if description is None or task is None or evaluate is None or requirement.data is None:
-        what = "the model does not say that it classifies, detects or segments"
-        raise RequestError(what, hint="compare by --min-sqnr, without --data")
-    trained = trained_of(description.model)
-    known = list(trained.classes) if trained is not None else None
-    options = Options(list(requirement.labels) if requirement.labels is not None else known, requirement.limit)
-    with open_model(path, Resolution.parse(description.resolution), description.preprocessing) as model:
-        figures = evaluate(model, requirement.data, options, lambda done, total: None)
-    value = figures[FIGURES[task]]
+    if requirement.data is None:
+        raise RequestError("an accuracy needs pictures with answers", hint="name their folder by --data")
+    purpose = purpose_of(path, ModelCard.of(labels=requirement.labels))
+    with open_model(path, purpose) as model:
+        figures = evaluator_of(purpose.task)(
+            model, requirement.data, Options(purpose.labels, requirement.limit), lambda done, total: None
+        )
+    value = figures[FIGURES[purpose.task]]
     if value is None:
         raise RequestError(f"{requirement.data} holds nothing to find, so there is no accuracy")
-    return FIGURES[task], float(value)
+    return FIGURES[purpose.task], float(value)

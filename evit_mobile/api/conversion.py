@@ -6,13 +6,14 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
 from converters.options import ConvertOptions
 from converters.report import Conversion
 from evit_mobile.arrays import Array
+from evit_mobile.card import CardArguments, ModelCard
 from evit_mobile.errors import RequestError
 from evit_mobile.models.registry import check_name
 from evit_mobile.processes import temporary_folder
@@ -30,6 +31,7 @@ def convert(
     precision: Precision | str | None = None,
     calibration: str | Path | Array | Sequence[Array] | None = None,
     example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor] | None = None,
+    **card: Unpack[CardArguments],
 ) -> Conversion:
     """Convert a network to a .tflite that XNNPACK runs as one partition.
 
@@ -44,6 +46,11 @@ def convert(
             a sequence of [H, W, C]: uint8 RGB pictures at the model's resolution, or float32 model inputs.
         example_inputs: for a module whose input is not one RGB image: a float32 tensor for each argument of its
             ``forward``, in order or by name. Only their shapes matter.
+        card: what the network is, where it cannot say that itself: ``mean`` and ``std`` of the red, green and blue
+            pixels, as in training (one number or three); ``scale``, what a white pixel is before that (1, or 255);
+            ``task``, ``"classification"``, ``"detection"`` or ``"segmentation"``; ``labels``, the names of the classes
+            or the path of a file of them; ``classes``, how many a named model is built with. They replace
+            ``options.card``.
 
     Returns:
         The .tflite's bytes and the report; ``save(path)`` writes it.
@@ -67,6 +74,8 @@ def convert(
         options = dataclasses.replace(options, resolution=_resolution(resolution))
     if precision is not None:
         options = dataclasses.replace(options, precision=_precision(precision))
+    if card:
+        options = dataclasses.replace(options, card=ModelCard.of(**card))
     with _calibration_source(options.calibration if calibration is None else calibration) as source:
         options = dataclasses.replace(options, calibration=source)
         if isinstance(model, (str, Path)):
@@ -97,9 +106,11 @@ def _convert_module(
         )
     if options.weights is not None:
         raise RequestError("a module has its weights in it", hint="load them into the module")
+    if options.card.classes is not None:
+        raise RequestError("a module has its number of classes in it", hint="leave out classes")
     request = options.inputs if example_inputs is None else example_request(module, example_inputs, options.inputs)
     return convert_in_memory(
-        module_source(module, options.resolution, request), dataclasses.replace(options, inputs=request)
+        module_source(module, options.resolution, request, options.card), dataclasses.replace(options, inputs=request)
     )
 
 

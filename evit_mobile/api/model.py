@@ -141,7 +141,7 @@ class Model:
 
         from evit_mobile.vision.images import to_input
 
-        if self._description is None:
+        if self._description is None or self._description.preprocessing is None:
             raise RequestError(
                 "the file does not say how a picture becomes its input", hint=f"give float32 {list(shape)}"
             )

@@ -14,7 +14,6 @@ from evit_mobile.cli.options import (
     json_option,
     print_json,
     progress,
-    read_labels,
     resolution_option,
     seed_option,
     table_console,
@@ -122,6 +121,7 @@ def command(as_json: bool, force: bool, model: str, **values: Any) -> None:
 
 def _requirement(values: dict[str, Any]) -> Requirement:
     from evit_mobile.advice import Requirement
+    from evit_mobile.card import read_labels
 
     labels = values.pop("labels")
     fields = {name: values.pop(name) for name in ("min_sqnr_db", "max_drop", "data", "limit")}

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from evit_mobile.card import ModelCard
 from evit_mobile.cli.options import (
+    card_of,
+    card_options,
     force_option,
     json_option,
     print_json,
@@ -72,6 +75,13 @@ if TYPE_CHECKING:
 @click.option(
     "--channels", type=click.IntRange(1, 4096), help="A factory's network: channels of its image.  [default: 3]"
 )
+@card_options
+@click.option(
+    "--classes",
+    type=click.IntRange(1),
+    metavar="N",
+    help="How many classes a named model tells apart.  [default: as many as its weights]",
+)
 @click.option(
     "--exporter",
     type=click.Choice(["auto", "torchscript", "dynamo"]),
@@ -100,10 +110,12 @@ def command(**values: Any) -> None:
     evit-mobile convert --model base-r224 --precision int8 --calibration photos/ --out model.tflite
     evit-mobile convert --model det-r416 --out detector.tflite
     evit-mobile convert --model timm:mobilenetv3_large_100 --out mobilenet.tflite
-    evit-mobile convert --model mypackage.nets:make_net --out net.tflite
+    evit-mobile convert --model timm:resnet18 --weights flowers.pth --labels flowers.txt --out flowers.tflite
+    evit-mobile convert --model mypackage.nets:make_net --scale 255 --task classification --out net.tflite
     evit-mobile convert --model exported.onnx --input-shape image:1x3x320x320 --out net.tflite
     """
-    request = ConvertRequest(**values)
+    labels, card = values["labels"], card_of(values)
+    request = ConvertRequest(card=card, **values)
     from evit_mobile.files import check_distinct, check_output
     from evit_mobile.models.registry import check_name, with_variants
 
@@ -111,7 +123,7 @@ def command(**values: Any) -> None:
     check_name(model)
     check_distinct((request.out, request.keep_onnx))
     for path in filter(None, (request.out, request.keep_onnx)):
-        check_output(path, force=request.force, inputs=(model, request.weights, request.calibration))
+        check_output(path, force=request.force, inputs=(model, request.weights, request.calibration, labels))
     from evit_mobile.api import convert
 
     with progress(f"converting {model}"):
@@ -130,6 +142,7 @@ def command(**values: Any) -> None:
 class ConvertRequest:
     """The command line, parsed."""
 
+    card: ModelCard
     model: str
     out: Path
     resolution: Resolution | None
@@ -189,6 +202,7 @@ class ConvertRequest:
             keep_onnx=self.keep_onnx,
             check=not self.no_check,
             output_layout=OutputLayout(self.output_layout),
+            card=self.card,
         )
 
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Iterator
 
 import click
 
-from evit_mobile.cli.options import MAX_THREADS, json_option, known_labels, print_json, read_labels, table_console
-from evit_mobile.errors import RequestError
+from evit_mobile.cli.options import MAX_THREADS, card_of, card_options, json_option, print_json, table_console
 
 if TYPE_CHECKING:
     from evit_mobile.evaluation.base import Progress
@@ -31,11 +30,7 @@ LOG_EVERY_S = 15.0
     help="Pictures and their answers.",
 )
 @click.option("--annotations", type=click.Path(path_type=Path), help="Detectors: the COCO file, where DIR has several.")
-@click.option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    help="The model's class names, one a line.  [default: the task's data set's]",
-)
+@card_options
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N pictures, spread over all.  [default: all]")
 @click.option(
     "--threads",
@@ -44,7 +39,7 @@ LOG_EVERY_S = 15.0
     help="Threads of the model.  [default: all cores]",
 )
 @json_option
-def command(file: Path, folder: Path, labels: Path | None, threads: int, as_json: bool, **selection: Any) -> None:
+def command(file: Path, folder: Path, threads: int, as_json: bool, **selection: Any) -> None:
     """Measure a .tflite's accuracy on pictures whose answers are known.
 
     \b
@@ -54,26 +49,18 @@ def command(file: Path, folder: Path, labels: Path | None, threads: int, as_json
     """
     from evit_mobile.evaluation import evaluator_of
     from evit_mobile.evaluation.base import Options
-    from evit_mobile.specs import Resolution
-    from evit_mobile.tflite.description import read_description
     from evit_mobile.vision.inference import open_model
+    from evit_mobile.vision.purpose import purpose_of
 
-    description = read_description(file)
-    evaluate = evaluator_of(description.task) if description is not None and description.task is not None else None
-    if description is None or evaluate is None:
-        hint = "evaluate takes what convert made of such a model"
-        raise RequestError(f"{file} does not say that it classifies, detects or segments", hint=hint)
-    options = Options(read_labels(labels) if labels else known_labels(description.model), **selection)
-    with open_model(
-        file, Resolution.parse(description.resolution), description.preprocessing, threads=threads
-    ) as model:
-        with _progress() as progress:
-            figures = evaluate(model, folder, options, progress)
+    purpose = purpose_of(file, card_of(selection))
+    description = purpose.description
+    with open_model(file, purpose, threads=threads) as model, _progress() as progress:
+        figures = evaluator_of(purpose.task)(model, folder, Options(purpose.labels, **selection), progress)
     if not description.has_trained_weights:
         click.echo("warning: the weights are random, the figures mean nothing", err=True)
     document = {
         "model": description.model,
-        "task": description.task,
+        "task": purpose.task,
         "resolution": description.resolution,
         "data": str(folder),
         **figures,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Sequence, TextIO
 
 import click
 
-from evit_mobile.documents import read_text
+from evit_mobile.card import TASKS, ModelCard
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Resolution
 from evit_mobile.text import visible
@@ -38,6 +38,18 @@ class ResolutionType(click.ParamType[Resolution]):
         return value if isinstance(value, Resolution) else Resolution.parse(value)
 
 
+class NumbersType(click.ParamType[tuple[float, ...]]):
+    """``0.5``, or ``0.485,0.456,0.406``."""
+
+    name = "R,G,B"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        try:
+            return value if isinstance(value, tuple) else tuple(float(item) for item in value.split(","))
+        except ValueError:
+            self.fail(f"{value} is not a number, or three with commas between.", param, ctx)
+
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document on stdout and nothing else."
 )
@@ -51,6 +63,37 @@ weights_option = click.option(
 seed_option = click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="For the weights that are not given.  [default: 0]"
 )
+
+
+_CARD_OPTIONS = (
+    click.option("--mean", type=NumbersType(), help="Own models: mean of the pixels, as in training; with --std."),
+    click.option("--std", type=NumbersType(), help="Own models: deviation of the pixels, as in training."),
+    click.option("--scale", type=float, help="Own models: what a white pixel is before that, 1 or 255.  [default: 1]"),
+    click.option("--task", type=click.Choice(TASKS), help="Own models: what they are for."),
+    click.option(
+        "--labels",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Names of the classes, one a line.  [default: those that the model knows]",
+    ),
+)
+
+
+def card_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options by which a user says what a model is; see ``card_of``."""
+    for option in reversed(_CARD_OPTIONS):
+        command = option(command)
+    return command
+
+
+def card_of(values: dict[str, Any]) -> ModelCard:
+    """Takes the values of ``card_options``, and of --classes, out of those of a command.
+
+    Raises:
+        RequestError: see ``ModelCard.of``.
+    """
+    names = ("mean", "std", "scale", "task", "labels", "classes")
+    return ModelCard.of(**{name: values.pop(name) for name in names if name in values})
 
 
 runtime_option = click.option(
@@ -72,23 +115,6 @@ def chosen_runtimes(names: Sequence[str]) -> list[Runtime]:
         if find_runtime(name).version() is None:
             raise RequestError(f"the runtime {name} is not installed", hint=f"evit-mobile runtimes install {name}")
     return [RUNTIMES[name] for name in dict.fromkeys(names or ("litert",))]
-
-
-def read_labels(path: Path) -> list[str]:
-    """Class names, one a line.
-
-    Raises:
-        RequestError: the file cannot be read as text, or is too large.
-    """
-    return read_text(path, "labels file", LARGEST_LABELS).splitlines()
-
-
-def known_labels(model: str) -> list[str] | None:
-    """Class names of a model whose weights come with the package; None for any other."""
-    from evit_mobile.models import trained_of
-
-    trained = trained_of(model)
-    return list(trained.classes) if trained is not None else None
 
 
 def print_json(value: Any) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from evit_mobile.cli.options import FiniteRange, force_option, json_option, known_labels, print_json, read_labels
-from evit_mobile.errors import RequestError
+from evit_mobile.cli.options import FiniteRange, card_of, card_options, force_option, json_option, print_json
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from evit_mobile.arrays import Array
     from evit_mobile.tflite.description import ModelDescription
     from evit_mobile.vision.inference import ImageModel
 
@@ -29,7 +29,6 @@ class _Options:
     image_path: Path
     out: Path | None
     threshold: float
-    labels: Path | None
     force: bool
 
 
@@ -40,11 +39,7 @@ class _Options:
     "--out", type=click.Path(path_type=Path), help="Write the photograph with the boxes or the mask on it to this PNG."
 )
 @click.option("--threshold", type=FiniteRange(0, 1), default=0.3, help="Detectors: the lowest score.  [default: 0.3]")
-@click.option(
-    "--labels",
-    type=click.Path(path_type=Path),
-    help="Class names, one per line.  [default: the model's own, or the task's data set's]",
-)
+@card_options
 @force_option
 @json_option
 def command(file: Path, as_json: bool, **values: Any) -> None:
@@ -55,28 +50,25 @@ def command(file: Path, as_json: bool, **values: Any) -> None:
     evit-mobile run detector.tflite --image street.jpg --out boxes.png
     """
     from evit_mobile.files import check_output, whole_file
-    from evit_mobile.specs import Resolution
-    from evit_mobile.tflite.description import read_description
     from evit_mobile.vision.images import open_image
     from evit_mobile.vision.inference import open_model
+    from evit_mobile.vision.purpose import purpose_of
 
+    labels, card = values["labels"], card_of(values)
     options = _Options(**values)
-    out, labels = options.out, options.labels
-    description = read_description(file)
-    if description is None or description.task not in READERS:
-        hint = "run takes what convert made of such a model"
-        raise RequestError(f"{file} does not say that it classifies, detects or segments", hint=hint)
+    out, purpose = options.out, purpose_of(file, card)
+    description = purpose.description
     if out is not None:
         check_output(out, force=options.force, inputs=(file, options.image_path, labels))
-    photo, names = open_image(options.image_path), read_labels(labels) if labels else known_labels(description.model)
-    with open_model(file, Resolution.parse(description.resolution), description.preprocessing) as model:
-        answer, picture = READERS[description.task](model, photo, names, options.threshold)
+    photo = open_image(options.image_path)
+    with open_model(file, purpose) as model:
+        answer, picture = READERS[purpose.task](model, photo, options.threshold)
     if out is not None:
         with whole_file(out) as temporary:
             picture.save(temporary, format="PNG")
     document = {
         "model": description.model,
-        "task": description.task,
+        "task": purpose.task,
         "resolution": description.resolution,
         "result": answer,
     }
@@ -86,32 +78,26 @@ def command(file: Path, as_json: bool, **values: Any) -> None:
         _print(description, answer)
 
 
-def _named(names: list[str] | None, task: str, count: int) -> list[str]:
-    from evit_mobile.models.labels import class_names
-
-    if names is not None and len(names) != count:
-        raise RequestError(f"--labels has {len(names)} names, the model {count} classes")
-    return names or class_names(task, count)
-
-
-def _classes(
-    model: ImageModel, photo: Image.Image, names: list[str] | None, threshold: float
-) -> tuple[Any, Image.Image]:
+def _classes(model: ImageModel, photo: Image.Image, threshold: float) -> tuple[Any, Image.Image]:
     outputs, _ = model.run(photo)
-    (logits,) = outputs.values()
-    named = _named(names, "classification", len(logits))
-    likely = np.exp(logits - logits.max())
-    likely = likely / likely.sum()
+    scores = outputs[model.classes.name].ravel()
+    named = model.purpose.names(len(scores))
+    likely = scores if model.purpose.probabilities else _softmax(scores)
     best = np.argsort(-likely, kind="stable")[:TOP]
     return [{"name": named[index], "index": int(index), "probability": float(likely[index])} for index in best], photo
 
 
-def _boxes(model: ImageModel, photo: Image.Image, names: list[str] | None, threshold: float) -> tuple[Any, Image.Image]:
-    from evit_mobile.vision.drawing import draw_boxes
-    from evit_mobile.vision.inference import boxes_in
+def _softmax(logits: Array) -> Array:
+    powers = np.exp(logits - logits.max())
+    likely: Array = powers / powers.sum()
+    return likely
 
-    detections = boxes_in(*model.run(photo), threshold=threshold)
-    named = _named(names, "detection", model.classes("scores"))
+
+def _boxes(model: ImageModel, photo: Image.Image, threshold: float) -> tuple[Any, Image.Image]:
+    from evit_mobile.vision.drawing import draw_boxes
+
+    named = model.purpose.names(model.classes.count or 0)
+    detections = model.boxes_in(*model.run(photo), threshold=threshold)
     answer = [
         {
             "name": named[index],
@@ -124,17 +110,17 @@ def _boxes(model: ImageModel, photo: Image.Image, names: list[str] | None, thres
     return answer, draw_boxes(photo, detections, named)
 
 
-def _mask(model: ImageModel, photo: Image.Image, names: list[str] | None, threshold: float) -> tuple[Any, Image.Image]:
+def _mask(model: ImageModel, photo: Image.Image, threshold: float) -> tuple[Any, Image.Image]:
     from evit_mobile.vision.drawing import draw_mask
     from evit_mobile.vision.inference import mask_in
 
+    count = model.classes.count
     outputs, placement = model.run(photo)
-    ((name, values),) = outputs.items()
     classes = mask_in(outputs, placement, model.resolution)
     known = classes[classes >= 0]
     # An argmax inside the graph has hidden how many classes there are.
-    count = len(names or []) or CITYSCAPES_CLASSES if name == "classes" else values.shape[-1]
-    named = _named(names, "segmentation", max(count, int(known.max()) + 1))
+    count = count or len(model.purpose.labels or ()) or CITYSCAPES_CLASSES
+    named = model.purpose.names(max(count, int(known.max()) + 1))
     shares = np.bincount(known, minlength=len(named)) / known.size
     order = [int(index) for index in np.argsort(-shares, kind="stable") if shares[index]]
     return [{"name": named[index], "index": index, "share": float(shares[index])} for index in order], draw_mask(

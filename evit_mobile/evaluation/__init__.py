@@ -12,6 +12,6 @@ _EVALUATORS: dict[str, Evaluator] = {
 }
 
 
-def evaluator_of(task: str) -> Evaluator | None:
-    """The evaluation of a task; None where it has none."""
-    return _EVALUATORS.get(task)
+def evaluator_of(task: str) -> Evaluator:
+    """The evaluation of a task, one of ``evit_mobile.card.TASKS``."""
+    return _EVALUATORS[task]

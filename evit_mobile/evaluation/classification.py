@@ -19,8 +19,8 @@ HINT = "expected DIR/CLASS/picture.jpg: one folder a class"
 
 def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progress) -> dict[str, Any]:
     """The share of pictures whose class is the model's best, ``top1``, and among its five best, ``top5``."""
-    (output,) = model.session.output_names()
-    classes = class_folders(folder, model.classes(output), options.names)
+    output = model.classes
+    classes = class_folders(folder, output.count or 0, options.names)
     pictures = [(path, index) for name, index in classes.items() for path in pictures_in(folder / name)]
     if not pictures:
         raise RequestError(f"{folder} has no pictures in its folders", hint=HINT)
@@ -28,7 +28,7 @@ def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progre
     ranks = []
     for path, index in counted(chosen, progress):
         outputs, _ = model.run(open_image(path))
-        scores = outputs[output]
+        scores = outputs[output.name].ravel()
         # Stable, as a sort from the best down: of equal scores the lower class number comes first.
         ranks.append(int((scores > scores[index]).sum() + (scores[:index] == scores[index]).sum()))
     return {

@@ -12,7 +12,7 @@ from evit_mobile.evaluation.base import Options, Progress, counted, spread
 from evit_mobile.evaluation.coco import HINT, read_coco
 from evit_mobile.models.labels import class_names
 from evit_mobile.vision.images import open_image
-from evit_mobile.vision.inference import ImageModel, boxes_in
+from evit_mobile.vision.inference import ImageModel
 
 #: What COCO counts: boxes of almost any score, at most 100 a picture.
 THRESHOLD, MOST = 0.001, 100
@@ -28,7 +28,7 @@ def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progre
         raise RequestError(f"{folder} is no folder", hint=HINT)
     path = options.annotations or annotations_in(folder)
     truth = read_coco(path)
-    categories = category_ids(truth, path, model.classes("scores"), options.names)
+    categories = category_ids(truth, path, model.classes.count or 0, options.names)
     images = sorted(truth.imgs.values(), key=lambda image: image["id"])
     if not images:
         raise RequestError(f"{path} lists no images")
@@ -37,7 +37,7 @@ def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progre
     records: list[dict[str, Any]] = []
     for image in counted(chosen, progress):
         outputs, placement = model.run(open_image(place / image["file_name"]))
-        detections = boxes_in(outputs, placement, threshold=THRESHOLD, most=MOST)
+        detections = model.boxes_in(outputs, placement, threshold=THRESHOLD, most=MOST)
         for (x0, y0, x1, y1), score, index in zip(detections.boxes.tolist(), detections.scores, detections.classes):
             box = [x0, y0, x1 - x0, y1 - y0]
             records.append(

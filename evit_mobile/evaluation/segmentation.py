@@ -12,6 +12,7 @@ from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError
 from evit_mobile.evaluation.base import Options, Progress, counted, pictures_in, spread
 from evit_mobile.models.labels import class_names
+from evit_mobile.tflite.classes import ClassOutput
 from evit_mobile.vision.images import open_image
 from evit_mobile.vision.inference import ImageModel, mask_in
 
@@ -32,8 +33,7 @@ def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progre
     pixels together.
     """
     pairs = pairs_in(folder)
-    (output,) = model.session.output_names()
-    names = _names(model, output, options.names)
+    names = _names(model.classes, options.names)
     chosen = spread(pairs, options.limit)
     confusion = np.zeros((len(names), len(names)), np.int64)
     for picture, mask_path in counted(chosen, progress):
@@ -133,13 +133,13 @@ def read_mask(path: Path, classes: int) -> NDArray[np.int64]:
     return numbers
 
 
-def _names(model: ImageModel, output: str, names: list[str] | None) -> list[str]:
+def _names(output: ClassOutput, names: list[str] | None) -> list[str]:
     """Of the model's classes; an argmax inside the graph has hidden how many there are: Cityscapes' then, unless names
     are given.
     """
-    if output == "classes":
+    count = output.count
+    if count is None:
         return names or class_names("segmentation", len(CITYSCAPES_IDS))
-    count = model.classes(output)
     if names is not None and len(names) != count:
         raise RequestError(f"--labels has {len(names)} names, the model {count} classes")
     return names or class_names("segmentation", count)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SOFTMAX, VANILLA = "softmax", "vanilla"
 VANILLA_WIDTH = 1.03
+CLASS_LAYERS = ("head.classify",)
 
 
 def _paper(params_m: float, macs_m: float, top1: float) -> PaperFigures:
@@ -39,6 +40,7 @@ def _classifier(width_multiplier: float, resolution: Resolution, variants: froze
     task="classification",
     resolution=192,
     outputs=("logits",),
+    class_layers=CLASS_LAYERS,
     paper=_paper(7.9, 304, 77.7),
     variants={SOFTMAX: None, VANILLA: None},
 )
@@ -52,6 +54,7 @@ def base_r192(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     task="classification",
     resolution=224,
     outputs=("logits",),
+    class_layers=CLASS_LAYERS,
     paper=_paper(7.9, 406, 78.6),
     variants={SOFTMAX: None, VANILLA: None},
 )
@@ -65,6 +68,7 @@ def base_r224(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     task="classification",
     resolution=224,
     outputs=("logits",),
+    class_layers=CLASS_LAYERS,
     paper=_paper(10.9, 584, 79.7),
     variants={SOFTMAX: None},
 )

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evit_mobile.models.registry import WHOLE_IMAGE, PaperFigures, register_model
-from evit_mobile.specs import Resolution
+from evit_mobile.models.registry import PaperFigures, register_model
+from evit_mobile.specs import WHOLE_IMAGE, Resolution
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 CLASSES = 80
 WIDTH = 64
 OUTPUTS = ("boxes", "scores")
+#: Of the three levels, finest first.
+CLASS_LAYERS = tuple(f"head.levels.{level}.classes" for level in range(3))
 RAW_HEADS, SOFTMAX = "raw-heads", "softmax"
 RAW_OUTPUTS = tuple(
     f"{part}_{stride}" for stride in (8, 16, 32) for part in ("centre", "size", "objectness", "classes")
@@ -53,6 +55,7 @@ def _detector(side: int, variants: frozenset[str]) -> nn.Module:
     paper=_paper(2100),
     variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
+    class_layers=CLASS_LAYERS,
 )
 def det_r416(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Det, 416x416."""
@@ -67,6 +70,7 @@ def det_r416(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     paper=_paper(3200),
     variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
+    class_layers=CLASS_LAYERS,
 )
 def det_r512(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Det, 512x512."""
@@ -81,6 +85,7 @@ def det_r512(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     paper=_paper(4400),
     variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
+    class_layers=CLASS_LAYERS,
 )
 def det_r608(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Det, 608x608."""

@@ -17,8 +17,6 @@ from evit_mobile.specs import VARIANT, ModelName, Preprocessing, Resolution
 if TYPE_CHECKING:
     from torch import nn
 
-#: Of detectors and segmenters: nothing is cut off.
-WHOLE_IMAGE = Preprocessing(crop_fraction=1.0, interpolation="bilinear", fit="pad")
 #: From the resolution that is asked for and the variants to a module.
 Builder = Callable[[Resolution, frozenset[str]], "nn.Module"]
 
@@ -57,6 +55,7 @@ class ModelSpec:
         chosen: the variants in this spec's own name.
         channels: of the input; 3 is an RGB image.
         trained: bundled weights, used unless others are given; None for a model that has none.
+        class_layers: linear layers or convolutions with an output a class; empty where their number is fixed.
     """
 
     name: str
@@ -71,10 +70,35 @@ class ModelSpec:
     chosen: frozenset[str] = frozenset()
     channels: int = 3
     trained: Trained | None = None
+    class_layers: tuple[str, ...] = ()
 
-    def build(self, resolution: Resolution | None = None) -> nn.Module:
-        """The module, for an input of ``resolution`` (only a few models depend on it)."""
-        return self.builder(resolution or self.resolution, self.chosen)
+    def build(self, resolution: Resolution | None = None, classes: int | None = None) -> nn.Module:
+        """The module, for an input of ``resolution`` (only a few models depend on it), with another number of
+        ``classes`` than its own where one is given.
+
+        Raises:
+            RequestError: the number of its classes is fixed.
+        """
+        module = self.builder(resolution or self.resolution, self.chosen)
+        if classes is not None:
+            if not self.class_layers:
+                raise RequestError(f"{self.name} has a fixed number of classes", hint="leave out --classes")
+            _set_classes(module, self.class_layers, classes)
+        return module
+
+
+def _set_classes(module: nn.Module, layers: tuple[str, ...], classes: int) -> None:
+    from torch import nn
+
+    for name in layers:
+        layer = module.get_submodule(name)
+        new: nn.Module
+        if isinstance(layer, nn.Linear):
+            new = nn.Linear(layer.in_features, classes)
+        else:
+            assert isinstance(layer, nn.Conv2d)
+            new = nn.Conv2d(layer.in_channels, classes, 1)
+        module.set_submodule(name, new)
 
 
 _MODELS: dict[str, ModelSpec] = {}
@@ -92,6 +116,7 @@ def register_model(
     channels: int = 3,
     preprocessing: Preprocessing = Preprocessing(),
     trained: Trained | None = None,
+    class_layers: tuple[str, ...] = (),
 ) -> Callable[[Builder], Builder]:
     """Register the decorated builder under ``name``. ``resolution`` is a side, or (height, width), in pixels; see
     ``ModelSpec``.
@@ -113,6 +138,7 @@ def register_model(
             dict(variants or {}),
             channels=channels,
             trained=trained,
+            class_layers=class_layers,
         )
         return builder
 

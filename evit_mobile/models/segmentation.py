@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from evit_mobile.models.registry import WHOLE_IMAGE, PaperFigures, register_model
-from evit_mobile.specs import Resolution
+from evit_mobile.models.registry import PaperFigures, register_model
+from evit_mobile.specs import WHOLE_IMAGE, Resolution
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,6 +44,7 @@ def _segmenter(variants: frozenset[str]) -> nn.Module:
     paper=_paper(9100),
     variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
+    class_layers=("head.classify",),
 )
 def seg_r1408(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Seg, 704x1408."""
@@ -58,6 +59,7 @@ def seg_r1408(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     paper=_paper(10800),
     variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
+    class_layers=("head.classify",),
 )
 def seg_r1536(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Seg, 768x1536."""
@@ -72,6 +74,7 @@ def seg_r1536(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     paper=_paper(19100),
     variants=VARIANTS,
     preprocessing=WHOLE_IMAGE,
+    class_layers=("head.classify",),
 )
 def seg_r2048(resolution: Resolution, variants: frozenset[str]) -> nn.Module:
     """EfficientViT-Seg, 1024x2048."""

@@ -11,6 +11,7 @@ import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from evit_mobile.card import checked_labels
 from evit_mobile.errors import RequestError, first_line
 from evit_mobile.models.labels import IMAGENET_CLASSES
 from evit_mobile.specs import PRETRAINED, VARIANT, ZOO_PREFIX, Interpolation, ModelName, Preprocessing, Resolution
@@ -28,10 +29,14 @@ class ZooModel:
     preprocessing: Preprocessing
     task: str | None
     pretrained: bool
+    labels: tuple[str, ...] | None
 
 
-def load_zoo_model(name: str, resolution: Resolution | None = None, seed: int = 0) -> ZooModel:
-    """The timm model ``name`` (with the ``timm:`` before it), at its own resolution unless another is asked for.
+def load_zoo_model(
+    name: str, resolution: Resolution | None = None, seed: int = 0, classes: int | None = None
+) -> ZooModel:
+    """The timm model ``name`` (with the ``timm:`` before it), at its own resolution and with its own number of
+    ``classes`` unless others are asked for.
 
     Raises:
         RequestError: timm is not installed, has no such model, cannot build it at this resolution, or cannot get its
@@ -44,14 +49,43 @@ def load_zoo_model(name: str, resolution: Resolution | None = None, seed: int = 
     own = Resolution(*config.input_size[1:])
     # Models with position tables of a fixed size (vision transformers) are built for a resolution; the others take any.
     sized = config.fixed_input_size and resolution not in (None, own)
-    arguments = {"img_size": (resolution.height, resolution.width)} if sized and resolution else {}
+    arguments: dict[str, Any] = {"img_size": (resolution.height, resolution.width)} if sized and resolution else {}
+    if classes is not None and classes != config.num_classes:
+        if pretrained:
+            raise RequestError(
+                f"{name} has weights for {config.num_classes} classes, not for {classes}",
+                hint="leave out --pretrained, and give the trained weights by --weights FILE",
+            )
+        arguments["num_classes"] = classes
     # exportable: plain operators instead of fused attention and of padding that is computed at run time.
     with timm.layers.set_layer_config(exportable=True):
         module = _create(timm, architecture, pretrained, seed, arguments)
         if not pretrained:
             initialise(module, seed, resolution or own if config.fixed_input_size else own)
-    task = "classification" if config.num_classes == IMAGENET_CLASSES else None
-    return ZooModel(module.eval(), resolution or own, _preprocessing(config), task, pretrained)
+    labels = _labels(timm, config) if "num_classes" not in arguments else None
+    # The other ones of timm's give features, a CLIP encoder's among them.
+    classifies = "num_classes" in arguments or labels is not None or config.num_classes == IMAGENET_CLASSES
+    task = "classification" if classifies else None
+    return ZooModel(module.eval(), resolution or own, _preprocessing(config), task, pretrained, labels)
+
+
+def class_layers(name: str) -> tuple[str, ...]:
+    """The layers of the timm model ``name`` that have an output a class.
+
+    Raises:
+        RequestError: see ``load_zoo_model``.
+    """
+    classifier = _config(_timm(name), ModelName.parse(name).architecture).classifier
+    return (classifier,) if isinstance(classifier, str) else tuple(classifier or ())
+
+
+def _labels(timm: Any, config: Any) -> tuple[str, ...] | None:
+    """The names that timm has for the classes of a model that was trained for a larger ImageNet; None for any other."""
+    subset = timm.data.infer_imagenet_subset(config.to_dict()) if config.num_classes != IMAGENET_CLASSES else None
+    if subset is None:
+        return None
+    info = timm.data.ImageNetInfo(subset)
+    return tuple(checked_labels(info.label_descriptions(), f"timm's names of {subset}"))
 
 
 def build_shapes(name: str, resolution: Resolution) -> nn.Module:
@@ -119,7 +153,8 @@ def _create(timm: Any, name: str, pretrained: bool, seed: int, arguments: dict[s
                 raise RequestError(
                     f"timm could not get the weights of {name}: {first_line(error)}", hint=hint
                 ) from error
-            at = f" at {arguments['img_size'][0]}x{arguments['img_size'][1]}" if arguments else ""
+            size = arguments.get("img_size")
+            at = f" at {size[0]}x{size[1]}" if size else ""
             raise RequestError(f"timm could not build {name}{at}: {first_line(error)}") from error
     return module
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from evit_mobile.card import LONGEST_LABEL, MOST_LABELS
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import IoType, ModelName, OutputLayout, Precision, Preprocessing
 from evit_mobile.text import visible
@@ -26,6 +27,8 @@ def _printable(text: str) -> str:
 
 #: Text that messages and tables quote.
 Text = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
+#: A class's name.
+Label = Annotated[str, Field(min_length=1, max_length=LONGEST_LABEL), AfterValidator(_printable)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
@@ -61,6 +64,8 @@ class ModelDescription(BaseModel):
     ``weights_sha256`` is None where the weights were seeded; ``onnx_sha256`` is None unless the source was an ONNX
     file. ``input_shapes``, ``channels`` and ``exporter`` are what was asked for, not what came of it.
     ``output_layout`` is of the outputs of rank 4; None in files of before it was fixed, whose outputs have either.
+    ``preprocessing`` is None where it is not known how a picture becomes the input. ``classes`` is how many were asked
+    for; ``labels`` are their names, where they are not those of the task's own data set.
     ``from_module`` marks a network that was given as an object: ``model`` is its class's name, which cannot build it
     again.
     """
@@ -77,7 +82,7 @@ class ModelDescription(BaseModel):
     attention_form: Text = "auto"
     weights_sha256: Sha256 | None
     onnx_sha256: Sha256 | None
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None
     versions: dict[Text, Text]
     quantisation: Quantisation | None = None
     input_shapes: dict[str, Annotated[tuple[Size, ...], Field(max_length=8)]] = {}
@@ -85,6 +90,13 @@ class ModelDescription(BaseModel):
     exporter: Annotated[str, Field(pattern=r"^(auto|torchscript|dynamo)$")] = "auto"
     from_module: bool = False
     output_layout: OutputLayout | None = None
+    classes: Size | None = None
+    labels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=MOST_LABELS)] | None = None
+
+    @property
+    def is_own_network(self) -> bool:
+        """Whether it was made from a factory, a module or an ONNX file, of whose classes nothing is known."""
+        return self.from_module or not ModelName.parse(self.model).is_counted
 
     @property
     def has_trained_weights(self) -> bool:

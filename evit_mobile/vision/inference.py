@@ -5,6 +5,7 @@ own pixels.
 from __future__ import annotations
 
 import contextlib
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Iterator
@@ -15,10 +16,11 @@ from numpy.typing import NDArray
 from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError
 from evit_mobile.runtimes import RUNTIMES, Session
-from evit_mobile.specs import OutputLayout, Preprocessing, Resolution
-from evit_mobile.tflite.description import read_description
+from evit_mobile.specs import Resolution
+from evit_mobile.tflite.classes import ClassOutput, class_output, detection_outputs
 from evit_mobile.vision.boxes import Detections, select_boxes
 from evit_mobile.vision.images import Placement, to_input
+from evit_mobile.vision.purpose import Purpose
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,16 +31,18 @@ UNSEEN = -1
 
 @dataclass(frozen=True)
 class ImageModel:
-    """A loaded .tflite that takes one image; ``planar``: its outputs of rank 4 are NCHW."""
+    """A loaded .tflite that takes one image."""
 
     session: Session
-    resolution: Resolution
-    preprocessing: Preprocessing
-    planar: bool = False
+    purpose: Purpose
+
+    @property
+    def resolution(self) -> Resolution:
+        return self.purpose.resolution
 
     def run(self, image: Image.Image) -> tuple[dict[str, Array], Placement]:
         """Outputs by name, without the batch axis, channels last, in float; and where the image lay in the input."""
-        pixels, placement = to_input(image, self.resolution, self.preprocessing)
+        pixels, placement = to_input(image, self.resolution, self.purpose.preprocessing)
         (info,) = self.session.inputs
         values = self.session.run([info.quantise(pixels)])
         names = self.session.output_names()
@@ -47,42 +51,42 @@ class ImageModel:
             for name, output, value in zip(names, self.session.outputs, values)
         }, placement
 
-    def classes(self, output: str) -> int:
-        """The number of channels of the output of that name.
+    @functools.cached_property
+    def classes(self) -> ClassOutput:
+        """The output that holds the classes.
 
         Raises:
-            RequestError: there is no such output.
+            RequestError: no output is what a model for this task gives.
         """
-        shapes = dict(zip(self.session.output_names(), (info.shape for info in self.session.outputs)))
-        if output not in shapes:
-            raise RequestError(f"the model has no output {output!r}, only {', '.join(shapes)}")
-        return shapes[output][1 if self.planar and len(shapes[output]) == 4 else -1]
+        shapes = self._shapes()
+        output = class_output(self.purpose.task, shapes, channels_last=not self.purpose.planar)
+        if output is None:
+            gives = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+            hint = "convert it without --raw-heads" if self.purpose.description.model.endswith("raw-heads") else None
+            raise RequestError(f"the model gives {gives}, which is no answer for {self.purpose.task}", hint=hint)
+        return output
+
+    def boxes_in(
+        self, outputs: dict[str, Array], placement: Placement, *, threshold: float, most: int = 100
+    ) -> Detections:
+        """A detector's boxes in pixels of the image; see ``select_boxes``."""
+        scores = self.classes.name
+        (boxes,) = (name for name in detection_outputs(self._shapes()) or () if name != scores)
+        selected = select_boxes(outputs[boxes], outputs[scores], threshold=threshold, most=most)
+        return Detections(placement.boxes_in_image(selected.boxes), selected.scores, selected.classes)
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        return dict(zip(self.session.output_names(), (info.shape for info in self.session.outputs)))
 
     def _channels_last(self, value: Array) -> Array:
-        return np.moveaxis(value, 1, -1) if self.planar and value.ndim == 4 else value
+        return np.moveaxis(value, 1, -1) if self.purpose.planar and value.ndim == 4 else value
 
 
 @contextlib.contextmanager
-def open_model(
-    file: Path, resolution: Resolution, preprocessing: Preprocessing, *, threads: int = 1
-) -> Iterator[ImageModel]:
+def open_model(file: Path, purpose: Purpose, *, threads: int = 1) -> Iterator[ImageModel]:
     """The .tflite ``file`` in LiteRT, with XNNPACK."""
     with RUNTIMES["litert"].open(file, threads=threads) as session:
-        description = read_description(file)
-        planar = description is not None and description.output_layout is OutputLayout.NCHW
-        yield ImageModel(session, resolution, preprocessing, planar)
-
-
-def boxes_in(outputs: dict[str, Array], placement: Placement, *, threshold: float, most: int = 100) -> Detections:
-    """A detector's boxes in pixels of the image; see ``select_boxes``.
-
-    Raises:
-        RequestError: the outputs are raw heads.
-    """
-    if not {"boxes", "scores"} <= outputs.keys():
-        raise RequestError("the model gives raw heads, not boxes", hint="convert it without --raw-heads")
-    selected = select_boxes(outputs["boxes"], outputs["scores"], threshold=threshold, most=most)
-    return Detections(placement.boxes_in_image(selected.boxes), selected.scores, selected.classes)
+        yield ImageModel(session, purpose)
 
 
 def mask_in(outputs: dict[str, Array], placement: Placement, resolution: Resolution) -> NDArray[np.int64]:
@@ -91,7 +95,7 @@ def mask_in(outputs: dict[str, Array], placement: Placement, resolution: Resolut
     Logits [h, w, classes] are enlarged bilinearly to the input's size and then to the image's, as evaluations do; class
     numbers [h, w] by repetition.
     """
-    ((name, values),) = outputs.items()
+    (values,) = outputs.values()
     mask = np.full((placement.image_height, placement.image_width), UNSEEN, np.int64)
     x0, y0 = max(0, placement.left), max(0, placement.top)
     x1, y1 = (
@@ -103,7 +107,7 @@ def mask_in(outputs: dict[str, Array], placement: Placement, resolution: Resolut
     size = (int(corners[3] - corners[1]), int(corners[2] - corners[0]))
     part = (
         _enlarged_classes(values, resolution, inside, size)
-        if name == "classes"
+        if values.ndim == 2
         else _enlarged_logits(values, resolution, inside, size)
     )
     mask[corners[1] : corners[3], corners[0] : corners[2]] = part

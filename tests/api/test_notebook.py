@@ -150,7 +150,7 @@ def unpacked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_int8_from_arrays(module: nn.Module, unpacked: list[str]) -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), np.uint8)
-    result = em.convert(module, resolution=32, precision="int8", calibration=pictures)
+    result = em.convert(module, resolution=32, precision="int8", calibration=pictures, mean=0.5, std=0.25)
     assert unpacked == ["Small"] * 2  # once to read, once to edit
     unpacked.clear()
     em.inspect(result)

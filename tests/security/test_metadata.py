@@ -52,6 +52,13 @@ HOSTILE: dict[str, dict[str, Any]] = {
     "dimensions": {"input_shapes": {"x": [1] * 100}},
     "channels": {"channels": -3},
     "exporter": {"exporter": "telepathy"},
+    "no labels": {"labels": []},
+    "a label's length": {"labels": ["a" * 10_000]},
+    "a label on screen": {"labels": ["a\x1b[2J"]},
+    "an empty label": {"labels": ["a", ""]},
+    "a million labels": {"labels": ["a"] * 1_000_000},
+    "labels are text": {"labels": "abc"},
+    "classes": {"classes": 0},
     "a list": {"versions": ["1"]},
 }
 

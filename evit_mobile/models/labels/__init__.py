@@ -14,25 +14,23 @@ from importlib import resources
 
 #: ImageNet-1k.
 IMAGENET_CLASSES = 1000
-#: Task -> file of its class names.
-FILES = {"classification": "imagenet-1k.txt"}
 #: Task -> class names of the data set that the paper's models of that task were trained for.
-NAMES = {**FILES, "detection": "coco-80.txt", "segmentation": "cityscapes-19.txt"}
+NAMES = {"classification": "imagenet-1k.txt", "detection": "coco-80.txt", "segmentation": "cityscapes-19.txt"}
 
 
 def class_names(task: str, count: int) -> list[str]:
     """Names of ``count`` classes: those of the task's data set if it has that many, else ``class 0`` and so on."""
-    names = (resources.files(__name__) / NAMES[task]).read_text(encoding="utf-8").splitlines() if task in NAMES else []
-    return names if len(names) == count else [f"class {index}" for index in range(count)]
+    return data_set_names(task, count) or [f"class {index}" for index in range(count)]
+
+
+def data_set_names(task: str | None, count: int | None) -> list[str] | None:
+    """Names of the classes of a task's data set, where it has ``count`` of them, or where that is not known (None)."""
+    if task not in NAMES:
+        return None
+    names = (resources.files(__name__) / NAMES[task]).read_text(encoding="utf-8").splitlines()
+    return names if count in (None, len(names)) else None
 
 
 def wordnet_ids() -> list[str]:
     """ImageNet-1k's synsets by class number, e.g. ``n01440764``."""
     return (resources.files(__name__) / "imagenet-1k-wordnet.txt").read_text(encoding="utf-8").splitlines()
-
-
-def labels_for(task: str | None) -> list[str] | None:
-    """Class names of a task's output, or None if it has none."""
-    if task not in FILES:
-        return None
-    return (resources.files(__name__) / FILES[task]).read_text(encoding="utf-8").splitlines()

@@ -10,8 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evit_mobile.models.registry import WHOLE_IMAGE, Trained, register_model
-from evit_mobile.specs import Resolution
+from evit_mobile.models.registry import Trained, register_model
+from evit_mobile.specs import WHOLE_IMAGE, Resolution
 
 if TYPE_CHECKING:
     from torch import nn
