@@ -73,6 +73,21 @@ def _reduced(operator: Any, order: tuple[int, ...], constant: Callable[[int], Ar
     return Changed(operator, frozenset({0}), {1: before})
 
 
+def _by_axes(operator: Any, order: tuple[int, ...], constant: Callable[[int], Array | None]) -> Changed | None:
+    axes = constant(int(operator.inputs[1]))
+    if axes is None:
+        return None
+    return Changed(operator, frozenset({0}), {1: np.array([order[axis] for axis in axes.reshape(-1)], np.int32)})
+
+
+def _picked(operator: Any, order: tuple[int, ...], constant: Callable[[int], Array | None]) -> Changed | None:
+    places = constant(int(operator.inputs[1]))
+    if places is None or places.ndim != 1 or operator.builtinOptions.batchDims:
+        return None
+    operator.builtinOptions.axis = order[operator.builtinOptions.axis % len(order)]
+    return Changed(operator, frozenset({0}))
+
+
 def _over_last(operator: Any, order: tuple[int, ...], constant: Callable[[int], Array | None]) -> Changed | None:
     return _elementwise(operator, order, constant) if order[-1] == len(order) - 1 else None
 
@@ -90,6 +105,10 @@ RULES: dict[str, Rule] = {
     "PAD": _by_rows(1),
     "SLICE": _by_rows(1, 2),
     "MIRROR_PAD": _by_rows(1),
+    "PADV2": _by_rows(1),
+    "TILE": _by_rows(1),
+    "REVERSE_V2": _by_axes,
+    "GATHER": _picked,
     **dict.fromkeys(("MEAN", "SUM", "REDUCE_MAX", "REDUCE_MIN"), _reduced),
     "SOFTMAX": _over_last,
 }  # fmt: skip

@@ -1,11 +1,13 @@
 """Ops of a lowered model in the spelling that a delegate takes.
 
-Given: SLICE whose sizes are -1, for all that is left; SQUEEZE and EXPAND_DIMS; PADV2 by zeros.
-Result: SLICE with sizes, RESHAPE, PAD.
+Given: SLICE whose sizes are -1, for all that is left; SQUEEZE and EXPAND_DIMS; RESHAPE to other
+sizes than its result's.
+Result: SLICE with sizes, RESHAPE.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -47,19 +49,20 @@ def _reshape(editor: FlatbufferEditor, operator: Any) -> Any | None:
     return None if min(editor.shape(target), default=0) < 0 else editor.reshape(int(operator.inputs[0]), target)
 
 
-def _pad(editor: FlatbufferEditor, operator: Any) -> Any | None:
-    value = editor.constant(int(operator.inputs[2]))
-    if value is None or value.dtype != np.float32 or value.any():
+def _to_its_sizes(editor: FlatbufferEditor, operator: Any) -> Any | None:
+    """onnx2tf joins RESHAPE of RESHAPE, and leaves the sizes of one beside the tensor of the other."""
+    target = int(operator.outputs[0])
+    sizes = editor.constant(int(operator.inputs[1])) if len(operator.inputs) > 1 else None
+    shape = editor.shape(target)
+    if sizes is None or -1 in sizes or tuple(sizes) == shape or min(shape, default=0) < 1:
         return None
-    pad = editor.operator("PAD", [int(index) for index in operator.inputs[:2]], int(operator.outputs[0]))
-    pad.builtinOptionsType, pad.builtinOptions = editor.schema.BuiltinOptions.PadOptions, editor.schema.PadOptionsT()
-    return pad
+    return editor.reshape(int(operator.inputs[0]), target) if sizes.prod() == math.prod(shape) else None
 
 
 #: By op: the op that stands in its place, or None where it stays.
 _SPELLINGS: dict[str, Callable[[FlatbufferEditor, Any], Any | None]] = {
     "SLICE": _slice,
+    "RESHAPE": _to_its_sizes,
     "SQUEEZE": _reshape,
     "EXPAND_DIMS": _reshape,
-    "PADV2": _pad,
 }

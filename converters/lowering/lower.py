@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from converters.lowering.boundary import plain, restore
 from converters.lowering.delegable import respell
+from converters.lowering.places import delegate_places
 from converters.lowering.refusal import UNSUPPORTED, check_operators, unsupported
 from converters.lowering.transpositions import put_off_transpositions
 from converters.tflite.editor import FlatbufferEditor
@@ -118,6 +119,7 @@ class Lowering:
         respell(editor)
         if not self._rewrites:
             put_off_transpositions(editor)
+        delegate_places(editor)
         return pack(editor.model, len(content))
 
     def _last_words(self) -> str:

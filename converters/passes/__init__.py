@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from converters.passes.base import Declined, Pass, PassReport, PassResult
 from converters.passes.batch_norm import BatchNorm
 from converters.passes.checks import NoSoftmax
+from converters.passes.cropping_pad import CroppingPad
+from converters.passes.dilated_max_pool import DilatedMaxPool
 from converters.passes.einsum_product import EinsumProduct
 from converters.passes.exact_clamp import ExactClamp
 from converters.passes.expand import Expand
@@ -26,6 +28,7 @@ from converters.passes.long_einsum import LongEinsum
 from converters.passes.output_padding import OutputPadding
 from converters.passes.padded_average_pool import PaddedAveragePool
 from converters.passes.padded_max_pool import PaddedMaxPool
+from converters.passes.plain_einsum import PlainEinsum
 from converters.passes.pooled_projection import PooledProjection
 from converters.passes.resample import Resample
 from converters.passes.scaled_elu import ScaledElu
@@ -33,6 +36,7 @@ from converters.passes.small_pool import SmallPool
 from converters.passes.spatial_mean import SpatialMean
 from converters.passes.split_projections import SplitProjections
 from converters.passes.static_gather import StaticGather
+from converters.passes.static_reshape import StaticReshape
 from converters.passes.subsample import Subsample
 from converters.passes.tools.graph import tidy
 from converters.passes.tools.pins import pin_outputs, unpin
@@ -54,6 +58,7 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
     """
     return (
         FoldConstants(),  # first: the others read constants and static shapes
+        PlainEinsum(),  # before the passes that know letters alone
         LongEinsum(),
         Resample(),
         EinsumProduct(),  # after the splitting, and before all that reads matrix products
@@ -70,12 +75,15 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         SpatialMean(),
         PooledProjection(),
         SmallPool(),
+        CroppingPad(),
         PaddedMaxPool(),
+        DilatedMaxPool(),  # after the padding
         PaddedAveragePool(),
         ScaledElu(),
         Expand(),
         Subsample(),
         WideConcat(),  # after the passes that join maps
+        StaticReshape(),  # after the passes that recognise what moves
         NoSoftmax(),  # last: it reports what is left
     )
 

@@ -1,4 +1,5 @@
-"""An Einsum of two operands as a MatMul between Transpose and Reshape, or as a Mul where it sums over nothing.
+"""An Einsum of two operands as a MatMul between Transpose and Reshape, or as a Mul where it sums over nothing; one of
+one operand as sums and a Transpose.
 
 Given: Einsum(a, b) with an equation of single letters. Result, with B the letters of both operands and of the result, K
 those of both that are summed, M and N those of one operand: MatMul(a [B, M, K], b [B, K, N]) in the order of the
@@ -23,21 +24,26 @@ if TYPE_CHECKING:
 
 
 class EinsumProduct(NodePass):
-    """Writes Einsum of two operands as MatMul or Mul."""
+    """Writes Einsum of one or two operands as MatMul, Mul, or sums."""
 
     name = "einsum-product"
     reason = "a matrix product written as Einsum is one, and the passes and XNNPACK know it as MatMul"
     op_types = frozenset({"Einsum"})
 
     def match(self, node: ir.Node, target: Target) -> Rewrite | None:
-        if len(node.inputs) != 2:
+        if len(node.inputs) > 2:
             return None
         terms = terms_of(node.attributes.get_string("equation", ""))
         if terms is None or any(shape_of(value) is None for value in node.inputs):
             raise Refused("its equation has an ellipsis or a diagonal, or a shape is not static")
         if node.outputs[0].dtype is None or node.outputs[0].dtype.name != "FLOAT":
             raise Refused("it is not of float32")
-        (left, right), output = terms
+        operands, output = terms
+        if len(operands) == 1:
+            return lambda emit: replace_value(
+                node.outputs[0], _summed(emit, node.inputs[0], operands[0], set(output)).ordered(emit, output)
+            )
+        left, right = operands
 
         def rewrite(emit: Emitter) -> None:
             first, second = (

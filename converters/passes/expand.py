@@ -1,8 +1,8 @@
-"""Copies of a map along an axis that it has one place of.
+"""Copies of a map along its axes.
 
-Given: Expand or Tile of a float value, whose copied axes have size 1; they are lowered to BROADCAST_TO or TILE, which
-leave the delegate.
-Result: the value times ones, which broadcasts: a product by one is exact.
+Given: Expand or Tile of a float value; they are lowered to BROADCAST_TO or TILE, which leave the delegate.
+Result: along axes of one place the value times ones, which broadcasts: a product by one is exact. Along others a Gather
+by the places that Tile repeats.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.passes.base import NodePass, Refused, Rewrite
-from converters.passes.tools.graph import constant_of, replace_value, shape_of
+from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Expand(NodePass):
-    """Rewrites Expand and Tile along axes of size 1."""
+    """Rewrites Expand and Tile."""
 
     name = "expand"
     reason = "BROADCAST_TO and TILE leave the delegate; a product by ones broadcasts inside it"
@@ -37,10 +37,17 @@ class Expand(NodePass):
             raise Refused("its shape is not static")
         if before == after:
             return lambda emit: replace_value(output, value)
-        aligned = (1,) * (len(after) - len(before)) + before
-        factors = [large // small for small, large in zip(aligned, after)]
-        if any(factor > 1 and small > 1 for small, factor in zip(aligned, factors)):
-            raise Refused("it repeats an axis that has more than one place")
-        return lambda emit: replace_value(
-            output, emit.op("Mul", "copies", [value, emit.constant("ones", np.ones(factors, np.float32))], after)
-        )
+        return lambda emit: replace_value(output, _copied(emit, value, before, after))
+
+
+def _copied(emit: Emitter, value: ir.Value, before: tuple[int, ...], after: tuple[int, ...]) -> ir.Value:
+    shape = [1] * (len(after) - len(before)) + list(before)
+    for axis, (small, large) in enumerate(zip(list(shape), after)):
+        if small > 1 and small != large:
+            value, shape[axis] = emit.reshape("aligned", value, shape), large
+            table = emit.ints("places", list(range(small)) * (large // small))
+            value = emit.op("Gather", "repeated", [value, table], shape, axis=axis)
+    factors = [large // small for small, large in zip(shape, after)]
+    if set(factors) == {1}:
+        return value
+    return emit.op("Mul", "copies", [value, emit.constant("ones", np.ones(factors, np.float32))], after)

@@ -29,6 +29,8 @@ _ROUNDS = 100
 #: Tensors that are computed from constants are stored up to this many elements: shapes, pads and bounds, not
 #: activations.
 _STORED_ELEMENTS = 1024
+#: Computed from constants, and kept all the same: a quantised weight is smaller.
+_QUANTISED = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
 class FoldConstants:
@@ -77,20 +79,15 @@ def _forget_open_shapes(model: ir.Model) -> None:
 
 
 def _should_fold(node: ir.Node) -> bool | None:
-    """The library keeps every ConstantOfShape, even the two numbers of a pad, and every constant of more than 8192
-    numbers, even a weight in another shape; None leaves the choice to it.
+    """The library keeps every ConstantOfShape, even the two numbers of a pad, and what is computed from a constant of
+    more than 8192 numbers, such as a mask or a weight in another shape; None leaves the choice to it.
     """
-    if node.op_type == "Reshape" and any(_is_weight(use.node, use.idx) for use in node.outputs[0].uses()):
-        return all(constant_of(value) is not None for value in node.inputs)
-    if node.op_type != "ConstantOfShape":
+    if node.op_type == "ConstantOfShape":
+        shape = shape_of(node.outputs[0])
+        return shape is not None and math.prod(shape) <= _STORED_ELEMENTS
+    if node.op_type in _QUANTISED or not node.inputs:
         return None
-    shape = shape_of(node.outputs[0])
-    return shape is not None and math.prod(shape) <= _STORED_ELEMENTS
-
-
-def _is_weight(node: ir.Node, position: int) -> bool:
-    """Whether ``node`` reads a weight there that it may have to standardise first."""
-    return node.op_type == "Conv" and position == 1 or node.op_type == "BatchNormalization" and position == 0
+    return all(value is None or constant_of(value) is not None for value in node.inputs) or None
 
 
 def _standardise_weights(model: ir.Model) -> bool:

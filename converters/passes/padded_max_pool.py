@@ -4,12 +4,15 @@ Given: MaxPool of a map [1, C, H, W] with padding, or whose last windows hang ov
 padding is lowered to PADV2 by the lowest number there is, which leaves the delegate.
 Result: MaxPool without padding, of the map with its border repeated: a window that holds a repeated row holds the row
 itself, too. Where the map is nowhere negative, as behind a ReLU, zeros do, and Pad costs less than slices that are
-joined. Rows that no window reaches are left out.
+joined. Rows that no window reaches are left out. A window with holes may hold a repeated row alone: there the border is
+the lowest number all the same, by PAD and ADD.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from converters.passes.base import NodePass, Refused, Rewrite
 from converters.passes.pool_border import Edges, has_border, padded_by_zeros, window_edges, without_border
@@ -63,10 +66,12 @@ def _maps(node: ir.Node) -> list[ir.Value | None]:
 def _pool_padded(emit: Emitter, node: ir.Node, edges: Edges) -> ir.Value:
     value, pooled = node.inputs[0], shape_of(node.outputs[0])
     assert value is not None and pooled is not None
+    top, left, bottom, right = edges
     if _is_not_negative(value):
         spread = padded_by_zeros(emit, value, edges)
+    elif set(node.attributes.get_ints("dilations", [1])) != {1}:
+        spread = emit.pad("padded", value, [0, 0, top, left, 0, 0, bottom, right], float(np.finfo(np.float32).min))
     else:
-        top, left, bottom, right = edges
         spread = _repeated(emit, _repeated(emit, value, 2, top, bottom), 3, left, right)
     return emit.op("MaxPool", "pooled", [spread], pooled, **without_border(node))
 

@@ -4,7 +4,7 @@ Given: Slice with steps, or a pool of 1x1 with strides. They are lowered to STRI
 which leave the delegate.
 Result: for rows and columns of a map [1, C, H, W], a depthwise convolution 1x1 of ones with that stride, which keeps
 the layout of the convolutions around it; a product by one is exact. For any other axis of n places, Reshape of
-[A, n, B] to [A, n/s, s*B] and a Slice of the first B.
+[A, n, B] to [A, n/s, s*B] and a Slice of the first B. What runs backwards is a Gather by a table.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.passes.base import NodePass, Refused, Rewrite
+from converters.passes.base import NodePass, Rewrite
 from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of
 from evit_mobile.specs import Target
 
@@ -36,7 +36,11 @@ class _Steps:
 
     @property
     def count(self) -> int:
-        return math.ceil((self.end - self.start) / self.step)
+        return len(self.places)
+
+    @property
+    def places(self) -> range:
+        return range(self.start, self.end, self.step)
 
 
 class Subsample(NodePass):
@@ -56,8 +60,6 @@ class Subsample(NodePass):
         steps = _of_pool(node, shape) if node.op_type in _POOLS else _of_slice(node, shape)
         if all(item.step == 1 for item in steps):
             return None
-        if any(item.step < 1 for item in steps):
-            raise Refused("it runs backwards")
         return lambda emit: replace_value(output, _subsampled(emit, value, steps))
 
 
@@ -81,7 +83,7 @@ def _of_slice(node: ir.Node, shape: tuple[int, ...]) -> list[_Steps]:
     starts, ends, steps = ([int(number) for number in np.ravel(array)] for array in bounds if array is not None)
     for axis, start, end, step in zip(map(int, np.ravel(axes)), starts, ends, steps):
         axis %= len(shape)
-        first, last, _ = slice(start, end, step).indices(shape[axis]) if step > 0 else (0, 0, 0)
+        first, last, _ = slice(start, end, step).indices(shape[axis])
         taken.append(_Steps(axis, first, last, step))
     return taken
 
@@ -90,12 +92,20 @@ def _subsampled(emit: Emitter, value: ir.Value, steps: list[_Steps]) -> ir.Value
     for item in steps:
         if item.step == 1:
             value = emit.slice("part", value, item.axis, item.start, item.end)
+        if item.step < 0:
+            value = _by_table(emit, value, item)
     strided = [item for item in steps if item.step > 1]
     if len(shape_of(value) or ()) == 4 and all(item.axis in (2, 3) for item in strided) and _is_map(value):
         return _by_convolution(emit, value, strided)
     for item in strided:
         value = _by_reshape(emit, value, item)
     return value
+
+
+def _by_table(emit: Emitter, value: ir.Value, item: _Steps) -> ir.Value:
+    shape = list(shape_of(value) or ())
+    shape[item.axis] = item.count
+    return emit.op("Gather", "backwards", [value, emit.ints("places", item.places)], shape, axis=item.axis)
 
 
 def _is_map(value: ir.Value) -> bool:

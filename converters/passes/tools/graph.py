@@ -147,17 +147,20 @@ class Emitter:
         kept = [end - start if place == axis else size for place, size in enumerate(shape)]
         return self.op("Slice", name, [value, *bounds], kept)
 
-    def pad(self, name: str, value: ir.Value, pads: Sequence[int]) -> ir.Value:
-        """``value`` with zeros around it: as many before each axis, then as many behind each; the value's shape must be
-        static.
+    def pad(self, name: str, value: ir.Value, pads: Sequence[int], fill: float = 0.0) -> ir.Value:
+        """``value`` with ``fill`` around it: as many before each axis, then as many behind each; the value's shape must
+        be static.
         """
         shape = shape_of(value)
         assert shape is not None
         rank = len(shape)
         padded = [size + pads[axis] + pads[rank + axis] for axis, size in enumerate(shape)]
         if self.opset < 11:
-            return self.op("Pad", name, [value], padded, mode="constant", pads=list(pads))
-        return self.op("Pad", name, [value, self.ints(f"{name}_pads", pads)], padded, mode="constant")
+            return self.op("Pad", name, [value], padded, mode="constant", pads=list(pads), value=fill)
+        operands = [value, self.ints(f"{name}_pads", pads)]
+        if fill:
+            operands.append(self.constant(f"{name}_fill", np.array(fill, np.float32)))
+        return self.op("Pad", name, operands, padded, mode="constant")
 
     def reduce(self, op_type: str, name: str, value: ir.Value, axis: int) -> ir.Value:
         """A Reduce* over one axis that is kept with size 1; axes stand as the graph's opset wants them."""

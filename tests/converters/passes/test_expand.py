@@ -45,6 +45,16 @@ def test_rewritten(module: nn.Module, shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(run_onnx(rewritten, x), module(torch.from_numpy(x)).numpy())
 
 
-def test_an_axis_of_more_places_is_declined() -> None:
-    rewritten, reports = rewrite(export(Repeated(1, 2, 1, 1), (1, 3, 4, 4)))
-    assert "more than one place" in reports["expand"].declined[0].reason and ops(rewritten)["Tile"] == 1
+@pytest.mark.parametrize(("times", "muls"), [((1, 2, 1, 1), 1), ((2, 2, 3, 1), 2)])
+def test_an_axis_of_more_places_is_gathered(times: tuple[int, ...], muls: int) -> None:
+    module, shape = Repeated(*times), (1, 3, 4, 4)
+    rewritten, reports = rewrite(export(module, shape))
+    assert reports["expand"].fired
+    assert ops(rewritten)["Tile"] == 0 and ops(rewritten)["Gather"] and ops(rewritten)["Mul"] == muls
+    x = noise(shape)
+    np.testing.assert_array_equal(run_onnx(rewritten, x), module(torch.from_numpy(x)).numpy())
+
+
+def test_what_copies_nothing_goes() -> None:
+    rewritten, _ = rewrite(export(Repeated(1, 1, 1, 1), (1, 3, 4, 4)))
+    assert set(ops(rewritten)) == {"Mul"}

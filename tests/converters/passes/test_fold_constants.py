@@ -123,3 +123,13 @@ def test_sizes_that_pass_from_block_to_block_are_known() -> None:
     assert "Shape" not in ops(rewritten)
     x = noise(shape)
     np.testing.assert_array_equal(run_onnx(rewritten, x), Windows()(torch.from_numpy(x)).numpy())
+
+
+def test_what_is_computed_from_a_large_constant_is_one() -> None:
+    """A mask of 10 000 places."""
+    numbers = torch.arange(10_000).reshape(100, 100)
+    module = Function(lambda x: torch.where(numbers % 7 > 3, x, -x))
+    rewritten, _ = rewrite(export(module, (1, 1, 100, 100)))
+    assert not ops(rewritten).keys() & {"Mod", "Greater", "Cast", "Reshape", "Range"}
+    x = noise((1, 1, 100, 100))
+    np.testing.assert_array_equal(run_onnx(rewritten, x), module(torch.from_numpy(x)).numpy())

@@ -40,8 +40,8 @@ MODELS = [
     ("timm:efficientvit_b2", "288", 456),
     ("timm:mobilenetv3_large_100", None, 166),
     ("timm:efficientnet_b0", None, 250),
-    ("timm:vit_tiny_patch16_224", "64", 617),
-    ("timm:mobilevit_xxs", "128", 625),
+    ("timm:vit_tiny_patch16_224", "64", 581),
+    ("timm:mobilevit_xxs", "128", 562),
     ("timm:resnet18", "64", 37),
 ]
 

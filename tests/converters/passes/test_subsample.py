@@ -34,6 +34,8 @@ class Take(nn.Module):
         lambda x: x.permute(0, 2, 3, 1)[:, ::2, ::2],
         nn.AvgPool2d(1, 2),
         nn.MaxPool2d(1, 3),
+        lambda x: x.flip(3),
+        lambda x: x.flip(1, 2)[:, :, ::2],
     ],
 )
 def test_rewritten(take: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> None:
