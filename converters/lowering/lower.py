@@ -39,7 +39,7 @@ class Lowering:
     """
 
     def __init__(self, *, simplify: bool = False, rewrites: bool = True) -> None:
-        self._rewrites = rewrites
+        self._simplify, self._rewrites = simplify, rewrites
         self._flags = ["--simplify"] * simplify + ["--no-rewrites"] * (not rewrites)
 
     def __enter__(self) -> Self:
@@ -119,7 +119,8 @@ class Lowering:
         respell(editor)
         if not self._rewrites:
             put_off_transpositions(editor)
-        delegate_places(editor)
+        if not self._simplify:  # a graph as exported shows what onnx2tf makes of it
+            delegate_places(editor)
         return pack(editor.model, len(content))
 
     def _last_words(self) -> str:
