@@ -109,13 +109,14 @@ def base_r224_tflite(converted: Callable[..., Path]) -> Path:
 @pytest.fixture(scope="session")
 def converted_graph(cache: Path) -> Callable[..., Path]:
     """``converted_graph(name, nodes, shape, **constants)`` is the .tflite of an ONNX graph from ``image`` [1, 3, 8, 8]
-    to ``features``.
+    to ``features``; with ``rewrite=False`` its ops stay as they are.
     """
 
-    def make(name: str, nodes: list[Any], shape: list[int], **constants: NDArray[Any]) -> Path:
+    def make(name: str, nodes: list[Any], shape: list[int], rewrite: bool = True, **constants: NDArray[Any]) -> Path:
         import onnx
         from onnx import TensorProto, helper, numpy_helper
 
+        from converters.options import ConvertOptions
         from converters.pipeline import convert
 
         path = cache / f"{name}.tflite"
@@ -129,7 +130,7 @@ def converted_graph(cache: Path) -> Callable[..., Path]:
                     helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
                     cache / f"{name}.onnx",
                 )
-                convert(str(cache / f"{name}.onnx"), path)
+                convert(str(cache / f"{name}.onnx"), path, ConvertOptions(rewrite=rewrite))
         return path
 
     return make

@@ -188,7 +188,7 @@ def gathering_tflite(converted_graph: Callable[..., Path]) -> Path:
     ]
     rows = np.array([7, 0, 2, 5, 1, 1])
     return converted_graph(
-        "gathering", nodes, [1, 8, len(rows), 8], first=_kernel(8, 3), second=_kernel(8, 8), rows=rows
+        "gathering", nodes, [1, 8, len(rows), 8], False, first=_kernel(8, 3), second=_kernel(8, 8), rows=rows
     )
 
 
