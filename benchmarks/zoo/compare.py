@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -115,7 +116,9 @@ def _run(command: list[str]) -> str | Failure:
     if done.returncode < 0:
         return Failure(f"killed by signal {-done.returncode}")
     lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    return Failure(lines[-1][:200] if lines else f"exit code {done.returncode}")
+    # Paths of this machine tell a reader nothing.
+    words = re.sub(r"/\S*/", "", lines[-1]) if lines else f"exit code {done.returncode}"
+    return Failure(words[:200])
 
 
 def table(rows: list[Family], machine: str) -> str:
@@ -140,16 +143,16 @@ def table(rows: list[Family], machine: str) -> str:
         "| --- | --- |" + " --- |" * len(CONVERTERS),
     ]
     for row in rows:
-        cells = [_text(row.cells[name]) for name in CONVERTERS]
+        cells = [_text(row.cells[name]) if name in row.cells else "not tried" for name in CONVERTERS]
         lines.append(f"| {row.family} | {row.model} | " + " | ".join(cells) + " |")
     left_out = "; ".join(f"{family}: {reason}" for family, reason in LEFT_OUT.items())
     return "\n".join(lines) + f"\n\nLeft out: {left_out}.\n"
 
 
 def _counts(rows: list[Family]) -> dict[str, list[int]]:
-    cells = {name: [row.cells[name] for row in rows] for name in CONVERTERS}
+    cells = {name: [row.cells[name] for row in rows if name in row.cells] for name in CONVERTERS}
     return {
-        "tried": [len(rows)] * len(CONVERTERS),
+        "tried": [len(cells[name]) for name in CONVERTERS],
         "converted": [sum(cell.megabytes is not None for cell in cells[name]) for name in CONVERTERS],
         "right": [sum(cell.right for cell in cells[name]) for name in CONVERTERS],
         "wrong, or does not run": [
@@ -212,8 +215,7 @@ def main(python: Path, only: tuple[str, ...], converters: tuple[str, ...], anew:
         ordered = [rows[name] for name in FAMILIES if name in rows]
         machine = machine_name()
         document = {"machine": machine, "families": [asdict(item) for item in ordered]}
-        complete = [item for item in ordered if item.cells.keys() == set(CONVERTERS)]
-        write_results(RESULTS, table(complete, machine), document)
+        write_results(RESULTS, table(ordered, machine), document)
         click.echo(f"{family}: " + "; ".join(f"{name} {_text(cell)}" for name, cell in row.cells.items()))
 
 
