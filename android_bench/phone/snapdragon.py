@@ -39,3 +39,10 @@ def soc_name(model: str, platform: str) -> str:
     if name is not None:
         return f"{name} ({part})"
     return part or platform or "unknown"
+
+
+def soc_of(text: str) -> str:
+    """What ``soc_name`` says of a part number, ``SM8150``, or of a name that one part has, ``Snapdragon 855``."""
+    parts = {f"{name} ({part})".lower(): part for part, name in NAMES.items()}
+    parts |= {name.lower(): part for part, name in NAMES.items()}
+    return soc_name(parts.get(text.strip().lower(), text.strip()), "")

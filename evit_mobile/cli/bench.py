@@ -164,7 +164,7 @@ def _bench_models(device_text: str, models: NamedModels, options: BenchOptions, 
     before = begin(device, started, ("evit-mobile", *sys.argv[1:]), out if options.resume else None)
     results = _measure(device, candidates, settings, before, out, models.profile)
     reasons = {candidate.name: reasons_of(candidate.path) for candidate in candidates} if models.profile else {}
-    _print(results, out, as_json, reasons)
+    print_results(results, out, as_json, reasons)
     _check_points(results, out)
 
 
@@ -215,7 +215,7 @@ def _measure(
     return results
 
 
-def _print(results: ResultSet, out: Path, as_json: bool, reasons: dict[str, dict[str, str]]) -> None:
+def print_results(results: ResultSet, out: Path, as_json: bool, reasons: dict[str, dict[str, str]]) -> None:
     from evit_mobile.cli.estimate_table import print_estimates, print_op_types
     from evit_mobile.cli.profile import print_profile
     from evit_mobile.results.summary import caveats, rows, warnings

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import gc
 import importlib
+import keyword
 import os
 import select
 import sys
@@ -38,6 +39,7 @@ COMMANDS = {
     "bench": "Measure latency on a device.",
     "advise": "Say which precision of a model to ship on a device.",
     "report": "Make one HTML page from result files.",
+    "import": "Read what other tools measured, on other people's phones.",
     "compare": "Say what became slower or faster from one result file to another.",
     "runtimes": "List or install the TFLite runtimes that models are checked on.",
     "emulator": "Set up the emulated Arm64 processors.",
@@ -81,7 +83,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"evit_mobile.cli.{cmd_name}").command
+        # A module whose name is a keyword could not be imported by a statement.
+        module = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        command = importlib.import_module(f"evit_mobile.cli.{module}").command
         assert isinstance(command, click.Command)
         return command
 

@@ -15,12 +15,13 @@ from evit_mobile.results.conditions import Conditions
 from evit_mobile.results.content import Content
 from evit_mobile.results.entry import Entry, Instructions, Microseconds, Name, Sha256, Whole
 from evit_mobile.results.estimates import Estimate, OpEstimate
+from evit_mobile.results.source import Source
 from evit_mobile.results.timeline import Timeline
 
 #: 2 added suites: ``ResultSet.suite`` and ``references``, the position of a point on a curve, and points without a
-#: model file. 3 added estimates and ``profile_error``. 4 added ``ResultSet.timeline``; a file without one is written as
-#: 3. Older files can still be read.
-SCHEMA_VERSION: Final = 4
+#: model file. 3 added estimates and ``profile_error``. 4 added ``ResultSet.timeline``, and 5
+#: ``ResultSet.source``; a file without either is written as 3. Older files can still be read.
+SCHEMA_VERSION: Final = 5
 #: Points that a file may hold, of which the largest of ours has 20: comparing 1000 takes 10 s.
 MOST_POINTS = 1000
 
@@ -52,8 +53,8 @@ class Core(Entry):
 class DeviceInfo(Entry):
     """The device that was measured.
 
-    ``kind`` is the prefix of ``--device`` (host, adb, qemu, estimate) and ``name`` the whole of it. ``emulated`` is
-    True if the processor named by ``soc`` did not execute the instructions itself.
+    ``kind`` is the prefix of ``--device`` (host, adb, qemu, estimate), or ``imported``, and ``name`` the whole of it.
+    ``emulated`` is True if the processor named by ``soc`` did not execute the instructions itself.
     """
 
     kind: Name
@@ -86,6 +87,11 @@ class DeviceInfo(Entry):
     def is_estimated(self) -> bool:
         """Whether the time was estimated."""
         return self.kind == "estimate"
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether others measured with other tools."""
+        return self.kind == "imported"
 
 
 class RunSettings(Entry):
@@ -259,8 +265,8 @@ class Point(Content):
 
     @model_validator(mode="after")
     def _has_model(self) -> Self:
-        if self.rounds and (self.model_sha256 is None or self.model_bytes is None):
-            raise ValueError("a point that was measured has a model_sha256 and model_bytes")
+        if (self.model_sha256 is None) != (self.model_bytes is None):
+            raise ValueError("model_sha256 and model_bytes go together")
         return self
 
     @model_validator(mode="after")
@@ -290,10 +296,10 @@ class ResultSet(Entry):
 
     For a suite, ``references`` holds one model per setting that was measured in turn with the points from beginning to
     end. Its rounds show whether the machine stayed the same. A sustained or a paced run has a ``timeline``, and points
-    without rounds.
+    without rounds. Imported figures have a ``source``.
     """
 
-    schema_version: Literal[1, 2, 3, 4] = 3
+    schema_version: Literal[1, 2, 3, 4, 5] = 3
     created: AwareDatetime
     command: tuple[str, ...]
     components: tuple[Component, ...]
@@ -302,6 +308,15 @@ class ResultSet(Entry):
     suite: Suite | None = None
     references: Annotated[tuple[Point, ...], Field(max_length=MOST_POINTS)] = ()
     timeline: Timeline | None = None
+    source: Source | None = None
+
+    @model_validator(mode="after")
+    def _imported(self) -> Self:
+        if self.device.is_imported != (self.source is not None) or (self.source and self.schema_version < 5):
+            raise ValueError("a result has a source if it was imported; its schema version is 5")
+        if self.source is None and any(point.rounds and point.model_sha256 is None for point in self.points):
+            raise ValueError("a point that was measured has a model_sha256 and model_bytes")
+        return self
 
     @model_validator(mode="after")
     def _on_timeline(self) -> Self:

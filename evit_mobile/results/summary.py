@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Iterator, Sequence
 
 from evit_mobile.results.record import Point, Quantity, ResultSet, RunSettings
+from evit_mobile.results.source import Source
 from evit_mobile.results.stats import MIN_ROUNDS, Interval, Ratio, Summary, instability, paired_ratio, summarise
 from evit_mobile.text import visible
 
@@ -98,6 +99,8 @@ def caveats(results: ResultSet) -> list[str]:
         return [f"Estimated for a {soc}, not measured: {_error(results.points)}. {visible(device.os_build)}."]
     if device.emulated:
         return [f"Emulated: {soc} is emulated by another machine. These are not Snapdragon figures."]
+    if results.source is not None:
+        return [_imported(results.source)]
     if device.is_host:
         return [f"Measured on the host CPU ({soc}, {visible(device.abi)}). These are not Snapdragon figures."]
     return []
@@ -202,6 +205,16 @@ def significant(value: float, digits: int = 4) -> str:
     """``value`` > 0 with at least ``digits`` significant digits and never an exponent."""
     decimals = max(0, digits - 1 - math.floor(math.log10(value)))
     return f"{value:,.{decimals}f}"
+
+
+def _imported(source: Source) -> str:
+    forms = ", ".join(dict.fromkeys(file.form for file in source.files))
+    soc = "The SoC was named at the import" if source.states_soc else "Nobody said which device it was"
+    ran_on = f" It ran on {', '.join(map(visible, source.accelerators))}." if source.accelerators else ""
+    return (
+        f"Imported, not measured by evit-mobile: {visible(forms)}. {soc}. Cores, clocks, heat and load were not "
+        f"recorded.{ran_on}"
+    )
 
 
 def _error(points: Sequence[Point]) -> str:

@@ -1,8 +1,9 @@
 """What a result file says about the paper's claims.
 
 A latency claim can be reproduced, or not, only on the paper's own SoC, measured and not emulated. Another phone is not
-comparable with the figure. A host CPU, an Android emulator, QEMU and an estimate (marked as one) show whether the same
-quantity goes in the same direction there. What is counted (MACs) is the same everywhere.
+comparable with the figure, nor are imported figures whose SoC nobody named, or that an accelerator made. A host CPU,
+an Android emulator, QEMU and an estimate (marked as one) show whether the same quantity goes in the same direction
+there. What is counted (MACs) is the same everywhere.
 """
 
 from __future__ import annotations
@@ -85,7 +86,10 @@ def _outcome(claim: Claim, results: ResultSet, finding: Finding) -> tuple[Outcom
     reason = distrust(results)
     if reason is not None:
         return Outcome.NOT_COMPARABLE, f"{reason} {finding.reason}"
-    if device.is_phone:
+    elsewhere = [name for name in results.source.accelerators if name != "CPU"] if results.source is not None else []
+    if elsewhere:
+        return Outcome.NOT_COMPARABLE, f"The claim is of a CPU, this ran on {', '.join(elsewhere)}. {finding.reason}"
+    if device.is_phone or device.is_imported:
         if not is_soc(device, claim):
             other = f"The claim is of a {claim.measured_on} ({claim.soc_part}), this is {_named(device)}."
             return Outcome.NOT_COMPARABLE, f"{other} {finding.reason}"

@@ -15,6 +15,7 @@ from evit_mobile.results.judge.verdicts import verdicts
 from evit_mobile.results.page.pictures import Illustration
 from evit_mobile.results.conditions import Conditions
 from evit_mobile.results.record import Point, ResultSet, RunSettings
+from evit_mobile.results.source import SourceFile
 from evit_mobile.results.stats import Interval
 from evit_mobile.results.summary import (
     Row,
@@ -118,6 +119,16 @@ class Section:
     def is_estimate(self) -> bool:
         """Whether the figures are estimates."""
         return self.results.device.is_estimated
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether others measured."""
+        return self.results.device.is_imported
+
+    @property
+    def source_files(self) -> tuple[SourceFile, ...]:
+        """What the figures were imported from."""
+        return self.results.source.files if self.results.source is not None else ()
 
     @property
     def files(self) -> list[tuple[str, int | None, str]]:
