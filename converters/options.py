@@ -10,7 +10,7 @@ from pathlib import Path
 from converters.source.inputs import InputRequest
 from evit_mobile import __version__
 from evit_mobile.card import ModelCard
-from evit_mobile.specs import IoType, OutputLayout, Precision, Resolution
+from evit_mobile.specs import Ends, IoType, OutputLayout, Precision, Resolution
 
 #: Packages whose version can change what a conversion gives.
 VERSIONED = ("torch", "onnx", "onnx-ir", "onnxscript", "onnx2tf", "numpy", "flatbuffers", "timm")
@@ -34,6 +34,7 @@ class ConvertOptions:
         output_layout: order of the axes of outputs of rank 4.
         check: compare the .tflite with the exported graph, and refuse it where it differs.
         card: what the user says of the model.
+        ends: the normalisation of pixels before the network, softmax or sigmoid behind it.
         keep_onnx: gets the ONNX graph as it goes into the lowering; the conversion is then made anew.
     """
 
@@ -51,6 +52,7 @@ class ConvertOptions:
     keep_onnx: Path | None = None
     output_layout: OutputLayout = OutputLayout.NHWC
     card: ModelCard = ModelCard()
+    ends: Ends = Ends()
 
 
 def versions() -> dict[str, str]:

@@ -22,6 +22,7 @@ from converters.quantize.attention_ranges import warnings as range_warnings
 from converters.quantize.precisions import InPrecision, check_inputs, check_precision, in_precision
 from converters.report import Conversion, ConversionReport
 from converters.source.blame import file_at_fault
+from converters.source.ends import with_ends
 from converters.source.labels import Labels, labels_of
 from converters.source.load import Source, load_source
 from converters.source.onnx_file import input_size
@@ -93,7 +94,7 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
     watch = Stopwatch()
     with Lowering(simplify=not options.rewrite) as lowering:
         with watch.stage("build"):
-            source = model if isinstance(model, Source) else _loaded(model, options)
+            source = with_ends(model if isinstance(model, Source) else _loaded(model, options), options.ends)
         _check_layout(source, options)
         with watch.stage("export"):
             from converters.source.export import export_source
@@ -245,6 +246,8 @@ def _description(
         output_layout=options.output_layout,
         classes=options.card.classes,
         labels=source.labels,
+        ends=source.ends,
+        network_preprocessing=source.network_preprocessing,
     )
 
 

@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from evit_mobile.card import ModelCard
     from evit_mobile.errors import ClaimError, DeviceError, EvitMobileError, MachineError, RequestError
     from evit_mobile.results.record import ResultSet, RunSettings
-    from evit_mobile.specs import IoType, Precision, Resolution
+    from evit_mobile.specs import Activation, Ends, IoType, Pixels, Precision, Resolution
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Activation",
     "Advice",
     "ClaimError",
     "Conversion",
@@ -39,6 +40,7 @@ __all__ = [
     "ConvertOptions",
     "DeviceError",
     "DeviceOptions",
+    "Ends",
     "EvitMobileError",
     "Inspection",
     "IoType",
@@ -46,6 +48,7 @@ __all__ = [
     "Model",
     "ModelCard",
     "ParityReport",
+    "Pixels",
     "Place",
     "Precision",
     "RequestError",
@@ -73,7 +76,7 @@ _HOMES = {
     "converters.tflite.inspection": ("Inspection",),
     "evit_mobile.errors": ("ClaimError", "DeviceError", "EvitMobileError", "MachineError", "RequestError"),
     "evit_mobile.results.record": ("ResultSet", "RunSettings"),
-    "evit_mobile.specs": ("IoType", "Precision", "Resolution"),
+    "evit_mobile.specs": ("Activation", "Ends", "IoType", "Pixels", "Precision", "Resolution"),
 }
 
 

@@ -48,6 +48,52 @@ class IoType(StrEnum):
     UINT8 = "uint8"
 
 
+class Pixels(StrEnum):
+    """What a file that normalises in its graph takes: RGB in [0, 1], or of 0 to 255 as float32 or as uint8."""
+
+    UNIT = "unit"
+    RAW = "raw"
+    UINT8 = "uint8"
+
+
+class Activation(StrEnum):
+    """What is put behind a network that gives logits."""
+
+    SOFTMAX = "softmax"
+    SIGMOID = "sigmoid"
+
+
+@dataclass(frozen=True)
+class Ends:
+    """What a conversion adds at both ends of a network.
+
+    Attributes:
+        pixels: what the file takes, the normalisation being in its graph; None: the input is normalised already.
+        activation: of the output; None: as the network gives it.
+    """
+
+    pixels: Pixels | None = None
+    activation: Activation | None = None
+
+    @classmethod
+    def of(
+        cls, normalise: bool | None, pixels: str | None, io_type: str, *, softmax: bool = False, sigmoid: bool = False
+    ) -> Ends:
+        """What the options of ``convert`` ask for.
+
+        Raises:
+            RequestError: they contradict each other.
+        """
+        if normalise is False and pixels is not None:
+            raise RequestError("--input says what pixels are normalised in the graph", hint="leave out one of the two")
+        if softmax and sigmoid:
+            raise RequestError("--softmax and --sigmoid exclude each other", hint="sigmoid is for classes that overlap")
+        if pixels is None and normalise:
+            pixels = Pixels.UINT8 if io_type == IoType.UINT8 else Pixels.UNIT
+        activation = Activation.SOFTMAX if softmax else Activation.SIGMOID if sigmoid else None
+        return cls(None if pixels is None else Pixels(pixels), activation)
+
+
 class OutputLayout(StrEnum):
     """Order of the axes of a .tflite's outputs of rank 4, images most of them; inputs of rank 4 are always NHWC."""
 

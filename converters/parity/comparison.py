@@ -5,6 +5,7 @@ of them.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,10 @@ from converters.parity.stimuli import Stimulus
 from evit_mobile.arrays import Array
 from evit_mobile.specs import OutputLayout, Precision
 
+#: An integer has the step that its usual values need. Of an output this much weaker, of a black picture in a network
+#: that takes 0 to 255, say, it keeps less than the output's own SQNR would ask for; it is judged as if it were so
+#: strong.
+FAINT_DB = 20.0
 #: A runtime's name, whether XNNPACK takes part, and the number of threads; None, None for ONNX Runtime.
 Setting = tuple[str, bool | None, int | None]
 
@@ -28,7 +33,8 @@ class ParityRow:
     """One output of one input under one runtime; ``xnnpack`` and ``threads`` are None for ONNX Runtime.
 
     ``rounding`` is set where it decided: the row misses the criterion, and is off by no more than some times this,
-    which is what the reference's own float32 is off by on this input.
+    which is what the reference's own float32 is off by on this input. So is ``faint_sqnr_db``: the output is fainter
+    than ``FAINT_DB`` below what a photograph gives, and this is its SQNR as if it were that strong.
     """
 
     runtime: str
@@ -39,6 +45,7 @@ class ParityRow:
     difference: Difference
     passed: bool
     rounding: float | None = None
+    faint_sqnr_db: float | None = None
 
     def describe(self) -> str:
         """``litert with XNNPACK, 1 thread, input noise, output logits``."""
@@ -98,8 +105,18 @@ class Comparison:
                 difference = self._difference(stimulus, value, actual)
             else:
                 difference = Difference(failure=f"the file has no output of that name, only {', '.join(outputs)}")
-            rows.append(ParityRow(*setting, stimulus.name, name, difference, criterion.holds(difference)))
+            row = ParityRow(*setting, stimulus.name, name, difference, criterion.holds(difference))
+            rows.append(row if row.passed else self._faint(row, criterion))
         return rows
+
+    def _faint(self, row: ParityRow, criterion: Criterion) -> ParityRow:
+        """``row``, passed where it is judged by power and holds for an output that is ``FAINT_DB`` below the usual."""
+        usual = self.expected.get("photograph", self.expected[self.stimuli[0].name])[row.output]
+        strong, weak = (_power_db(value) for value in (usual, self.expected[row.input][row.output]))
+        sqnr, below = row.difference.sqnr_db, strong - FAINT_DB - weak
+        if criterion.measure != "sqnr_db" or sqnr is None or not below > 0 or sqnr + below < criterion.bound:
+            return row
+        return dataclasses.replace(row, passed=True, faint_sqnr_db=sqnr + below)
 
     def rounded(self, rows: list[ParityRow]) -> tuple[list[ParityRow], list[IllConditioned]]:
         """``rows``, with those passed that the reference's own rounding explains; and where that leaves nothing to
@@ -137,6 +154,11 @@ class Comparison:
         if scores is None:
             return difference
         return compare(expected, without_ties(expected, actual, scores, CRITERIA[Precision.FP32].bound))
+
+
+def _power_db(value: Array) -> float:
+    power = float(np.sum(value.astype(np.float64) ** 2))
+    return 10 * math.log10(power) if power > 0 else -math.inf
 
 
 def compared(reference: Reference, stimuli: list[Stimulus], layout: OutputLayout | None) -> Comparison:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from converters.onnx_reader import OnnxSession
 from converters.onnx_session import Run, open_session
 from converters.parity.rounding import run_in_double, run_module
+from converters.source.ends import with_ends
 from converters.source.inputs import InputRequest
 from converters.source.load import Source, load_source, module_source
 from converters.source.torch_export import Exporter
@@ -19,7 +20,7 @@ from evit_mobile.arrays import Array
 from evit_mobile.card import ModelCard
 from evit_mobile.errors import RequestError
 from evit_mobile.models import trained_of
-from evit_mobile.specs import ModelName, Resolution
+from evit_mobile.specs import Ends, ModelName, Resolution
 from evit_mobile.tflite.description import ModelDescription
 
 if TYPE_CHECKING:
@@ -97,8 +98,9 @@ def build_reference(file: Path, description: ModelDescription | None, request: S
     source = request.source or (
         _described_source(file, description, request) if description else _named_source(file, request)
     )
-    if description is not None:
-        source = dataclasses.replace(source, preprocessing=description.preprocessing)
+    if description is not None and request.source is None:
+        own = description.preprocessing if description.ends == Ends() else description.network_preprocessing
+        source = with_ends(dataclasses.replace(source, task=description.task, preprocessing=own), description.ends)
     return Reference(source, export_onnx(source))
 
 

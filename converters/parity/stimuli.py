@@ -54,6 +54,10 @@ def verification_stimuli(
     * ``noise``: standard normal.
     * ``zeros``, ``ones``: constant; every position is alike, so layer normalisation and attention see degenerate
       statistics.
+
+    These three are inputs of ImageNet's normalisation. A model that takes pixels in another way gets the same pixels
+    in its own way, and one that takes pixels themselves gets none that are not of 0 to 255.
+
     * ``black``, ``white``: the normalised images of 0 and 255, the largest values that a picture can give.
     * ``hot_pixel``: black but for one pixel of 255: everything that spreads, spreads from a known place.
     * ``photograph``: ``image``, or a portrait that matplotlib bundles, preprocessed as the model wants.
@@ -65,6 +69,7 @@ def verification_stimuli(
     """
     stimuli = _plain((1, resolution.height, resolution.width, channels), seed)
     if channels == 3:
+        stimuli = {name: _as_pixels(value, preprocessing) for name, value in stimuli.items()}
         stimuli.update(_pictures(resolution, preprocessing, image))
     return [ImageStimulus(name, value) for name, value in stimuli.items()]
 
@@ -146,12 +151,14 @@ class _Input:
         batch = np.repeat(image, self.shape[0], axis=0)
         return np.ascontiguousarray(batch.transpose(0, 3, 1, 2)) if self._channel_axis == 1 else batch
 
-    def plain(self, seed: int) -> dict[str, Array]:
+    def plain(self, seed: int, preprocessing: Preprocessing | None) -> dict[str, Array]:
         """``noise``, ``zeros`` and ``ones`` of a float or a bool; of an integer the last two."""
         if self.dtype == np.float32 and len(self.shape) == 4:
             # As images, which are drawn in NHWC: one noise for a network and for its file.
             batch, channels, height, width = self.shape
             drawn = _plain((batch, height, width, channels), seed)
+            if self._channel_axis == 1:
+                drawn = {name: _as_pixels(value, preprocessing) for name, value in drawn.items()}
             return {name: np.ascontiguousarray(value.transpose(0, 3, 1, 2)) for name, value in drawn.items()}
         if self.dtype == np.float32:
             return dict(_plain(self.shape, seed))
@@ -169,6 +176,19 @@ def _plain(shape: tuple[int, ...], seed: int) -> dict[str, Float32Array]:
         "zeros": np.zeros(shape, np.float32),
         "ones": np.ones(shape, np.float32),
     }
+
+
+def _as_pixels(value: Float32Array, preprocessing: Preprocessing | None) -> Float32Array:
+    """[N, H, W, 3] of ImageNet's normalisation as ``preprocessing`` gives the same pixels."""
+    if preprocessing is None:
+        return value
+    usual = Preprocessing()
+    if not any(preprocessing.mean):
+        pixels = (value * np.array(usual.std) + np.array(usual.mean)).clip(0, 1)
+        return normalise(((pixels * 255).round() / 255).astype(np.float32), preprocessing)
+    std = np.array(preprocessing.std)
+    factor, shift = np.array(usual.std) / std, (np.array(usual.mean) - np.array(preprocessing.mean)) / std
+    return np.asarray(value * factor.astype(np.float32) + shift.astype(np.float32))
 
 
 def _pictures(
@@ -190,7 +210,7 @@ def _pictures(
 def _plain_values(source: Source, stock: onnx.ModelProto) -> dict[str, dict[str, Array]]:
     """``noise``, ``zeros`` and ``ones`` of each input of ``stock``, by the input's name."""
     inputs = [_Input.of(value) for value in graph_inputs(stock)]
-    values = {item.name: item.plain(seed) for seed, item in enumerate(inputs)}
+    values = {item.name: item.plain(seed, source.preprocessing) for seed, item in enumerate(inputs)}
     if any("noise" not in stimuli for stimuli in values.values()):
         _add_indices(values, inputs, source, stock)
     order = ("noise", "zeros", "ones")

@@ -21,6 +21,7 @@ from converters.passes.expand import Expand
 from converters.passes.fold_constants import FoldConstants
 from converters.passes.group_norm import GroupNorm
 from converters.passes.hard_sigmoid import HardSigmoid
+from converters.passes.input_normalisation import InputNormalisation
 from converters.passes.layer_norm import LayerNorm
 from converters.passes.linear_attention import ATTENTION_FORMS, LinearAttention
 from converters.passes.linear_layer import LinearLayer
@@ -58,6 +59,7 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
     """
     return (
         FoldConstants(),  # first: the others read constants and static shapes
+        InputNormalisation(),
         PlainEinsum(),  # before the passes that know letters alone
         LongEinsum(),
         Resample(),

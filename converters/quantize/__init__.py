@@ -23,6 +23,7 @@ def quantise_int8(
     images: Iterable[NDArray[Any]],
     *,
     io_type: IoType = IoType.FLOAT32,
+    float_input: bool = False,
     range_choice: RangeChoice = RangeChoice.MSE,
     bias_correction: bool = True,
 ) -> QuantisedModel:
@@ -31,20 +32,23 @@ def quantise_int8(
     Args:
         images: [1, H, W, C] float32, preprocessed; read once.
         io_type: type of the model's input and outputs.
+        float_input: the input stays float32 all the same.
 
     Raises:
         RequestError: see ``observe``.
     """
     graph = model.graph
     observed = observe(model, images)
-    ends = io_type is not IoType.FLOAT32
+    input_type = IoType.FLOAT32 if float_input else io_type
     refused: dict[int, str] = {}
     while True:
-        plan = make_plan(graph, refused, int8_input=ends, int8_output=ends)
+        plan = make_plan(
+            graph, refused, int8_input=input_type is not IoType.FLOAT32, int8_output=io_type is not IoType.FLOAT32
+        )
         parameters = assign_parameters(graph, plan, observed, range_choice)
         more = refused_scales(graph, plan, parameters)
         if not more:
             break
         refused |= more
     rewriter = Rewriter(model.editable_tree(), parameters, observed if bias_correction else None)
-    return rewriter.write(plan, io_type)
+    return rewriter.write(plan, input_type, io_type)

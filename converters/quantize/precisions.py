@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evit_mobile.errors import RequestError
-from evit_mobile.specs import IoType, Precision
+from evit_mobile.specs import IoType, Pixels, Precision
 
 if TYPE_CHECKING:
     import onnx
@@ -72,8 +72,11 @@ def check_precision(options: ConvertOptions) -> None:
         raise RequestError(f"{options.precision} takes no calibration data", hint="it is for --precision int8")
     elif options.io_type is not IoType.FLOAT32:
         raise RequestError(
-            f"{options.precision} models take and give float32", hint="--io-type is for --precision int8"
+            f"{options.precision} models take and give float32",
+            hint="--io-type is for --precision int8; --input uint8 is for all",
         )
+    if options.io_type is IoType.INT8 and options.ends.pixels is not None:
+        raise RequestError("pixels are not int8", hint="--input uint8, with --io-type uint8 or without")
 
 
 def check_inputs(source: Source, stock: onnx.ModelProto, options: ConvertOptions) -> None:
@@ -109,11 +112,20 @@ def in_precision(model: Tflite, source: Source, stock: onnx.ModelProto, options:
         from converters.quantize.dynamic import quantise_dynamic
 
         quantised = quantise_dynamic(model)
-        described = quantisation_of(quantised.plan, io_type=IoType.FLOAT32, images=0, calibration_sha256=None)
-        return InPrecision(quantised.tree, quantised.plan, described, [WHERE_FAST[Precision.DYNAMIC]])
+        plan = _with_input(quantised.tree, quantised.plan, source)
+        described = quantisation_of(plan, io_type=IoType.FLOAT32, images=0, calibration_sha256=None)
+        return InPrecision(quantised.tree, plan, described, [WHERE_FAST[Precision.DYNAMIC]])
     if options.precision is Precision.FP16:
         return _fp16(model, source, stock)
-    return InPrecision(model.editable_tree())
+    tree = model.editable_tree()
+    return InPrecision(tree, _with_input(tree, [], source))
+
+
+def _with_input(tree: Any, plan: list[OpPlan], source: Source) -> list[OpPlan]:
+    """``plan`` of a finished ``tree``, whose input becomes uint8 where that was asked for."""
+    from converters.quantize.byte_input import with_byte_input
+
+    return with_byte_input(tree, plan) if source.ends.pixels is Pixels.UINT8 else plan
 
 
 def _fp16(model: Tflite, source: Source, stock: onnx.ModelProto) -> InPrecision:
@@ -121,7 +133,8 @@ def _fp16(model: Tflite, source: Source, stock: onnx.ModelProto) -> InPrecision:
     from converters.quantize.half import measure_range, to_half
 
     values = measure_range(model, graph_stimuli(source, stock))
-    return InPrecision(to_half(model), warnings=[WHERE_FAST[Precision.FP16], *values.warnings()])
+    tree = to_half(model)
+    return InPrecision(tree, _with_input(tree, [], source), warnings=[WHERE_FAST[Precision.FP16], *values.warnings()])
 
 
 def _int8(model: Tflite, source: Source, options: ConvertOptions) -> InPrecision:
@@ -135,10 +148,13 @@ def _int8(model: Tflite, source: Source, options: ConvertOptions) -> InPrecision
     data = open_calibration(options.calibration, InputFormat.of(model, source.preprocessing))
     images, count = (calibration_part(data), calibration_size(data)) if options.hold_out else (iter(data), len(data))
     first: list[NDArray[np.float32]] = []
-    quantised = quantise_int8(model, _keeping_first(images, first), io_type=options.io_type)
-    described = quantisation_of(quantised.plan, io_type=options.io_type, images=count, calibration_sha256=data.sha256)
+    quantised = quantise_int8(
+        model, _keeping_first(images, first), io_type=options.io_type, float_input=source.ends.pixels is not None
+    )
+    plan = _with_input(quantised.tree, quantised.plan, source)
+    described = quantisation_of(plan, io_type=options.io_type, images=count, calibration_sha256=data.sha256)
     warnings = [WHERE_FAST[Precision.INT8], *data.notes]
-    return InPrecision(quantised.tree, quantised.plan, described, warnings, first[0])
+    return InPrecision(quantised.tree, plan, described, warnings, first[0])
 
 
 def _keeping_first(

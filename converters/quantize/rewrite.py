@@ -54,15 +54,15 @@ class Rewriter:
         #: The result of an op that int8 needs not -> the tensor that holds the same.
         self._same: dict[int, int] = {}
 
-    def write(self, plan: Sequence[OpPlan], io_type: IoType) -> QuantisedModel:
-        """The quantised model, and the plan with its own op numbers, boundaries among them."""
+    def write(self, plan: Sequence[OpPlan], input_type: IoType, output_type: IoType) -> QuantisedModel:
+        """The quantised model with ends of these types, and the plan with its own op numbers, boundaries among them."""
         subgraph = self._editor.subgraph
         for index in self._graph.inputs:
-            quantised = io_type is not IoType.FLOAT32 and index in self._parameters
-            self._settle(index, io_type.value if quantised else "float32")
+            quantised = input_type is not IoType.FLOAT32 and index in self._parameters
+            self._settle(index, input_type.value if quantised else "float32")
         for item, operator in zip(plan, list(subgraph.operators), strict=True):
             self._write_op(item, operator)
-        self._settle_outputs(io_type)
+        self._settle_outputs(output_type)
         subgraph.operators = [operator for operator, _ in self._written]
         self._editor.drop_unused_data()
         written = [dataclasses.replace(item, op=index) for index, (_, item) in enumerate(self._written)]

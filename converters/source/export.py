@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters import onnx_reader
+from converters.source.ends import check_activation, graph_with_ends
 from converters.source.load import Source
 from converters.source.torch_export import Exportable, Exported, export_module
 
@@ -22,10 +23,12 @@ def export_source(source: Source) -> Exported:
             export.
     """
     if source.onnx_path is not None:
-        return Exported(onnx_reader.read(source.onnx_path, source.inputs))
+        return Exported(graph_with_ends(onnx_reader.read(source.onnx_path, source.inputs), source))
     if source.module is None:
         raise ValueError(f"{source.name} has neither a module nor a file")
-    return export_module(Exportable(source.module, source.inputs, source.outputs, source.name), source.exporter)
+    exported = export_module(Exportable(source.module, source.inputs, source.outputs, source.name), source.exporter)
+    check_activation(source, exported.model)
+    return exported
 
 
 def export_onnx(source: Source) -> onnx.ModelProto:

@@ -17,7 +17,7 @@ from converters.source.torch_export import Exporter
 from evit_mobile.card import ModelCard
 from evit_mobile.errors import RequestError
 from evit_mobile.models import find_model, released, zoo
-from evit_mobile.specs import ModelName, Preprocessing, Resolution
+from evit_mobile.specs import Ends, ModelName, Preprocessing, Resolution
 
 if TYPE_CHECKING:
     from torch import nn
@@ -51,6 +51,8 @@ class Source:
         from_module: the caller gave the module itself, so that ``name`` cannot build it again.
         channels_last: outputs of rank 4 are NHWC in PyTorch already: those of our detectors and segmenters are.
         labels: names of the classes, where they are not those of the task's own data set.
+        ends: what was put at both ends of the network; see ``with_ends``.
+        network_preprocessing: ``preprocessing`` of the network without its ends.
     """
 
     name: str
@@ -67,6 +69,8 @@ class Source:
     from_module: bool = False
     channels_last: bool = False
     labels: tuple[str, ...] | None = None
+    ends: Ends = Ends()
+    network_preprocessing: Preprocessing | None = None
 
     @property
     def inputs(self) -> dict[str, tuple[int, ...]]:

@@ -113,13 +113,21 @@ def _input_tensor(builder: Any, name: str, preprocessing: Preprocessing | None) 
     """
     if preprocessing is None:
         return _table(builder, 7, {0: builder.CreateString(name)})
-    mean = builder.CreateNumpyVector((np.array(preprocessing.mean) * 255).astype(np.float32))
-    std = builder.CreateNumpyVector((np.array(preprocessing.std) * 255).astype(np.float32))
+    mean, std = (
+        builder.CreateNumpyVector((np.array(values) * 255).astype(np.float32))
+        for values in _as_short_as_fits(preprocessing)
+    )
     options = _table(builder, 2, {0: mean, 1: std})
     unit = _table(builder, 2, {1: options}, {0: 1})  # 1: NormalizationOptions
     image = _table(builder, 2, {}, {0: 1})  # 1: ColorSpaceType.RGB
     content = _table(builder, 3, {1: image}, {0: 2})  # 2: ImageProperties
     return _table(builder, 7, {0: builder.CreateString(name), 3: content, 4: _vector(builder, [unit])})
+
+
+def _as_short_as_fits(preprocessing: Preprocessing) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation: one each where all channels have the same, since MediaPipe takes no other; else three."""
+    mean, std = preprocessing.mean, preprocessing.std
+    return (mean[:1], std[:1]) if len({*mean}) == len({*std}) == 1 else (mean, std)
 
 
 def _output_tensor(builder: Any, name: str, labels: Labels | None) -> int:

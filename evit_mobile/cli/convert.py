@@ -20,7 +20,7 @@ from evit_mobile.cli.options import (
     seed_option,
     weights_option,
 )
-from evit_mobile.specs import IoType, OutputLayout, Precision, Resolution
+from evit_mobile.specs import Ends, IoType, OutputLayout, Pixels, Precision, Resolution
 
 if TYPE_CHECKING:
     from converters.options import ConvertOptions
@@ -65,6 +65,20 @@ if TYPE_CHECKING:
     default="float32",
     help="int8: type of input and outputs.",
 )
+@click.option(
+    "--normalise-in-graph/--no-normalise-in-graph",
+    "normalise",
+    default=None,
+    help="The file takes RGB in [0, 1], with --io-type uint8 raw pixels.  [default: it takes normalised pixels]",
+)
+@click.option(
+    "--input",
+    "pixels",
+    type=click.Choice([item.value for item in Pixels]),
+    help="The pixels that it normalises: of 0 to 1, or raw ones of 0 to 255 as float32 or uint8.",
+)
+@click.option("--softmax", is_flag=True, help="Probabilities in place of logits.")
+@click.option("--sigmoid", is_flag=True, help="The same for classes that do not exclude each other.")
 @click.option(
     "--input-shape",
     "shapes",
@@ -112,6 +126,7 @@ def command(**values: Any) -> None:
     evit-mobile convert --model timm:mobilenetv3_large_100 --out mobilenet.tflite
     evit-mobile convert --model timm:resnet18 --weights flowers.pth --labels flowers.txt --out flowers.tflite
     evit-mobile convert --model mypackage.nets:make_net --scale 255 --task classification --out net.tflite
+    evit-mobile convert --model base-r224 --input uint8 --softmax --out pixels.tflite
     evit-mobile convert --model exported.onnx --input-shape image:1x3x320x320 --out net.tflite
     """
     labels, card = values["labels"], card_of(values)
@@ -158,6 +173,10 @@ class ConvertRequest:
     precision: str
     calibration: str | None
     io_type: str
+    normalise: bool | None
+    pixels: str | None
+    softmax: bool
+    sigmoid: bool
     shapes: tuple[str, ...]
     channels: int | None
     exporter: str
@@ -183,7 +202,7 @@ class ConvertRequest:
         """What the conversion is asked for.
 
         Raises:
-            RequestError: an input shape cannot be read.
+            RequestError: an input shape cannot be read, or options contradict each other.
         """
         from converters.options import ConvertOptions
         from converters.source.inputs import InputRequest, parse_shapes
@@ -203,6 +222,7 @@ class ConvertRequest:
             check=not self.no_check,
             output_layout=OutputLayout(self.output_layout),
             card=self.card,
+            ends=Ends.of(self.normalise, self.pixels, self.io_type, softmax=self.softmax, sigmoid=self.sigmoid),
         )
 
 

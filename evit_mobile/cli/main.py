@@ -118,8 +118,11 @@ def main(args: Sequence[str] | None = None) -> None:
                 code = cli.main(args=args, prog_name="evit-mobile", standalone_mode=False)
         except (click.exceptions.Abort, KeyboardInterrupt) as error:
             code = _interrupted(error)
-        except click.ClickException as error:
+        except click.exceptions.NoArgsIsHelpError as error:
             error.show()
+            code = RequestError.exit_code
+        except click.ClickException as error:
+            click.echo(f"error: {visible(error.format_message())}", err=True)
             code = RequestError.exit_code
         except ReaderGoneError:
             code = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
 
@@ -130,7 +131,7 @@ def _print(report: ParityReport, survey_rows: Sequence[SurveyRow]) -> None:
     console = table_console()
     console.print(table)
     console.print(f"inputs: {', '.join(report.inputs)}; passes with: {report.criterion}", soft_wrap=True)
-    for text in _within_rounding(report):
+    for text in (*_within_rounding(report), *_faint(report)):
         console.print(text, soft_wrap=True)
     for item in report.ill_conditioned:
         why = f"float32 itself rounds by {item.relative_error:.1e} of the largest value there"
@@ -153,6 +154,22 @@ def _within_rounding(report: ParityReport) -> list[str]:
         f"within float32's own rounding: input {name}, output {output}: off by {error:.1e}, the reference itself by "
         f"{own:.1e}"
         for (name, output), (error, own) in worst.items()
+    ]
+
+
+def _faint(report: ParityReport) -> list[str]:
+    """A line for each output that passed as one of more power."""
+    from converters.parity.comparison import FAINT_DB
+
+    worst: dict[tuple[str, str], float] = {}
+    for row in report.rows:
+        if row.faint_sqnr_db is not None:
+            key = (row.input, row.output)
+            worst[key] = min(worst.get(key, math.inf), row.faint_sqnr_db)
+    return [
+        f"far weaker than on a photograph: input {name}, output {output}; judged as {FAINT_DB:.0f} dB weaker: "
+        f"SQNR {value:.1f} dB"
+        for (name, output), value in worst.items()
     ]
 
 

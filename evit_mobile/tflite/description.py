@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from evit_mobile.card import LONGEST_LABEL, MOST_LABELS
 from evit_mobile.errors import RequestError
-from evit_mobile.specs import IoType, ModelName, OutputLayout, Precision, Preprocessing
+from evit_mobile.specs import Ends, IoType, ModelName, OutputLayout, Precision, Preprocessing
 from evit_mobile.text import visible
 from evit_mobile.tflite.flatbuffer import read_bytes, unpack
 
@@ -66,6 +66,8 @@ class ModelDescription(BaseModel):
     ``output_layout`` is of the outputs of rank 4; None in files of before it was fixed, whose outputs have either.
     ``preprocessing`` is None where it is not known how a picture becomes the input. ``classes`` is how many were asked
     for; ``labels`` are their names, where they are not those of the task's own data set.
+    ``ends`` are what the conversion put at both ends of the network, which by itself takes what
+    ``network_preprocessing`` gives.
     ``from_module`` marks a network that was given as an object: ``model`` is its class's name, which cannot build it
     again.
     """
@@ -92,6 +94,8 @@ class ModelDescription(BaseModel):
     output_layout: OutputLayout | None = None
     classes: Size | None = None
     labels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=MOST_LABELS)] | None = None
+    ends: Ends = Ends()
+    network_preprocessing: Preprocessing | None = None
 
     @property
     def is_own_network(self) -> bool:

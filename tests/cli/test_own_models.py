@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 import evit_mobile as em
 from benchmarks.accuracy import shapes
+from converters.parity.stimuli import verification_stimuli
 from evit_mobile.card import LARGEST_LABEL_FILE, CardArguments, ModelCard, read_labels
 from evit_mobile.cli.evaluate import command as evaluate
 from evit_mobile.cli.run import command as run
@@ -133,6 +134,31 @@ def test_the_file_says_what_was_said(colours: Path) -> None:
     assert description.preprocessing == Preprocessing((0.0,) * 3, (1 / 255,) * 3)
     with zipfile.ZipFile(colours) as archive:
         assert archive.read("labels.txt").decode().splitlines() == list(COLOURS)
+
+
+def test_verify_knows_how_a_module_takes_pictures(net: ColourNet, colours: Path) -> None:
+    """Noise of the pixels that a picture has, not of a hundredth of them, comes to what photographs do; a black
+    picture, whose outputs are a fiftieth of theirs, is judged as fainter.
+    """
+    report = em.verify(colours, net)
+    assert report.passed
+    figures = {row.input: row.difference.sqnr_db or np.inf for row in report.rows if row.runtime == "litert"}
+    assert figures["noise"] >= 45 and figures["zeros"] >= 45
+    faint = {row.input for row in report.rows if row.faint_sqnr_db is not None}
+    assert "black" in faint <= {"black", "hot_pixel"}
+    described = read_description(colours)
+    assert described is not None
+    noise, *_ = verification_stimuli(em.Resolution(SIDE, SIDE), 3, described.preprocessing)
+    assert noise.image.min() >= 0 and 200 <= noise.image.max() <= 255
+    np.testing.assert_allclose(noise.image, noise.image.round(), atol=1e-4)
+
+
+def test_a_broken_file_is_not_taken_for_faint(net: ColourNet, colours: Path, tmp_path: Path) -> None:
+    """A file whose outputs are all of its bias is wrong on photographs, however black pictures are judged."""
+    other = ColourNet().eval()
+    with torch.no_grad():
+        other.classify.bias += 1
+    assert not em.verify(colours, other).passed
 
 
 def test_a_folder_is_asked_about(net: ColourNet, photos: Path, tmp_path: Path) -> None:
