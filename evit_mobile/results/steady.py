@@ -7,7 +7,7 @@ takes the place of the round: its values are the medians of its windows.
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,19 +84,43 @@ def first_throttling(timeline: Timeline, device: DeviceInfo) -> Throttling | Non
     The clocks themselves count in a run without pause alone, for between paced calls they fall anyway: the fastest
     core's, against the first minute.
     """
+    reasons = zip(timeline.moments, _reasons(timeline, device))
+    return next((Throttling(moment.at_s, reason) for moment, reason in reasons if reason is not None), None)
+
+
+def throttled_spans(timeline: Timeline, device: DeviceInfo) -> list[tuple[float, float]]:
+    """From when to when, on the axis, looks at the device found it throttled; a span ends at the first look that did
+    not.
+    """
+    spans: list[tuple[float, float]] = []
+    since_s: float | None = None
+    for moment, reason in zip(timeline.moments, _reasons(timeline, device)):
+        if reason is not None and since_s is None:
+            since_s = moment.at_s
+        elif reason is None and since_s is not None:
+            spans.append((since_s, moment.at_s))
+            since_s = None
+    return spans if since_s is None else [*spans, (since_s, timeline.end_s)]
+
+
+def _reasons(timeline: Timeline, device: DeviceInfo) -> list[str | None]:
+    """Of each moment, why the device counts as throttled then; None where it does not."""
     limits = {core.index: core.max_clock_khz for core in device.cores}
     first = [_fastest(moment) for moment in timeline.moments if moment.at_s <= _first_s(timeline.duration_s)]
     usual = max(first, default=0)
-    for moment in timeline.moments:
-        if moment.conditions.is_throttled:
-            return Throttling(moment.at_s, f"thermal status {moment.conditions.thermal_status}")
-        held_back = moment.conditions.held_back(limits)
-        if held_back is not None:
-            return Throttling(moment.at_s, held_back)
-        fastest = _fastest(moment)
-        if timeline.period_us is None and 0 < fastest < FREE_CLOCK * usual:
-            words = f"the fastest core runs at {fastest / 1e3:.0f} MHz, in the first minute at {usual / 1e3:.0f} MHz"
-            return Throttling(moment.at_s, words)
+    paced = timeline.period_us is not None
+    return [_reason(moment, limits, 0 if paced else usual) for moment in timeline.moments]
+
+
+def _reason(moment: Moment, limits: Mapping[int, int | None], usual_khz: int) -> str | None:
+    if moment.conditions.is_throttled:
+        return f"thermal status {moment.conditions.thermal_status}"
+    held_back = moment.conditions.held_back(limits)
+    if held_back is not None:
+        return held_back
+    fastest = _fastest(moment)
+    if 0 < fastest < FREE_CLOCK * usual_khz:
+        return f"the fastest core runs at {fastest / 1e3:.0f} MHz, in the first minute at {usual_khz / 1e3:.0f} MHz"
     return None
 
 

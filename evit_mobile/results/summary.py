@@ -147,6 +147,10 @@ def measured(results: ResultSet) -> str:
     """The quantity and the device in words: ``Latency on SM8150``, ``Instructions per inference, emulated
     Cortex-A76``.
     """
+    if results.timeline is not None and results.timeline.turns:
+        paced = results.timeline.period_us
+        how = f"called every {paced / 1e3:g} ms" if paced is not None else "called without pause"
+        return f"Latency over time, {how}, on {'emulated ' if results.device.emulated else ''}{results.device.soc}"
     quantity = next((point.quantity for point in results.points if point.quantity), None)
     if quantity is None:
         return f"Nothing measured on {results.device.soc}"

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import bisect
+from collections.abc import Iterator, Sequence
 
 from evit_mobile.results.record import ResultSet
 from evit_mobile.results.stats import MIN_ROUNDS, Interval
 from evit_mobile.results.steady import Course, courses, first_throttling
 from evit_mobile.results.summary import show, show_interval, significant, significant_interval
-from evit_mobile.results.timeline import Timeline
+from evit_mobile.results.timeline import Moment, Timeline
 
 NONE = "–"
+#: Of ``time_cells``.
+TIME_HEADER = (
+    "model", "from, s", "calls", "p10, ms", "median, ms", "p90, ms", "most, ms", "late", "dropped", "hottest, °C",
+    "fastest core, MHz", "thermal status", "power, W", "load",
+)  # fmt: skip
 
 
 def table(shown: Sequence[Course]) -> tuple[list[str], list[list[str]]]:
@@ -44,6 +50,37 @@ def _row(course: Course) -> list[str]:
 
 def _millijoules(interval: Interval | None) -> str:
     return significant_interval(interval and Interval(interval.low * 1e3, interval.high * 1e3))
+
+
+def in_one_line(results: ResultSet) -> str:
+    """The table and the sentences as one text, for who cannot see the picture."""
+    timeline = results.timeline
+    assert timeline is not None
+    header, rows = table(courses(timeline))
+    shown = ["; ".join(f"{title} {cell}" for title, cell in zip(header, row)) for row in rows]
+    return " ".join([*(f"{text}." for text in shown), *said(results)])
+
+
+def time_cells(timeline: Timeline) -> Iterator[tuple[str | float | int | None, ...]]:
+    """A row for each window, see TIME_HEADER; the device's state is that of the next look."""
+    times = [moment.at_s for moment in timeline.moments]
+    for turn in timeline.turns:
+        for window in turn.windows:
+            index = bisect.bisect_left(times, window.at_s)
+            state = _state(timeline.moments[index]) if index < len(times) else (None,) * 5
+            latencies = (value / 1e3 for value in (window.p10_us, window.median_us, window.p90_us, window.max_us))
+            yield (turn.point, window.at_s, window.calls, *latencies, window.late, window.dropped, *state)
+
+
+def _state(moment: Moment) -> tuple[float | int | None, ...]:
+    state = moment.conditions
+    return (
+        max(state.temperatures_celsius.values(), default=None),
+        max((clock // 1000 for clock in state.clocks_khz.values()), default=None),
+        state.thermal_status,
+        moment.power_w,
+        state.load_average_1min,
+    )
 
 
 def said(results: ResultSet) -> list[str]:

@@ -18,6 +18,7 @@ from evit_mobile.results.draw.charts import charts
 from evit_mobile.results.page.report import render
 from evit_mobile.results.record import DeviceInfo, ResultSet, Round, RunSettings
 from tests.kits.results import device, layer, place, point, results
+from tests.kits.timelines import hot_phone
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
 HOSTILE = (
@@ -77,16 +78,17 @@ PAGES: dict[str, Callable[[], list[tuple[str, ResultSet]]]] = {
     "qemu": lambda: [("qemu.json", _counted())],
     "plain": lambda: [("plain.json", _plain())],
     "several": lambda: [("host.json", _figure_5()), ("plain.json", _plain()), ("nothing.json", _plain(points=()))],
+    "over-time": lambda: [("sustained.json", hot_phone()), ("paced.json", hot_phone(33_000))],
     "hostile": lambda: [(HOSTILE, _hostile())],
 }
 
 
-#: Width in CSS pixels and colour scheme; the first page is seen in all of them.
+#: Width in CSS pixels and colour scheme; two of the pages are seen in all of them.
 VIEWS = [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")]
 CASES = [
     pytest.param(name, *view, id=f"{name}-{view[0]}-{view[1]}")
     for name in PAGES
-    for view in (VIEWS if name == "layer" else VIEWS[1:3])
+    for view in (VIEWS if name in ("layer", "over-time") else VIEWS[1:3])
 ]
 
 

@@ -12,6 +12,7 @@ from typing import Callable, Protocol
 from evit_mobile.results.draw.curve_plot import curve_plot
 from evit_mobile.results.draw.estimate_plot import HEADER, bar_plot, bars, in_words
 from evit_mobile.results.draw.interval_plot import Form, Theme, interval_plot
+from evit_mobile.results.draw.time_plot import TimePlot, time_plot
 from evit_mobile.results.judge.curves import Curve, CurvePoint, Series, curves
 from evit_mobile.results.record import ResultSet
 from evit_mobile.results.stats import Interval
@@ -27,6 +28,8 @@ from evit_mobile.results.summary import (
     significant,
     unit,
 )
+from evit_mobile.results.timeline import Timeline
+from evit_mobile.results.timeline_words import TIME_HEADER, in_one_line, time_cells
 
 INTERVALS_CAPTION = (
     "Large dot: median. Thick bar: its 95% interval. Thin line: p10 to p90 of all samples. Small dots: the medians of "
@@ -54,6 +57,10 @@ BARS_CAPTION = (
 CURVE_CAPTION = (
     "Medians with 95% intervals over rounds, on logarithmic axes. A cross marks a missing value; the reason is "
     "beside it."
+)
+TIME_CAPTION = (
+    "Each point is the median of the calls in one window of time; the band spans p10 to p90. Below, what the device "
+    "said of itself at the same times. A latency far beyond the others is cut off; its figure is in the table."
 )
 COUNTS_CAPTION = "Counted, not measured; logarithmic axes."
 
@@ -88,11 +95,27 @@ class Chart:
 
 
 def charts(results: ResultSet) -> list[Chart]:
-    """The curves of a suite; of any other result its medians with their intervals, if there are any; of estimates what
-    they are of.
+    """A timeline; the curves of a suite; of any other result its medians with their intervals, if there are any; of
+    estimates what they are of.
     """
+    if results.timeline is not None:
+        return _time_charts(results, results.timeline)
     measured = [_curve_chart(curve, results) for curve in curves(results)] or _interval_charts(results)
     return [*measured, *_estimate_charts(results)]
+
+
+def _time_charts(results: ResultSet, timeline: Timeline) -> list[Chart]:
+    if not any(turn.windows for turn in timeline.turns):
+        return []
+    plot = TimePlot(timeline, results.device)
+    heading = measured(results)
+
+    def draw(theme: Theme, form: Form, *, titled: bool) -> bytes:
+        return time_plot(plot, theme, form, (heading, *_where(results)) if titled else ())
+
+    alt = f"{heading}: {in_one_line(results)}"
+    cells = tuple(time_cells(timeline))
+    return [Chart("over-time", heading, TIME_CAPTION, alt, (), TIME_HEADER, cells, draw)]
 
 
 def _estimate_charts(results: ResultSet) -> Iterator[Chart]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib.resources
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -30,20 +31,28 @@ from evit_mobile.results.summary import (
     unit,
     warnings,
 )
+from evit_mobile.results.steady import courses
+from evit_mobile.results.timeline_words import said
+from evit_mobile.results.timeline_words import table as course_table
 from evit_mobile.text import visible
 
 TEMPLATE = "report.html.j2"
 NONE = "–"
+#: Rows of a chart's table that a page shows; ``report --export`` writes all.
+MOST_ROWS = 100
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A chart on the page: its two pictures as data URIs, and its figures ready to be printed."""
+    """A chart on the page: its two pictures as data URIs, and its figures ready to be printed; of a long table one row
+    in ``every``.
+    """
 
     chart: Chart
     light: str
     dark: str
     table: list[list[str]]
+    every: int
 
 
 @dataclass(frozen=True)
@@ -114,6 +123,9 @@ class Section:
     illustrations: Sequence[Illustration]
     claims: list[Claim]
     estimates: list[list[str]]
+    course_header: list[str]
+    courses: list[list[str]]
+    said: list[str]
 
     @property
     def is_estimate(self) -> bool:
@@ -174,6 +186,7 @@ def _section(name: str, results: ResultSet, illustrations: Sequence[Illustration
     table = rows(results.points)
     quantity = next((point.quantity for point in results.points if point.quantity), None) or "latency_us"
     quantity_and_device = measured(results)
+    course_header, course_rows = course_table(courses(results.timeline)) if results.timeline is not None else ([], [])
     return Section(
         name=name,
         results=results,
@@ -190,12 +203,16 @@ def _section(name: str, results: ResultSet, illustrations: Sequence[Illustration
         illustrations=illustrations,
         claims=_claims(verdicts(results)),
         estimates=[cells for row in table for cells in _estimate_cells(row)],
+        course_header=course_header,
+        courses=course_rows,
+        said=said(results),
     )
 
 
 def _picture(chart: Chart) -> Picture:
     light, dark = (_data_uri(chart.draw(theme, "svg", titled=False)) for theme in (LIGHT, DARK))
-    return Picture(chart, light, dark, [[_printed(value) for value in row] for row in chart.cells])
+    every = math.ceil(len(chart.cells) / MOST_ROWS) or 1
+    return Picture(chart, light, dark, [[_printed(value) for value in row] for row in chart.cells[::every]], every)
 
 
 def _data_uri(svg: bytes) -> str:
@@ -204,7 +221,9 @@ def _data_uri(svg: bytes) -> str:
 
 def _printed(value: str | float | int | None) -> str:
     if isinstance(value, float):
-        return f"{value:,.0f}" if value.is_integer() else significant(value)
+        if value.is_integer():
+            return f"{value:,.0f}"
+        return ("−" if value < 0 else "") + significant(abs(value))
     return NONE if value is None else str(value)
 
 
