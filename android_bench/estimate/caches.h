@@ -10,10 +10,12 @@ enum {
     MAX_LEVELS = 4,
     STREAMS = 16, /* streams that the prefetcher follows at once */
     LINE_BITS = 6,
+    LINE_BYTES = 1 << LINE_BITS,
 };
 
 typedef struct {
     uint64_t sets, ways;
+    uint64_t mask; /* sets - 1 where sets is a power of two: a division for each access would cost a tenth of the trace */
     uint64_t *lines; /* of each set the newest first: line number + 1, and whether it was written to in the top bit */
 } Cache;
 
@@ -27,10 +29,15 @@ static struct {
     int64_t stride;
 } streams[STREAMS];
 
+static inline uint64_t *set_of(const Cache *cache, uint64_t line)
+{
+    return cache->lines + (cache->mask ? line & cache->mask : line % cache->sets) * cache->ways;
+}
+
 /* Take a line out of its set, wherever it is there; 0 if it is not. */
 static uint64_t taken_out(Cache *cache, uint64_t tag)
 {
-    uint64_t *set = cache->lines + (tag - 1) % cache->sets * cache->ways;
+    uint64_t *set = set_of(cache, tag - 1);
     for (unsigned way = 0; way < cache->ways; way++)
         if ((set[way] & ~DIRTY) == tag) {
             uint64_t entry = set[way];
@@ -44,7 +51,7 @@ static uint64_t taken_out(Cache *cache, uint64_t tag)
 /* Put a line first in its set, and give what falls out. */
 static uint64_t put(Cache *cache, uint64_t entry)
 {
-    uint64_t *set = cache->lines + ((entry & ~DIRTY) - 1) % cache->sets * cache->ways;
+    uint64_t *set = set_of(cache, (entry & ~DIRTY) - 1);
     uint64_t victim = set[cache->ways - 1];
     memmove(set + 1, set, (cache->ways - 1) * sizeof *set);
     set[0] = entry;
@@ -105,13 +112,9 @@ static void miss(uint64_t tag, uint64_t dirty)
     evict(0, put(&caches[0], tag | dirty));
 }
 
-static void touch(uint64_t line, uint64_t dirty)
+static void touch_older(uint64_t line, uint64_t dirty, uint64_t *set)
 {
-    uint64_t tag = line + 1, *set = caches[0].lines + line % caches[0].sets * caches[0].ways;
-    if ((set[0] & ~DIRTY) == tag) {
-        set[0] |= dirty;
-        return;
-    }
+    uint64_t tag = line + 1;
     for (unsigned way = 1; way < caches[0].ways; way++)
         if ((set[way] & ~DIRTY) == tag) {
             uint64_t entry = set[way] | dirty;
@@ -120,6 +123,15 @@ static void touch(uint64_t line, uint64_t dirty)
             return;
         }
     miss(tag, dirty);
+}
+
+static inline void touch(uint64_t line, uint64_t dirty)
+{
+    uint64_t *set = set_of(&caches[0], line);
+    if ((set[0] & ~DIRTY) == line + 1)
+        set[0] |= dirty;
+    else
+        touch_older(line, dirty, set);
 }
 
 static bool read_caches(const char *text)
@@ -132,6 +144,7 @@ static bool read_caches(const char *text)
         Cache *cache = &caches[levels++];
         cache->ways = ways;
         cache->sets = (bytes >> LINE_BITS) / ways;
+        cache->mask = cache->sets & (cache->sets - 1) ? 0 : cache->sets - 1;
         cache->lines = allocate(cache->sets * ways, sizeof *cache->lines);
         text += length;
         text += *text == '/';

@@ -42,6 +42,7 @@ enum {
     KEPT = 32,          /* blocks of history that are kept, and written with a context */
     CONTEXT_BITS = 18,
     PREDICTOR_BITS = 16,
+    WIDEST = 16,        /* bytes of one access of QEMU's */
 };
 
 typedef uint64_t qemu_plugin_id_t;
@@ -205,10 +206,12 @@ static void on_access(unsigned thread, qemu_plugin_meminfo_t info, uint64_t addr
     if (!is_between_marks)
         return;
     accesses++;
-    uint64_t dirty = qemu_plugin_mem_is_store(info) ? DIRTY : 0;
-    uint64_t first = address >> LINE_BITS, last = (address + (UINT64_C(1) << qemu_plugin_mem_size_shift(info)) - 1) >> LINE_BITS;
-    touch(first, dirty);
-    if (last != first)
+    uint64_t dirty = qemu_plugin_mem_is_store(info) ? DIRTY : 0, line = address >> LINE_BITS;
+    touch(line, dirty);
+    if (address % LINE_BYTES <= LINE_BYTES - WIDEST)
+        return;
+    uint64_t last = (address + (UINT64_C(1) << qemu_plugin_mem_size_shift(info)) - 1) >> LINE_BITS;
+    if (last != line)
         touch(last, dirty);
 }
 
