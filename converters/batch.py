@@ -177,7 +177,7 @@ def _count(task: Task, limit_bytes: int, traced_bytes: int) -> TaskOutcome:
 
 
 def _convert_counted(task: Task, outcome: TaskOutcome, limit_bytes: int) -> tuple[TaskOutcome, Conversion]:
-    from converters.tflite import costs
+    from evit_mobile.tflite import costs
     from converters.tflite.inspection import inspect_model
     from evit_mobile.tflite.file import Tflite
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,13 +15,14 @@ from android_bench.emulator import parts
 from android_bench.emulator.device import open_qemu
 from android_bench.emulator.qemu import Qemu
 from android_bench.emulator.runtime import EmulatedRuntime
+from android_bench.estimate.ceilings import ceilings
 from android_bench.estimate.devices import DeviceModel, find_device
 from android_bench.estimate.kept import kept_works
 from android_bench.estimate.timing import OpCost, Work, cost, total_us
 from android_bench.estimate.tools import Llvm, find_llvm
 from evit_mobile.errors import DeviceError, RequestError
 from evit_mobile.results.conditions import Conditions
-from evit_mobile.results.estimates import Estimate, OpEstimate, Traffic
+from evit_mobile.results.estimates import Ceilings, Estimate, OpEstimate, Traffic
 from evit_mobile.results.record import Component, Core, DeviceInfo, Round, RunSettings
 from evit_mobile.weights import sha256_of
 
@@ -76,11 +78,15 @@ class EstimatedDevice:
                 key = sha256_of(model)
                 if key not in self._works:
                     self._works[key] = pool.submit(kept_works, self._qemu, self._llvm, model, self._model)
-            yield PreparedEstimate(self._model, dict(self._works), settings.threads)
+            yield PreparedEstimate(self._model, dict(self._works), settings.threads, self._ceilings)
         finally:
             with self._qemu.stopped():
                 pool.shutdown(cancel_futures=True)
             self._works = {key: works for key, works in self._works.items() if works.done() and not works.cancelled()}
+
+    @functools.cached_property
+    def _ceilings(self) -> Ceilings:
+        return ceilings(self._model, self._qemu.cpu.features, self._llvm)
 
     def _check(self, settings: RunSettings) -> None:
         cores = len(self._model.clocks_ghz)
@@ -101,10 +107,13 @@ class PreparedEstimate:
         device: the constants of the estimate.
         works: what each model does, by its file's hash.
         threads: the number of threads to estimate for.
+        ceilings: what the core does at most.
     """
 
-    def __init__(self, device: DeviceModel, works: Mapping[str, Future[list[Work]]], threads: int) -> None:
-        self._device, self._works, self._threads = device, works, threads
+    def __init__(
+        self, device: DeviceModel, works: Mapping[str, Future[list[Work]]], threads: int, ceilings: Ceilings
+    ) -> None:
+        self._device, self._works, self._threads, self._ceilings = device, works, threads, ceilings
 
     def conditions(self) -> Conditions:
         return Conditions(at=datetime.now(UTC))
@@ -121,6 +130,7 @@ class PreparedEstimate:
             cycles=round(sum(op.cycles for op in costs)),
             wait_cycles=round(sum(op.wait_cycles for op in costs)),
             traffic=_traffic(costs),
+            ceilings=self._ceilings,
         )
         return Round(estimate=estimate, cores_mask=f"{(1 << self._threads) - 1:#x}")
 
@@ -135,6 +145,8 @@ class PreparedEstimate:
                 cycles=round(op.cycles),
                 wait_cycles=round(op.wait_cycles),
                 traffic=_traffic([op]),
+                block=op.block,
+                macs=op.macs,
             )
             for op in self._costs(model)
         )

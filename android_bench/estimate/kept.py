@@ -17,6 +17,7 @@ from android_bench.estimate.timing import Work
 from android_bench.estimate.tools import Llvm
 from android_bench.estimate.works import trace, works_of
 from evit_mobile.files import cache_folder, whole_file
+from evit_mobile.tflite.file import Tflite
 from evit_mobile.weights import sha256_of
 
 _WORKS = TypeAdapter(list[Work])
@@ -34,7 +35,7 @@ def kept_works(qemu: Qemu, llvm: Llvm, model: Path, device: DeviceModel) -> list
     try:
         return _WORKS.validate_json(path.read_bytes())
     except (OSError, ValidationError):  # not there, or damaged: it is made again
-        works = works_of(*trace(qemu, model, device), llvm, device)
+        works = works_of(*trace(qemu, model, device), llvm, device, Tflite.read(model))
     with whole_file(path) as temporary:
         temporary.write_bytes(_WORKS.dump_json(works))
     return works

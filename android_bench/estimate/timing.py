@@ -36,6 +36,8 @@ class OpCost:
         cycles, compute_cycles: on the first core alone; the difference is waiting for memory.
         level_bytes: read from each level below the first, memory last.
         written_bytes: written to memory.
+        block: of the network, where the file names it.
+        macs: multiply-accumulates; 0 for other ops.
     """
 
     name: str
@@ -46,6 +48,8 @@ class OpCost:
     compute_cycles: float
     level_bytes: tuple[int, ...]
     written_bytes: int
+    block: str | None = None
+    macs: int = 0
 
     @property
     def wait_cycles(self) -> float:
@@ -62,6 +66,8 @@ class Work:
     segment: Segment
     instructions: int
     scheduled_cycles: float
+    block: str | None = None
+    macs: int = 0
 
 
 def cost(work: Work, device: DeviceModel, threads: int = 1) -> OpCost:
@@ -84,6 +90,8 @@ def cost(work: Work, device: DeviceModel, threads: int = 1) -> OpCost:
         compute_cycles=compute,
         level_bytes=tuple(LINE_BYTES * level.lines for level in segment.levels),
         written_bytes=LINE_BYTES * segment.written,
+        block=work.block,
+        macs=work.macs,
     )
 
 

@@ -11,15 +11,18 @@ from android_bench.benchmark_model.op_profile import parse_csv
 from android_bench.emulator.qemu import Qemu
 from android_bench.estimate.compute import Computing
 from android_bench.estimate.devices import DeviceModel
+from android_bench.estimate.places import Place, places
 from android_bench.estimate.timing import Work
 from android_bench.estimate.tools import Llvm
 from android_bench.estimate.trace import Trace, read
 from evit_mobile.errors import DeviceError
 from evit_mobile.processes import temporary_folder
 from evit_mobile.results.record import OpTime
+from evit_mobile.tflite.file import Tflite
 
 #: Names of what runs before, between and after partitions when no op of the runtime's own does.
 INVOCATION = "(runtime)"
+NOWHERE = Place(None, 0)
 
 
 def trace(qemu: Qemu, model: Path, device: DeviceModel) -> tuple[Trace, tuple[OpTime, ...]]:
@@ -39,39 +42,54 @@ def trace(qemu: Qemu, model: Path, device: DeviceModel) -> tuple[Trace, tuple[Op
             return read(lines), parse_csv(profile.result())
 
 
-def works_of(traced: Trace, ops: Sequence[OpTime], llvm: Llvm, device: DeviceModel) -> list[Work]:
+def works_of(
+    traced: Trace, ops: Sequence[OpTime], llvm: Llvm, device: DeviceModel, model: Tflite | None = None
+) -> list[Work]:
     """One entry per segment of the trace, in the order in which they ran; of what was executed only the computing is
     kept.
+
+    Args:
+        model: the file that ran; without it the ops have no blocks and no multiply-accumulates.
     """
     computing = Computing(traced, llvm, device.schedule)
-    names = segment_names(ops)
-    if len(names) != len(traced.segments):
+    segments = segment_names(ops)
+    where = places(ops, model) if model is not None else []
+    if len(segments) != len(traced.segments):
         # Ops that read a clock themselves: the time is right, the names are not known.
-        names = [(f"segment {index}", True) for index in range(len(traced.segments))]
-    return [
-        Work(name, is_op, replace(segment, runs={}), traced.instructions(segment), computing.cycles(segment))
-        for (name, is_op), segment in zip(names, traced.segments, strict=True)
-    ]
+        segments = [(f"segment {index}", True, None) for index in range(len(traced.segments))]
+    works = []
+    for (name, is_op, number), segment in zip(segments, traced.segments, strict=True):
+        place = where[number] if number is not None and where else NOWHERE
+        kept = replace(segment, runs={})
+        cycles = computing.cycles(segment)
+        works.append(Work(name, is_op, kept, traced.instructions(segment), cycles, place.block, place.macs))
+    return works
 
 
-def segment_names(ops: Sequence[OpTime]) -> list[tuple[str, bool]]:
-    """Name and whether it is a delegated op, of each segment that the clock's readings divide an inference into.
+def segment_names(ops: Sequence[OpTime]) -> list[tuple[str, bool, int | None]]:
+    """Name, whether it is a delegated op, and the number of its (first) op in ``ops``, of each segment that the clock's
+    readings divide an inference into.
 
     A partition reads the clock when it starts and after each op; the runner reads it before and after the inference.
     Ops that the runtime runs itself lie in the segment before the next partition starts.
     """
-    return [(INVOCATION, False), *_inner(ops), (INVOCATION, False)]
+    return [(INVOCATION, False, None), *_inner(ops), (INVOCATION, False, None)]
 
 
-def _inner(ops: Sequence[OpTime]) -> Iterator[tuple[str, bool]]:
-    outside: list[str] = []
+def _inner(ops: Sequence[OpTime]) -> Iterator[tuple[str, bool, int | None]]:
+    outside: list[int] = []
     partition = None
-    for op in ops:
+    for number, op in enumerate(ops):
         if op.partition is None:
-            outside.append(op.op)
+            outside.append(number)
             continue
         if op.partition != partition:
-            yield ", ".join(outside) or INVOCATION, False
+            yield _between(ops, outside)
             outside, partition = [], op.partition
-        yield op.op, True
-    yield ", ".join(outside) or INVOCATION, False
+        yield op.op, True, number
+    yield _between(ops, outside)
+
+
+def _between(ops: Sequence[OpTime], outside: Sequence[int]) -> tuple[str, bool, int | None]:
+    names = ", ".join(ops[number].op for number in outside)
+    return names or INVOCATION, False, next(iter(outside), None)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from converters.tflite.costs import activation_bytes, macs_of, weight_bytes
+from evit_mobile.tflite.costs import activation_bytes, macs_of, weight_bytes
 from converters.tflite.partitions import Partitioning, read_partitioning
 from converters.tflite.reasons import Experimenter
 from evit_mobile.results.content import Content

@@ -15,7 +15,7 @@ from converters.options import ConvertOptions
 from converters.parity.sqnr import Outputs, outputs_of, worst_sqnr_db
 from converters.quantize.comparison_inputs import Stimuli, stimuli_of
 from converters.report import Conversion
-from converters.tflite.costs import memory_bytes
+from evit_mobile.tflite.costs import memory_bytes
 from evit_mobile.advice.accuracy import accuracy_of
 from evit_mobile.advice.choice import Advice, Option, Requirement, choose
 from evit_mobile.campaign import candidate_of

@@ -216,7 +216,7 @@ def _measure(
 
 
 def print_results(results: ResultSet, out: Path, as_json: bool, reasons: dict[str, dict[str, str]]) -> None:
-    from evit_mobile.cli.estimate_table import print_estimates, print_op_types
+    from evit_mobile.cli.estimate_table import print_estimates, print_parts
     from evit_mobile.cli.profile import print_profile
     from evit_mobile.results.summary import caveats, rows, warnings
 
@@ -236,7 +236,7 @@ def print_results(results: ResultSet, out: Path, as_json: bool, reasons: dict[st
         if point.profile:
             print_profile(point, reasons.get(point.name, {}))
         if point.op_estimates:
-            print_op_types(point)
+            print_parts(point)
     click.echo(f"results: {out}")
     click.echo(f"next: evit-mobile report {out}")
 
@@ -275,8 +275,9 @@ def _document(results: ResultSet, rows: list[Row], out: Path, reasons: dict[str,
     """
     from dataclasses import asdict
 
-    from evit_mobile.cli.estimate_table import by_op_type, figures
+    from evit_mobile.cli.estimate_table import figures, parts_json
     from evit_mobile.cli.profile import by_type
+    from evit_mobile.results import breakdown
     from evit_mobile.results.summary import caveats
 
     return {
@@ -295,7 +296,8 @@ def _document(results: ResultSet, rows: list[Row], out: Path, reasons: dict[str,
                 "verdict": row.verdict or None,
                 "warnings": list(row.warnings),
                 "profile_by_type": by_type(row.point.profile, reasons.get(row.point.name, {})) or None,
-                "estimate_by_type": by_op_type(row.point.op_estimates) or None,
+                "estimate_by_type": parts_json(breakdown.by_type(row.point.op_estimates)),
+                "estimate_by_block": parts_json(breakdown.by_block(row.point.op_estimates)),
                 "profile_error": row.point.profile_error,
                 "error": row.point.error,
             }

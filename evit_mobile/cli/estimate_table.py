@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from evit_mobile.cli.options import table_console
-from evit_mobile.results.estimates import Estimate, OpEstimate
+from evit_mobile.results.breakdown import Part, by_block, by_type
+from evit_mobile.results.estimates import Estimate
 from evit_mobile.results.record import Point
 from evit_mobile.results.summary import Row
 
@@ -58,42 +59,32 @@ def estimate_of(point: Point) -> Estimate | None:
     return point.rounds[0].estimate if point.rounds else None
 
 
-def by_op_type(ops: Sequence[OpEstimate]) -> list[dict[str, Any]]:
-    """One row per type of op, the one that takes longest first."""
-    whole = sum(op.estimated_us for op in ops)
-    groups: dict[str, list[OpEstimate]] = {}
-    for op in ops:
-        groups.setdefault(op.op, []).append(op)
-    rows = [
-        {
-            "op": name,
-            "nodes": len(group),
-            "estimated_us": sum(op.estimated_us for op in group),
-            "share": sum(op.estimated_us for op in group) / whole,
-            "cycles": sum(op.cycles for op in group),
-            "wait_cycles": sum(op.wait_cycles for op in group),
-            "memory_bytes": sum(op.traffic.memory_bytes + op.traffic.written_bytes for op in group),
-        }
-        for name, group in groups.items()
-    ]
-    return sorted(rows, key=lambda row: -row["estimated_us"])
+def parts_json(parts: Sequence[Part]) -> list[dict[str, Any]] | None:
+    """One object per block or type of op; None without any."""
+    return [{**asdict(part), "traffic": part.traffic.model_dump()} for part in parts] or None
 
 
-def print_op_types(point: Point) -> None:
-    """Print the types of op that take longest, with what of it is waiting for memory."""
+def print_parts(point: Point) -> None:
+    """Print the blocks of the network, and the types of op that take longest, with what of them is waiting."""
+    blocks, types = by_block(point.op_estimates), by_type(point.op_estimates)
+    if blocks:
+        _print_parts(f"{point.name}, estimated by block:", blocks)
+    _print_parts(f"{point.name}, estimated by type of op:", types[:SHOWN])
+    if len(types) > SHOWN:
+        click.echo(f"  {sum(part.share for part in types[SHOWN:]):6.1%}  {len(types) - SHOWN} other types")
+
+
+def _print_parts(heading: str, parts: Sequence[Part]) -> None:
     from evit_mobile.text import visible
 
-    rows = by_op_type(point.op_estimates)
-    click.echo(visible(f"{point.name}, estimated by type of op:"))
-    for row in rows[:SHOWN]:
-        waiting = row["wait_cycles"] / row["cycles"] if row["cycles"] else 0.0
+    click.echo(visible(heading))
+    for part in parts:
+        per_cycle = f"{part.macs / part.cycles:5.2f} MACs/cycle" if part.macs and part.cycles else " " * 16
         cells = (
-            f"  {row['share']:6.1%} {row['estimated_us'] / 1e3:10.3f} ms  {waiting:4.0%} waiting  "
-            f"{row['memory_bytes'] / 1e6:8.2f} MB"
+            f"  {part.share:6.1%} {part.estimated_us / 1e3:10.3f} ms  {part.waiting:4.0%} waiting  "
+            f"{part.memory_bytes / 1e6:8.2f} MB  {per_cycle}"
         )
-        click.echo(visible(f"{cells}  {row['nodes']:4} x {row['op']}"))
-    if len(rows) > SHOWN:
-        click.echo(f"  {sum(row['share'] for row in rows[SHOWN:]):6.1%}  {len(rows) - SHOWN} other types")
+        click.echo(visible(f"{cells}  {part.ops:4} x {part.name}"))
 
 
 def figures(row: Row) -> dict[str, Any]:

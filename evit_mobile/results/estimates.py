@@ -18,6 +18,15 @@ class Traffic(Entry):
     written_bytes: Count
 
 
+class Ceilings(Entry):
+    """What the core does at most by its model: multiply-accumulates per cycle in a precision (fp32, fp16, int8), and
+    bytes per cycle that it reads from memory.
+    """
+
+    macs_per_cycle: dict[Name, Annotated[float, Field(gt=0)]]
+    memory_bytes_per_cycle: Annotated[float, Field(gt=0)]
+
+
 class Estimate(Entry):
     """One inference by a model of a core.
 
@@ -33,6 +42,7 @@ class Estimate(Entry):
     cycles: Count
     wait_cycles: Count
     traffic: Traffic
+    ceilings: Ceilings | None = None
 
     @model_validator(mode="after")
     def _in_interval(self) -> Self:
@@ -43,7 +53,8 @@ class Estimate(Entry):
 
 class OpEstimate(Entry):
     """One op of an estimated inference, in the order of execution; ``delegated`` is False for what the runtime does
-    between partitions.
+    between partitions. ``block`` is the part of the network that the op belongs to, by the module paths of its source;
+    ``macs`` are its multiply-accumulates, 0 for an op that has none.
     """
 
     op: Name
@@ -53,3 +64,5 @@ class OpEstimate(Entry):
     cycles: Count
     wait_cycles: Count
     traffic: Traffic
+    block: Name | None = None
+    macs: Count = 0

@@ -11,7 +11,7 @@ import pytest
 
 from android_bench.device import DeviceOptions, open_device
 from converters.batch import Task, TaskOutcome, convert_all
-from converters.tflite.costs import memory_bytes
+from evit_mobile.tflite.costs import memory_bytes
 from evit_mobile.errors import MachineError
 from evit_mobile.models.counting import count_macs, count_needs
 from evit_mobile.models.paper import shapes

@@ -9,7 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from evit_mobile.errors import RequestError
-from evit_mobile.results.estimates import Estimate, Traffic
+from evit_mobile.results.breakdown import ELSEWHERE, by_block, by_type
+from evit_mobile.results.draw.charts import charts
+from evit_mobile.results.draw.interval_plot import LIGHT
+from evit_mobile.results.draw.roofline_plot import KINDS, dots
+from evit_mobile.results.estimates import Ceilings, Estimate, OpEstimate, Traffic
 from evit_mobile.results.judge.compare import compare
 from evit_mobile.results.judge.verdict import Outcome
 from evit_mobile.results.judge.verdicts import verdicts
@@ -106,3 +110,59 @@ def test_estimate_device_holds_nothing_else() -> None:
         Round(estimate=_estimate(1.0), init_us=1.0)
     with pytest.raises(ValidationError, match="between low_us and high_us"):
         _estimate(1000.0).evolve(low_us=1001.0)
+
+
+def _op(name: str, block: str | None, cycles: int, macs: int = 0) -> OpEstimate:
+    traffic = Traffic(l2_bytes=640, l3_bytes=64, memory_bytes=96, written_bytes=32)
+    times: dict[str, Any] = {"estimated_us": cycles / 2, "cycles": cycles, "wait_cycles": cycles // 4}
+    return OpEstimate(op=name, delegated=True, instructions=9, traffic=traffic, block=block, macs=macs, **times)
+
+
+OPS = (
+    _op("(runtime)", None, 40),
+    _op("Fully Connected (NC, F32) GEMM", "a.0", 800, 6400),
+    _op("Convolution (NHWC, F16) DWConv", "a.1", 400, 640),
+    _op("HardSwish (NC)", "a.1", 400),
+    _op("Batch Matrix Multiply (NC, QS8) GEMM", "a.0", 360, 3600),
+)
+
+
+def _profiled(*ops: OpEstimate) -> ResultSet:
+    ceilings = Ceilings(macs_per_cycle={"fp32": 8, "fp16": 16, "int8": 32}, memory_bytes_per_cycle=4.0)
+    rounds = (Round(estimate=_estimate(1000.0).evolve(ceilings=ceilings)),)
+    return _results(_point(1000.0).evolve(rounds=rounds, op_estimates=ops))
+
+
+def test_blocks_and_types_add_up_to_the_inference() -> None:
+    blocks = by_block(OPS)
+    assert [(part.name, part.ops, part.cycles, part.macs) for part in blocks] == [
+        (ELSEWHERE, 1, 40, 0),
+        ("a.0", 2, 1160, 10_000),
+        ("a.1", 2, 800, 640),
+    ]
+    assert [part.share for part in blocks] == pytest.approx([0.02, 0.58, 0.4])
+    assert blocks[1].waiting == 0.25 and blocks[1].memory_bytes == 256 and blocks[1].traffic.l2_bytes == 1280
+    assert [part.estimated_us for part in by_type(OPS)] == [400, 200, 200, 180, 20]
+    assert by_block([op.evolve(block=None) for op in OPS]) == []
+
+
+def test_roofline_has_the_ops_that_multiply() -> None:
+    shown = dots(OPS)
+    assert [(dot.kind, dot.precision, dot.intensity, dot.reached) for dot in shown] == [
+        (KINDS[0], "fp32", 50, 8),
+        (KINDS[1], "fp16", 5, 1.6),
+        (KINDS[2], "int8", 28.125, 10),
+    ]
+
+
+def test_a_profile_is_drawn_by_block_by_type_and_as_a_roofline() -> None:
+    drawn = {chart.key: chart for chart in charts(_profiled(*OPS))}
+    assert set(drawn) >= {"estimated-blocks-m", "estimated-ops-m", "estimated-roofline-m"}
+    for chart in drawn.values():
+        picture = chart.draw(LIGHT, "svg", titled=True).decode()
+        assert "stimated" in picture and "Snapdragon 855" in picture
+    alone = drawn["estimated-roofline-m"].draw(LIGHT, "svg", titled=True).decode()
+    assert "int8: 32 per cycle" in alone and "Estimated for a" in alone and "15%" in alone
+    assert drawn["estimated-blocks-m"].cells[1][:4] == ("a.0", 2, 0.58, "58.0%")
+    without = {chart.key for chart in charts(_profiled(*(op.evolve(block=None, macs=0) for op in OPS)))}
+    assert without == {"medians", "estimated-cycles", "estimated-ops-m"}

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Callable, Protocol
+from typing import Callable
 
 from evit_mobile.results.draw.curve_plot import curve_plot
-from evit_mobile.results.draw.estimate_plot import HEADER, bar_plot, bars, in_words
+from evit_mobile.results.draw.chart import Chart
+from evit_mobile.results.draw.estimate_charts import estimate_charts
 from evit_mobile.results.draw.interval_plot import Form, Theme, interval_plot
 from evit_mobile.results.draw.time_plot import TimePlot, time_plot
 from evit_mobile.results.judge.curves import Curve, CurvePoint, Series, curves
@@ -51,6 +51,18 @@ _INTERVAL_WORDS = {
 _INTERVAL_HEADER = (
     "95% low", "95% high", "p10", "p90", "rounds", "samples", "ratio to the first", "ratio 95% low", "ratio 95% high",
 )  # fmt: skip
+CURVE_CAPTION = (
+    "Estimates with the intervals that their error against published latencies allows, on logarithmic axes. Nothing "
+    "was measured. A cross marks a missing value; the reason is beside it."
+)
+#: Of a chart of intervals, measured or estimated: caption, what its large dots are, and what they are with their bars.
+_INTERVAL_WORDS = {
+    False: (INTERVALS_CAPTION, "median", "median with 95% interval"),
+    True: (ESTIMATES_CAPTION, "estimate", "estimate with the interval of its error"),
+}
+_INTERVAL_HEADER = (
+    "95% low", "95% high", "p10", "p90", "rounds", "samples", "ratio to the first", "ratio 95% low", "ratio 95% high",
+)  # fmt: skip
 BARS_CAPTION = (
     "Cycles of one core, by the model of the core. Waiting is the time for memory that does not overlap with computing."
 )
@@ -65,35 +77,6 @@ TIME_CAPTION = (
 COUNTS_CAPTION = "Counted, not measured; logarithmic axes."
 
 
-class Draw(Protocol):
-    """Draws a chart."""
-
-    def __call__(self, theme: Theme, form: Form, *, titled: bool) -> bytes:
-        """The picture's bytes; ``titled`` puts the heading into it, for a picture that stands alone."""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A chart.
-
-    Attributes:
-        key: tells it apart within its result file, and is fit for a file name.
-        alt: what it shows, in words.
-        notes: caveats to be read with it.
-        header, cells: its figures as a table; each row of cells matches the header. Numbers are not formatted.
-        draw: gives the picture.
-    """
-
-    key: str
-    title: str
-    caption: str
-    alt: str
-    notes: tuple[str, ...]
-    header: tuple[str, ...]
-    cells: tuple[tuple[str | float | int | None, ...], ...]
-    draw: Draw
-
-
 def charts(results: ResultSet) -> list[Chart]:
     """A timeline; the curves of a suite; of any other result its medians with their intervals, if there are any; of
     estimates what they are of.
@@ -101,7 +84,7 @@ def charts(results: ResultSet) -> list[Chart]:
     if results.timeline is not None:
         return _time_charts(results, results.timeline)
     measured = [_curve_chart(curve, results) for curve in curves(results)] or _interval_charts(results)
-    return [*measured, *_estimate_charts(results)]
+    return [*measured, *estimate_charts(results)]
 
 
 def _time_charts(results: ResultSet, timeline: Timeline) -> list[Chart]:
@@ -116,19 +99,6 @@ def _time_charts(results: ResultSet, timeline: Timeline) -> list[Chart]:
     alt = f"{heading}: {in_one_line(results)}"
     cells = tuple(time_cells(timeline))
     return [Chart("over-time", heading, TIME_CAPTION, alt, (), TIME_HEADER, cells, draw)]
-
-
-def _estimate_charts(results: ResultSet) -> Iterator[Chart]:
-    shown = bars(rows(results.points))
-    if not shown:
-        return
-    heading = f"Estimated cycles, {results.device.soc}"
-
-    def draw(theme: Theme, form: Form, *, titled: bool) -> bytes:
-        return bar_plot(shown, theme, form, heading if titled else None)
-
-    cells = tuple(bar.cells for bar in shown)
-    yield Chart("estimated-cycles", heading, BARS_CAPTION, f"{heading}: {in_words(shown)}", (), HEADER, cells, draw)
 
 
 def _curve_chart(curve: Curve, results: ResultSet) -> Chart:

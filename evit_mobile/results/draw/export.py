@@ -10,7 +10,8 @@ from pathlib import Path
 
 from evit_mobile.errors import RequestError
 from evit_mobile.files import check_output, whole_file
-from evit_mobile.results.draw.charts import Chart, charts
+from evit_mobile.results.draw.chart import Chart
+from evit_mobile.results.draw.charts import charts
 from evit_mobile.results.draw.interval_plot import LIGHT
 from evit_mobile.results.record import ResultSet
 from evit_mobile.text import visible

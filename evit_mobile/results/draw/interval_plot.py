@@ -74,6 +74,11 @@ def short(text: str, length: int = MAX_LABEL) -> str:
     return visible(text if len(text) <= length else text[: length - 1] + "…")
 
 
+def heading_inches(heading: str | None) -> float:
+    """The height that a heading of several lines takes."""
+    return 0.1 + 0.18 * (heading.count("\n") + 1) if heading is not None else 0.0
+
+
 def plain_numbers() -> Any:
     """A formatter for the ticks of a logarithmic axis: 0.1, 20, 3,000."""
     from matplotlib.ticker import FuncFormatter

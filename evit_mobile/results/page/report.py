@@ -9,7 +9,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from evit_mobile.results.draw.charts import Chart, charts
+from evit_mobile.results.draw.chart import Chart
+from evit_mobile.results.draw.charts import charts
 from evit_mobile.results.draw.interval_plot import DARK, LIGHT
 from evit_mobile.results.judge.verdict import Number, Verdict
 from evit_mobile.results.judge.verdicts import verdicts

@@ -57,9 +57,9 @@ def _op(name: str, partition: int | None) -> OpTime:
 
 def test_segments_are_named_by_partition() -> None:
     ops = [_op("A", 0), _op("B", 0), _op("GATHER", None), _op("PAD", None), _op("C", 1)]
-    runtime = (INVOCATION, False)
-    between = ("GATHER, PAD", False)
-    assert segment_names(ops) == [runtime, runtime, ("A", True), ("B", True), between, ("C", True), runtime, runtime]
+    runtime = (INVOCATION, False, None)
+    inner = [("A", True, 0), ("B", True, 1), ("GATHER, PAD", False, 2), ("C", True, 4)]
+    assert segment_names(ops) == [runtime, runtime, *inner, runtime, runtime]
     assert segment_names([]) == [runtime] * 3
 
 

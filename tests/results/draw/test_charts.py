@@ -14,7 +14,8 @@ from PIL import Image
 
 from evit_mobile.cli.main import main
 from evit_mobile.errors import RequestError
-from evit_mobile.results.draw.charts import Chart, charts
+from evit_mobile.results.draw.chart import Chart
+from evit_mobile.results.draw.charts import charts
 from evit_mobile.results.draw.export import export, to_csv
 from evit_mobile.results.draw.interval_plot import DARK, LIGHT
 from evit_mobile.results.files import save
