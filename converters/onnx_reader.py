@@ -21,7 +21,7 @@ from evit_mobile.arrays import Array
 from evit_mobile.errors import ConversionError, MachineError, RequestError
 from evit_mobile.runtimes.client import CallError, Worker
 from evit_mobile.runtimes.pool import WorkerPool
-from evit_mobile.specs import Precision
+from evit_mobile.specs import Target
 from evit_mobile.text import visible
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def read(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> onnx.ModelProto:
 
 
 def rewrite(
-    stock: onnx.ModelProto, name: str, attention_form: str, precision: Precision, left_out: frozenset[str]
+    stock: onnx.ModelProto, name: str, attention_form: str, target: Target, left_out: frozenset[str]
 ) -> tuple[onnx.ModelProto, list[PassReport]]:
     """``converters.rewriting.rewrite`` in another process, of a graph from the file ``name``.
 
@@ -68,7 +68,12 @@ def rewrite(
     """
     with _POOL.borrow() as worker, _at_fault(name, "rewritten"):
         reports, arrays = worker.call(
-            "rewrite", [as_array(stock)], form=attention_form, precision=precision.value, left_out=sorted(left_out)
+            "rewrite",
+            [as_array(stock)],
+            form=attention_form,
+            precision=target.precision.value,
+            token_ratio=target.token_ratio,
+            left_out=sorted(left_out),
         )
     return from_array(*arrays), [
         PassReport(**{**report, "declined": [Declined(**place) for place in report["declined"]]}) for report in reports

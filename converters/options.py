@@ -35,6 +35,7 @@ class ConvertOptions:
         check: compare the .tflite with the exported graph, and refuse it where it differs.
         card: what the user says of the model.
         ends: the normalisation of pixels before the network, softmax or sigmoid behind it.
+        token_ratio: as in ``Target``; see ``converters.several``.
         keep_onnx: gets the ONNX graph as it goes into the lowering; the conversion is then made anew.
     """
 
@@ -53,6 +54,7 @@ class ConvertOptions:
     output_layout: OutputLayout = OutputLayout.NHWC
     card: ModelCard = ModelCard()
     ends: Ends = Ends()
+    token_ratio: float = 1.0
 
 
 def versions() -> dict[str, str]:

@@ -31,7 +31,7 @@ from evit_mobile.errors import RequestError
 from evit_mobile.files import whole_file
 from evit_mobile.models import trained_of
 from evit_mobile.models.registry import check_name
-from evit_mobile.specs import ModelName, OutputLayout, Precision
+from evit_mobile.specs import ModelName, OutputLayout, Precision, Target
 from evit_mobile.text import visible
 from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.graph import graph_of
@@ -201,11 +201,12 @@ def _rewritten(
     """
     if not options.rewrite:
         return stock, []
+    target = Target(options.precision, token_ratio=options.token_ratio)
     if source.onnx_path is not None:
-        return onnx_reader.rewrite(stock, source.name, options.attention_form, options.precision, left_out)
+        return onnx_reader.rewrite(stock, source.name, options.attention_form, target, left_out)
     from converters.rewriting import rewrite
 
-    return rewrite(stock, options.attention_form, options.precision, left_out)
+    return rewrite(stock, options.attention_form, target, left_out)
 
 
 def _save_onnx(graph: onnx.ModelProto, path: Path) -> None:

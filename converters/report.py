@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ class ConversionReport:
         warnings: what the user should know, one line each.
         versions: of the packages that took part.
         seconds: time by stage.
+        signatures: of a file of several resolutions the report of each, by its signature. What is above is then of the
+            first, but for ``resolution`` (all of them), size, hash, warnings and time.
     """
 
     model: str
@@ -56,6 +59,7 @@ class ConversionReport:
     warnings: list[str]
     versions: dict[str, str]
     seconds: dict[str, float] = field(default_factory=dict)
+    signatures: dict[str, ConversionReport] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values."""
@@ -87,6 +91,7 @@ class Conversion:
         report: how it was made.
         source: the network, where it was given as a module; ``verify`` compares with it.
         weights: the checkpoint that it was made with.
+        parts: of a file of several resolutions the conversion of each, by its signature.
 
     Examples:
         >>> import evit_mobile as em
@@ -99,6 +104,7 @@ class Conversion:
     report: ConversionReport
     source: Source | None = field(default=None, repr=False, compare=False)
     weights: Path | None = None
+    parts: Mapping[str, Conversion] = field(default_factory=dict, repr=False, compare=False)
 
     def save(self, path: Path | str) -> Path:
         """Write the .tflite to ``path``, whole or not at all; an existing file is replaced.

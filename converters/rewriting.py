@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from converters.passes.base import PassReport
-from evit_mobile.specs import Precision, Target
+from evit_mobile.specs import Target
 
 if TYPE_CHECKING:
     import onnx
 
 
 def rewrite(
-    stock: onnx.ModelProto, attention_form: str, precision: Precision, left_out: frozenset[str] = frozenset()
+    stock: onnx.ModelProto, attention_form: str, target: Target, left_out: frozenset[str] = frozenset()
 ) -> tuple[onnx.ModelProto, list[PassReport]]:
     """``stock`` after the passes but those whose names are ``left_out``, and their reports.
 
@@ -27,5 +27,5 @@ def rewrite(
 
     model = ir.from_proto(expand_functions(stock))
     passes = [item for item in default_passes(attention_form) if item.name not in left_out]
-    reports = run_passes(model, Target(precision=precision), passes)
+    reports = run_passes(model, target, passes)
     return ir.to_proto(model), reports

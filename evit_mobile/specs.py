@@ -185,11 +185,14 @@ class Target:
     """What a graph is made for; every pass may read it.
 
     ``runtime`` is a name from ``evit_mobile.runtimes``; ``cpu`` is the architecture that will run the model.
+    ``token_ratio`` is set where one file has the network at several resolutions: what is scaled by the number of tokens
+    is scaled by so many times this graph's, which is the same number at each of them.
     """
 
     precision: Precision = Precision.FP32
     runtime: str = "litert"
     cpu: str = "arm64"
+    token_ratio: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from android_bench.emulator.qemu import Qemu, Signature
 from evit_mobile.errors import RequestError
 from evit_mobile.runtimes.base import Configuration, RuntimeStatus
 from evit_mobile.runtimes.session import Array, OpInfo, TensorInfo
+from evit_mobile.tflite.file import Tflite
 
 
 class EmulatedSession:
@@ -90,7 +91,9 @@ class EmulatedRuntime:
         return False
 
     @contextlib.contextmanager
-    def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> Iterator[EmulatedSession]:
+    def open(
+        self, model: Path, *, threads: int = 1, xnnpack: bool = True, signature: str | None = None
+    ) -> Iterator[EmulatedSession]:
         """The model's session.
 
         Raises:
@@ -98,7 +101,9 @@ class EmulatedRuntime:
         """
         if (xnnpack, threads) not in self.configurations:
             raise RequestError(f"{self.name} runs one thread with XNNPACK, nothing else")
-        yield EmulatedSession(self._qemu, model, self._qemu.signature(model))
+        file = Tflite.read(model)
+        with (file if signature is None else file.at(signature)).on_disk() as path:
+            yield EmulatedSession(self._qemu, path, self._qemu.signature(path))
 
 
 def open_runtime(address: str, release: str) -> EmulatedRuntime:

@@ -28,7 +28,7 @@ from converters.source.export import export_onnx
 from converters.source.load import load_source
 from evit_mobile.files import cache_folder
 from evit_mobile.runtimes.session import Array
-from evit_mobile.specs import Precision
+from evit_mobile.specs import Precision, Target
 from evit_mobile.tflite.file import Tflite
 
 MODEL, SIDE, PHOTOS = "base-r224", 224, 32
@@ -41,7 +41,7 @@ RESULT = Path(__file__).resolve().parent.parent / "results" / "int8_ablation.md"
 def float_model(seed: int, weights: Path | None) -> bytes:
     """The float .tflite that an int8 conversion quantises."""
     with Lowering() as lowering:
-        graph, _ = rewrite(export_onnx(load_source(MODEL, weights=weights, seed=seed)), "auto", Precision.INT8)
+        graph, _ = rewrite(export_onnx(load_source(MODEL, weights=weights, seed=seed)), "auto", Target(Precision.INT8))
         return lowering.lower(graph)
 
 

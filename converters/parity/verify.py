@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Sequence
@@ -22,8 +24,7 @@ from evit_mobile.arrays import Array
 from evit_mobile.errors import CrashingFileError, EvitMobileError, RequestError, first_line
 from evit_mobile.runtimes import RUNTIMES, Runtime, Session
 from evit_mobile.specs import Precision
-from evit_mobile.tflite.description import ModelDescription, read_description
-from evit_mobile.tflite.graph import read_graph
+from evit_mobile.tflite.file import Tflite
 
 #: Largest relative error of an integer model's values that are taken for the reference's: some steps of int8 out of
 #: 255.
@@ -43,7 +44,9 @@ class RuntimeState:
 
 @dataclass(frozen=True)
 class ParityReport:
-    """The whole comparison. ``reference`` is the framework that every row is judged by."""
+    """The whole comparison. ``reference`` is the framework that every row is judged by; ``signature`` is set where the
+    file has several.
+    """
 
     file: str
     model: str
@@ -56,6 +59,7 @@ class ParityReport:
     rows: list[ParityRow]
     layers: LayerReport | None = None
     ill_conditioned: list[IllConditioned] = field(default_factory=list)
+    signature: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -97,6 +101,25 @@ class ParityReport:
         return {"passed": self.passed, **document, "rows": rows}
 
 
+@dataclass(frozen=True)
+class Subject:
+    """The file that is compared, and which of its signatures; None where there is nothing to choose.
+
+    Runtimes run the file itself, by that signature. What is read from it is read from ``chosen``.
+    """
+
+    path: Path
+    signature: str | None = None
+
+    @functools.cached_property
+    def chosen(self) -> Tflite:
+        return Tflite.read(self.path).at(self.signature)
+
+    def open(self, runtime: Runtime, threads: int = 1, xnnpack: bool = True) -> AbstractContextManager[Session]:
+        """It, in ``runtime``."""
+        return runtime.open(self.path, threads=threads, xnnpack=xnnpack, signature=self.signature)
+
+
 def verify_model(
     path: Path,
     request: SourceRequest = SourceRequest(),
@@ -104,6 +127,7 @@ def verify_model(
     runtimes: Sequence[Runtime] = (RUNTIMES["litert"],),
     image: Path | None = None,
     layers: bool = False,
+    signature: str | None = None,
 ) -> ParityReport:
     """Compare the .tflite at ``path`` with what it was made from.
 
@@ -112,21 +136,23 @@ def verify_model(
         runtimes: one that is not installed is listed as such and not counted.
         image: takes the place of the bundled photograph.
         layers: also find the first layer where the file parts from its source.
+        signature: which resolution to compare, where the file has several.
 
     Raises:
         RequestError: the file, the image or the request cannot be used.
     """
-    description = read_description(path)
+    subject = Subject(path, signature)
+    description = subject.chosen.description
     precision = Precision(description.precision) if description else Precision.FP32
     criterion = CRITERIA[precision]
     alone = len(runtimes) == 1
     if alone:
-        _check_loads(path, runtimes[0])
+        _check_loads(subject, runtimes[0])
     with file_at_fault(request.onnx_path):
         reference = build_reference(path, description, request)
-        comparison = _comparison(path, description, reference, image)
+        comparison = _comparison(subject, reference, image)
         rows = list(comparison.onnx_rows(CRITERIA[Precision.FP32]))
-    results = [_runtime_rows(path, runtime, comparison, criterion, alone=alone) for runtime in runtimes]
+    results = [_runtime_rows(subject, runtime, comparison, criterion, alone=alone) for runtime in runtimes]
     rows, ill_conditioned = comparison.rounded([*rows, *(row for _, some in results for row in some)])
     report = ParityReport(
         file=str(path),
@@ -139,33 +165,33 @@ def verify_model(
         runtimes=[state for state, _ in results],
         rows=rows,
         ill_conditioned=ill_conditioned,
+        signature=signature,
     )
     try:
         rewritten = description is None or description.rewrite
-        return _with_layers(path, comparison, report, rewritten=rewritten) if layers else report
+        return _with_layers(subject, comparison, report, rewritten=rewritten) if layers else report
     except CrashingFileError:  # LiteRT, which gives the layers' values, crashed in the rows above too
         if alone:
             raise
         return report
 
 
-def _check_loads(path: Path, runtime: Runtime) -> None:
+def _check_loads(subject: Subject, runtime: Runtime) -> None:
     """With nothing to compare it to, a file that cannot be loaded is a wrong request, not a model without parity."""
     if runtime.version() is not None:
-        with runtime.open(path):
+        with subject.open(runtime):
             pass
 
 
-def _comparison(
-    path: Path, description: ModelDescription | None, reference: Reference, image: Path | None
-) -> Comparison:
+def _comparison(subject: Subject, reference: Reference, image: Path | None) -> Comparison:
     stimuli = graph_stimuli(reference.source, reference.stock, image=image)
-    _check_inputs(path, stimuli[0])
+    _check_inputs(subject, stimuli[0])
+    description = subject.chosen.description
     layout = description.output_layout if description else None
     return compared(reference, stimuli, in_source_terms(layout, channels_last=reference.source.channels_last))
 
 
-def _with_layers(path: Path, comparison: Comparison, report: ParityReport, *, rewritten: bool) -> ParityReport:
+def _with_layers(subject: Subject, comparison: Comparison, report: ParityReport, *, rewritten: bool) -> ParityReport:
     """``report`` with the layer where the file parts.
 
     Noise tells layers apart best; where only another input shows the fault, that one.
@@ -175,14 +201,15 @@ def _with_layers(path: Path, comparison: Comparison, report: ParityReport, *, re
     chosen = stimuli[0].name if not failed or stimuli[0].name in failed else report.worst().input
     stimulus = next(item for item in stimuli if item.name == chosen)
     tolerance = report.criterion.bound if report.criterion.measure == "relative_error" else INTEGER_TOLERANCE
-    layers = find_parting_layer(
-        path, comparison.reference, stimulus, tolerance, failed=bool(failed), rewritten=rewritten
-    )
+    with subject.chosen.on_disk() as path:
+        layers = find_parting_layer(
+            path, comparison.reference, stimulus, tolerance, failed=bool(failed), rewritten=rewritten
+        )
     return dataclasses.replace(report, layers=layers)
 
 
 def _runtime_rows(
-    path: Path, runtime: Runtime, comparison: Comparison, criterion: Criterion, *, alone: bool
+    subject: Subject, runtime: Runtime, comparison: Comparison, criterion: Criterion, *, alone: bool
 ) -> tuple[RuntimeState, list[ParityRow]]:
     """What came of one runtime; one that crashes, ``alone`` as it is, leaves nothing to say but that."""
     version = runtime.version()
@@ -191,7 +218,7 @@ def _runtime_rows(
     rows: list[ParityRow] = []
     try:
         for xnnpack, threads in runtime.configurations:
-            with runtime.open(path, threads=threads, xnnpack=xnnpack) as session:
+            with subject.open(runtime, threads, xnnpack) as session:
                 setting = (runtime.name, xnnpack, threads)
                 for stimulus in comparison.stimuli:
                     rows += comparison.rows(setting, stimulus, _run(session, stimulus), criterion)
@@ -208,13 +235,13 @@ def _run(session: Session, stimulus: Stimulus) -> dict[str, Array]:
     return {name: info.dequantise(value) for name, value, info in zip(session.output_names(), values, session.outputs)}
 
 
-def _check_inputs(path: Path, stimulus: Stimulus) -> None:
+def _check_inputs(subject: Subject, stimulus: Stimulus) -> None:
     """The file takes what its source takes.
 
     Raises:
         RequestError: it does not.
     """
-    graph = read_graph(path)
+    graph, path = subject.chosen.graph, subject.path
     infos = [as_loaded(graph.tensors[index]) for index in graph.inputs]
     if len(infos) != len(stimulus.inputs):
         number = f"{len(infos)} input{'' if len(infos) == 1 else 's'}"

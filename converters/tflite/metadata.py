@@ -60,10 +60,10 @@ def describe(model: Any, description: ModelDescription, labels: Labels | None, m
         kept.append(entry)
     model.metadata = kept
     size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
-    return _with_labels(pack(model, size), labels.names if labels is not None else None)
+    return with_labels(pack(model, size), labels.names if labels is not None else None)
 
 
-def _with_labels(content: bytes, labels: list[str] | None) -> bytes:
+def with_labels(content: bytes, labels: list[str] | None) -> bytes:
     """Labels travel as a zip archive behind the flatbuffer: the form that the metadata library reads."""
     if labels is None:
         return content

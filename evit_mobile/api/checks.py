@@ -28,6 +28,7 @@ def verify(
     runtimes: Sequence[str | Runtime] = ("litert",),
     image: Path | str | None = None,
     layers: bool = False,
+    signature: str | None = None,
 ) -> ParityReport:
     """Compare a .tflite with the network that it was made from, on several inputs in every configuration of the
     runtimes.
@@ -41,6 +42,7 @@ def verify(
         runtimes: TFLite runtimes or their names; one that is not installed is listed as such.
         image: a photograph that takes the place of the bundled one.
         layers: also find the first layer where the file parts from its source.
+        signature: which resolution to compare, where the file has several.
 
     Returns:
         Every comparison, and whether all passed (``passed``). No parity is a result, not an exception.
@@ -57,21 +59,21 @@ def verify(
     from converters.parity.verify import verify_model
 
     chosen = [find_runtime(item) if isinstance(item, str) else item for item in runtimes]
-    request = _request(model, source, None if weights is None else Path(weights))
+    request = _request(_part(model, signature), source, None if weights is None else Path(weights))
     file = tflite_of(model)
     with file.on_disk() as path:
-        report = verify_model(
-            path, request, runtimes=chosen, image=None if image is None else Path(image), layers=layers
-        )
+        picture = None if image is None else Path(image)
+        report = verify_model(path, request, runtimes=chosen, image=picture, layers=layers, signature=signature)
     return dataclasses.replace(report, file=file.name)
 
 
-def inspect(model: Conversion | Path | str, runtime: str = "litert") -> Inspection:
+def inspect(model: Conversion | Path | str, runtime: str = "litert", *, signature: str | None = None) -> Inspection:
     """Ops with their costs, delegate partitions, and which ops were not delegated, and why.
 
     Args:
         model: a conversion, or the path of a .tflite.
         runtime: name of the TFLite runtime to ask.
+        signature: which resolution to look at, where the file has several.
 
     Returns:
         The file under that runtime.
@@ -88,7 +90,7 @@ def inspect(model: Conversion | Path | str, runtime: str = "litert") -> Inspecti
     """
     from converters.tflite.inspection import inspect_model
 
-    return inspect_model(tflite_of(model), find_runtime(runtime))
+    return inspect_model(tflite_of(model).at(signature), find_runtime(runtime))
 
 
 def tflite_of(model: Conversion | Path | str) -> Tflite:
@@ -100,6 +102,11 @@ def tflite_of(model: Conversion | Path | str) -> Tflite:
     if isinstance(model, Conversion):
         return Tflite(model.content, f"the conversion of {model.report.model}")
     return Tflite.read(Path(model))
+
+
+def _part(model: Conversion | Path | str, signature: str | None) -> Conversion | Path | str:
+    """The conversion to the resolution of ``signature``, of one to several."""
+    return model.parts.get(signature or "", model) if isinstance(model, Conversion) else model
 
 
 def _request(

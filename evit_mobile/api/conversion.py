@@ -22,15 +22,18 @@ from evit_mobile.specs import Precision, Resolution
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+type OneResolution = Resolution | int | str | tuple[int, int]
+type Examples = Tensor | Sequence[Tensor] | Mapping[str, Tensor] | None
+
 
 def convert(
     model: nn.Module | str | Path,
     options: ConvertOptions = ConvertOptions(),
     *,
-    resolution: Resolution | int | str | tuple[int, int] | None = None,
+    resolution: OneResolution | list[OneResolution] | None = None,
     precision: Precision | str | None = None,
     calibration: str | Path | Array | Sequence[Array] | None = None,
-    example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor] | None = None,
+    example_inputs: Examples = None,
     **card: Unpack[CardArguments],
 ) -> Conversion:
     """Convert a network to a .tflite that XNNPACK runs as one partition.
@@ -40,7 +43,8 @@ def convert(
             ``package.module:factory``, or the path of an ONNX file. A conversion from a name or a file is kept in the
             cache, one from a module is not.
         options: everything that a conversion can be asked for; the arguments below replace its fields.
-        resolution: of the input image: a side, ``"HxW"``, or (height, width), in pixels.
+        resolution: of the input image: a side, ``"HxW"``, or (height, width), in pixels. A list of several gives one
+            file with a signature for each, ``r192``, ``r224``, …, that share their weights.
         precision: ``"fp32"``, ``"fp16"``, ``"dynamic"`` or ``"int8"``.
         calibration: int8: a folder of pictures, an .npz file, ``package.module:function``, or an array [N, H, W, C] or
             a sequence of [H, W, C]: uint8 RGB pictures at the model's resolution, or float32 model inputs.
@@ -70,17 +74,33 @@ def convert(
         check_name(str(model))
         if example_inputs is not None:
             raise RequestError("example_inputs are for a module", hint="give the shapes by options.inputs")
-    if resolution is not None:
-        options = dataclasses.replace(options, resolution=_resolution(resolution))
+    asked = resolution if isinstance(resolution, list) else [resolution]
+    resolutions = [_resolution(item) for item in asked if item is not None]
+    if len(resolutions) == 1:
+        options = dataclasses.replace(options, resolution=resolutions[0])
     if precision is not None:
         options = dataclasses.replace(options, precision=_precision(precision))
     if card:
         options = dataclasses.replace(options, card=ModelCard.of(**card))
     with _calibration_source(options.calibration if calibration is None else calibration) as source:
         options = dataclasses.replace(options, calibration=source)
-        if isinstance(model, (str, Path)):
-            return _convert_named(str(model), options)
-        return _convert_module(model, options, example_inputs)
+        if len(resolutions) > 1:
+            return _convert_several(model, options, resolutions, example_inputs)
+        return _convert_one(model, options, example_inputs)
+
+
+def _convert_several(
+    model: nn.Module | str | Path, options: ConvertOptions, resolutions: list[Resolution], example_inputs: Examples
+) -> Conversion:
+    from converters.several import merged, options_of
+
+    return merged([_convert_one(model, item, example_inputs) for item in options_of(resolutions, options)])
+
+
+def _convert_one(model: nn.Module | str | Path, options: ConvertOptions, example_inputs: Examples) -> Conversion:
+    if isinstance(model, (str, Path)):
+        return _convert_named(str(model), options)
+    return _convert_module(model, options, example_inputs)
 
 
 def _convert_named(model: str, options: ConvertOptions) -> Conversion:
@@ -89,11 +109,7 @@ def _convert_named(model: str, options: ConvertOptions) -> Conversion:
     return convert_in_memory(model, options)
 
 
-def _convert_module(
-    module: nn.Module,
-    options: ConvertOptions,
-    example_inputs: Tensor | Sequence[Tensor] | Mapping[str, Tensor] | None,
-) -> Conversion:
+def _convert_module(module: nn.Module, options: ConvertOptions, example_inputs: Examples) -> Conversion:
     from torch import nn
 
     from converters.pipeline import convert_in_memory
@@ -114,7 +130,7 @@ def _convert_module(
     )
 
 
-def _resolution(value: Resolution | int | str | tuple[int, int]) -> Resolution:
+def _resolution(value: OneResolution) -> Resolution:
     if isinstance(value, Resolution):
         return value
     if isinstance(value, tuple):

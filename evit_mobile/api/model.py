@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from evit_mobile.runtimes import Runtime, Session
 
 
-def load(model: Conversion | Path | str, *, runtime: str = "litert", threads: int = 1) -> Model:
+def load(
+    model: Conversion | Path | str, *, runtime: str = "litert", threads: int = 1, signature: str | None = None
+) -> Model:
     """Load a .tflite to run it.
 
     Args:
         model: a conversion, or the path of a .tflite.
         runtime: name of the TFLite runtime, with XNNPACK.
         threads: of the kernels.
+        signature: which resolution to run, where the file has several.
 
     Returns:
         A callable; see ``Model``.
@@ -45,7 +48,7 @@ def load(model: Conversion | Path | str, *, runtime: str = "litert", threads: in
         (1, 1000)
     """
     chosen = find_runtime(runtime)
-    return Model(tflite_of(model), chosen, threads)
+    return Model(tflite_of(model).at(signature), chosen, threads)
 
 
 class Model:

@@ -10,13 +10,13 @@ import click
 
 from evit_mobile.card import ModelCard
 from evit_mobile.cli.options import (
+    ResolutionType,
     card_of,
     card_options,
     force_option,
     json_option,
     print_json,
     progress,
-    resolution_option,
     seed_option,
     weights_option,
 )
@@ -33,7 +33,13 @@ if TYPE_CHECKING:
     "--model", required=True, metavar="NAME|timm:NAME|package.module:factory|FILE.onnx", help="What to convert."
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The .tflite to write.")
-@resolution_option
+@click.option(
+    "--resolution",
+    "resolutions",
+    multiple=True,
+    type=ResolutionType(),
+    help="Input size, e.g. 288 or 704x1408; repeated, one file with a signature for each.  [default: the model's]",
+)
 @weights_option
 @seed_option
 @click.option(
@@ -120,6 +126,7 @@ def command(**values: Any) -> None:
     \b
     evit-mobile convert --model base-r224 --out model.tflite
     evit-mobile convert --model base-r224 --weights trained.pth --resolution 288 --out model.tflite
+    evit-mobile convert --model base-r224 --resolution 192 --resolution 224 --resolution 288 --out model.tflite
     evit-mobile convert --model base-r224 --precision fp16 --out model.tflite
     evit-mobile convert --model base-r224 --precision int8 --calibration photos/ --out model.tflite
     evit-mobile convert --model det-r416 --out detector.tflite
@@ -142,7 +149,7 @@ def command(**values: Any) -> None:
     from evit_mobile.api import convert
 
     with progress(f"converting {model}"):
-        conversion = convert(model, request.options())
+        conversion = convert(model, request.options(), resolution=list(request.resolutions) or None)
         conversion.save(request.out)
     report = conversion.report
     for warning in report.warnings:
@@ -160,7 +167,7 @@ class ConvertRequest:
     card: ModelCard
     model: str
     out: Path
-    resolution: Resolution | None
+    resolutions: tuple[Resolution, ...]
     weights: Path | None
     seed: int
     attention: str
@@ -209,7 +216,6 @@ class ConvertRequest:
         from converters.source.torch_export import Exporter
 
         return ConvertOptions(
-            resolution=self.resolution,
             weights=self.weights,
             precision=Precision(self.precision),
             seed=self.seed,
@@ -231,10 +237,12 @@ def _print(report: ConversionReport, out: Path) -> None:
     click.echo(
         f"{out}: {report.model} at {report.resolution}, {report.precision}, {report.bytes_tflite / 1e6:.1f} MB, {spent}"
     )
-    before, after, lowered = (
-        sum(ops.values()) for ops in (report.onnx_ops_before, report.onnx_ops_after, report.tflite_ops)
-    )
-    click.echo(f"ops: {before} exported, {after} after the passes, {lowered} in the .tflite")
+    for signature, one in (report.signatures or {"": report}).items():
+        before, after, lowered = (
+            sum(ops.values()) for ops in (one.onnx_ops_before, one.onnx_ops_after, one.tflite_ops)
+        )
+        name = f"signature {signature}, " if signature else ""
+        click.echo(f"{name}ops: {before} exported, {after} after the passes, {lowered} in the .tflite")
     for item in report.passes:
         _print_pass(item)
     click.echo(f"next: evit-mobile verify {out}")

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Iterator
 
 import click
 
-from evit_mobile.cli.options import MAX_THREADS, card_of, card_options, json_option, print_json, table_console
+from evit_mobile.cli.options import (
+    MAX_THREADS,
+    card_of,
+    card_options,
+    json_option,
+    one_signature_option,
+    print_json,
+    table_console,
+)
 
 if TYPE_CHECKING:
     from evit_mobile.evaluation.base import Progress
@@ -30,6 +38,7 @@ LOG_EVERY_S = 15.0
     help="Pictures and their answers.",
 )
 @click.option("--annotations", type=click.Path(path_type=Path), help="Detectors: the COCO file, where DIR has several.")
+@one_signature_option
 @card_options
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Take N pictures, spread over all.  [default: all]")
 @click.option(
@@ -39,7 +48,7 @@ LOG_EVERY_S = 15.0
     help="Threads of the model.  [default: all cores]",
 )
 @json_option
-def command(file: Path, folder: Path, threads: int, as_json: bool, **selection: Any) -> None:
+def command(file: Path, folder: Path, signature: str | None, threads: int, as_json: bool, **selection: Any) -> None:
     """Measure a .tflite's accuracy on pictures whose answers are known.
 
     \b
@@ -52,7 +61,7 @@ def command(file: Path, folder: Path, threads: int, as_json: bool, **selection: 
     from evit_mobile.vision.inference import open_model
     from evit_mobile.vision.purpose import purpose_of
 
-    purpose = purpose_of(file, card_of(selection))
+    purpose = purpose_of(file, card_of(selection), signature)
     description = purpose.description
     with open_model(file, purpose, threads=threads) as model, _progress() as progress:
         figures = evaluator_of(purpose.task)(model, folder, Options(purpose.labels, **selection), progress)

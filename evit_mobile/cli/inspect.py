@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 import click
 
 from evit_mobile.cli.options import (
     chosen_runtimes,
+    chosen_signatures,
     json_option,
     print_json,
     progress,
     runtime_option,
+    signature_option,
     table_console,
 )
 from evit_mobile.cli.survey_table import print_survey
@@ -31,9 +34,10 @@ if TYPE_CHECKING:
 @click.command("inspect")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.tflite")
 @runtime_option
+@signature_option
 @click.option("--ops", "list_ops", is_flag=True, help="List every op with its shapes, costs and partition.")
 @json_option
-def command(file: Path, runtimes: Sequence[str], list_ops: bool, as_json: bool) -> None:
+def command(file: Path, runtimes: Sequence[str], signature: str | None, list_ops: bool, as_json: bool) -> None:
     """Show ops, delegate partitions, and which ops were not delegated, and why.
 
     \b
@@ -41,29 +45,42 @@ def command(file: Path, runtimes: Sequence[str], list_ops: bool, as_json: bool) 
     evit-mobile inspect model.tflite --runtime litert-latest --ops
     evit-mobile inspect model.tflite --runtime all --json
     """
-    from converters.tflite.inspection import inspect_model
     from evit_mobile.tflite.file import Tflite
 
     chosen = chosen_runtimes(runtimes)
     model = Tflite.read(file)
-    if len(chosen) == 1:
+    documents = {}
+    for name in chosen_signatures(file, signature):
         with progress(f"inspecting {file}"):
-            inspection = inspect_model(model, chosen[0])
-        if as_json:
-            print_json(inspection.to_json())
-        else:
-            _print_one(inspection, list_ops)
-        return
+            shown = _inspect(model.at(name), chosen, list_ops)
+        documents[name] = shown.document
+        if not as_json:
+            shown.show()
+    if as_json:
+        several = {"file": str(file), "signatures": documents}
+        print_json(several if len(documents) > 1 else next(iter(documents.values())))
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What was found, as plain values and for people to read."""
+
+    document: dict[str, Any]
+    show: Callable[[], None]
+
+
+def _inspect(model: Tflite, runtimes: Sequence[Runtime], list_ops: bool) -> _Shown:
+    from converters.tflite.inspection import inspect_model
     from converters.tflite.survey import survey
 
-    with progress(f"inspecting {file}"):
-        results = {runtime.name: _try(model, runtime) for runtime in chosen}
-        rows = survey(file, chosen)
-    if as_json:
-        runtimes_found = {row.runtime: {**_plain(results[row.runtime]), "survey": row.to_json()} for row in rows}
-        print_json({"file": str(file), "runtimes": runtimes_found})
-    else:
-        _print_many(file, results, rows)
+    if len(runtimes) == 1:
+        inspection = inspect_model(model, runtimes[0])
+        return _Shown(inspection.to_json(), lambda: _print_one(inspection, list_ops))
+    results = {runtime.name: _try(model, runtime) for runtime in runtimes}
+    with model.on_disk() as path:
+        rows = survey(path, runtimes)
+    found = {row.runtime: {**_plain(results[row.runtime]), "survey": row.to_json()} for row in rows}
+    return _Shown({"file": model.name, "runtimes": found}, lambda: _print_many(model.name, results, rows))
 
 
 def _try(model: Tflite, runtime: Runtime) -> Inspection | str:
@@ -82,8 +99,8 @@ def _plain(result: Inspection | str) -> dict[str, Any]:
     return {"error": result} if isinstance(result, str) else {"error": None, **result.to_json()}
 
 
-def _print_many(file: Path, results: dict[str, Inspection | str], rows: Sequence[SurveyRow]) -> None:
-    click.echo(str(file))
+def _print_many(file: str, results: dict[str, Inspection | str], rows: Sequence[SurveyRow]) -> None:
+    click.echo(file)
     print_survey(rows)
     inspections = [result for result in results.values() if not isinstance(result, str)]
     if inspections:

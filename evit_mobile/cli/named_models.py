@@ -12,6 +12,7 @@ from evit_mobile.specs import Resolution
 
 if TYPE_CHECKING:
     from android_bench.suites.rounds import Candidate
+    from evit_mobile.tflite.file import Tflite
 
 #: What is measured when nothing is named.
 DEFAULT_MODEL = "base-r224"
@@ -47,7 +48,6 @@ def candidates_of(models: NamedModels, runtime: str) -> list[Candidate]:
     from converters.options import ConvertOptions
     from converters.pipeline import convert_cached
     from evit_mobile.campaign import candidate_of, distinct_names
-    from evit_mobile.tflite.file import Tflite
 
     named: list[tuple[str, Path]] = []
     resolution = models.resolution
@@ -56,5 +56,22 @@ def candidates_of(models: NamedModels, runtime: str) -> list[Candidate]:
             path = convert_cached(name, ConvertOptions(resolution=resolution))
         named.append((name if resolution is None else f"{name}@{resolution}", path))
     named += [(path.stem, path) for path in models.files]
-    labels = distinct_names([name for name, _ in named])
-    return [candidate_of(label, path, Tflite.read(path), runtime) for label, (_, path) in zip(labels, named)]
+    each = [item for name, path in named for item in _each_signature(name, path)]
+    labels = distinct_names([name for name, _, _ in each])
+    return [candidate_of(label, path, file, runtime) for label, (_, path, file) in zip(labels, each)]
+
+
+def _each_signature(name: str, path: Path) -> list[tuple[str, Path, Tflite]]:
+    """A file; of one with several resolutions each signature, as the copy in which it is what runs."""
+    from evit_mobile.files import cache_folder, whole_file
+    from evit_mobile.tflite.file import Tflite
+
+    file = Tflite.read(path)
+    copies = []
+    for signature in file.alternatives:
+        copy = file.at(signature)
+        kept = cache_folder("signatures") / f"{copy.sha256[:32]}.tflite"
+        with whole_file(kept) as temporary:
+            temporary.write_bytes(copy.content)
+        copies.append((f"{name} {signature}", kept, Tflite.read(kept)))
+    return copies or [(name, path, file)]

@@ -101,6 +101,25 @@ runtime_option = click.option(
 )
 
 
+signature_option = click.option(
+    "--signature", metavar="NAME", help="Files of several resolutions: which one, e.g. r224.  [default: all]"
+)
+one_signature_option = click.option(
+    "--signature", metavar="NAME", help="Files of several resolutions: which one, e.g. r224."
+)
+
+
+def chosen_signatures(file: Path, signature: str | None) -> list[str | None]:
+    """``signature``, or all that there are to choose from in ``file``; None stands for the file as it is.
+
+    Raises:
+        RequestError: the file cannot be read.
+    """
+    from evit_mobile.tflite.file import Tflite
+
+    return [signature] if signature is not None else [*Tflite.read(file).alternatives] or [None]
+
+
 def chosen_runtimes(names: Sequence[str]) -> list[Runtime]:
     """The runtimes of these names, in order; ``all`` gives every one, installed or not, and no name the bundled one.
 

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from evit_mobile.cli.options import FiniteRange, card_of, card_options, force_option, json_option, print_json
+from evit_mobile.cli.options import (
+    FiniteRange,
+    card_of,
+    card_options,
+    force_option,
+    json_option,
+    one_signature_option,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,14 +47,16 @@ class _Options:
     "--out", type=click.Path(path_type=Path), help="Write the photograph with the boxes or the mask on it to this PNG."
 )
 @click.option("--threshold", type=FiniteRange(0, 1), default=0.3, help="Detectors: the lowest score.  [default: 0.3]")
+@one_signature_option
 @card_options
 @force_option
 @json_option
-def command(file: Path, as_json: bool, **values: Any) -> None:
+def command(file: Path, signature: str | None, as_json: bool, **values: Any) -> None:
     """Run a .tflite on one image: five names, boxes, or a mask.
 
     \b
     evit-mobile run model.tflite --image dog.jpg
+    evit-mobile run model.tflite --signature r288 --image dog.jpg
     evit-mobile run detector.tflite --image street.jpg --out boxes.png
     """
     from evit_mobile.files import check_output, whole_file
@@ -56,7 +66,7 @@ def command(file: Path, as_json: bool, **values: Any) -> None:
 
     labels, card = values["labels"], card_of(values)
     options = _Options(**values)
-    out, purpose = options.out, purpose_of(file, card)
+    out, purpose = options.out, purpose_of(file, card, signature)
     description = purpose.description
     if out is not None:
         check_output(out, force=options.force, inputs=(file, options.image_path, labels))

@@ -10,11 +10,13 @@ import click
 
 from evit_mobile.cli.options import (
     chosen_runtimes,
+    chosen_signatures,
     json_option,
     print_json,
     progress,
     resolution_option,
     runtime_option,
+    signature_option,
     table_console,
     weights_option,
 )
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 @resolution_option
 @weights_option
 @runtime_option
+@signature_option
 @click.option("--device", metavar="qemu:CPU", help="Verify on an emulated Arm64 processor, e.g. qemu:cortex-a76.")
 @click.option("--image", type=click.Path(path_type=Path), help="A photograph of your own in place of the bundled one.")
 @click.option("--layers", is_flag=True, help="Name the first layer where the file parts from its source.")
@@ -45,6 +48,7 @@ def command(
     device: str | None,
     image: Path | None,
     layers: bool,
+    signature: str | None,
     as_json: bool,
     **source: Any,
 ) -> None:
@@ -54,22 +58,44 @@ def command(
     evit-mobile verify model.tflite
     evit-mobile verify model.tflite --weights trained.pth --image dog.jpg
     evit-mobile verify model.tflite --runtime all --layers
+    evit-mobile verify model.tflite --signature r224
     evit-mobile verify model.tflite --device qemu:cortex-a76
     """
     from converters.parity.reference import SourceRequest
-    from converters.tflite.survey import survey
     from evit_mobile.api.checks import verify
 
     chosen = chosen_runtimes(runtimes) if device is None else [_emulated(device, runtimes)]
-    with progress(f"verifying {file}"):
-        report = verify(file, SourceRequest(**source), runtimes=chosen, image=image, layers=layers)
-        rows = survey(file, chosen) if len(chosen) > 1 else []
+    request, results = SourceRequest(**source), []
+    for name in chosen_signatures(file, signature):
+        with progress(f"verifying {file} {name or ''}"):
+            report = verify(file, request, runtimes=chosen, image=image, layers=layers, signature=name)
+            rows = _survey(file, name, chosen) if len(chosen) > 1 else []
+        results.append((report, rows))
+        if not as_json:
+            _print(report, rows)
     if as_json:
-        print_json({**report.to_json(), "survey": [row.to_json() for row in rows]})
-    else:
-        _print(report, rows)
-    if not report.passed:
-        raise ClaimError(_reason(report))
+        print_json(_document(results))
+    failed = [_reason(report) for report, _ in results if not report.passed]
+    if failed:
+        raise ClaimError("; ".join(failed))
+
+
+def _survey(file: Path, signature: str | None, runtimes: Sequence[Runtime]) -> list[SurveyRow]:
+    from converters.tflite.survey import survey
+    from evit_mobile.tflite.file import Tflite
+
+    with Tflite.read(file).at(signature).on_disk() as path:
+        return survey(path, runtimes)
+
+
+def _document(results: Sequence[tuple[ParityReport, list[SurveyRow]]]) -> dict[str, Any]:
+    """One report, or those of several signatures by their names."""
+    documents = [{**report.to_json(), "survey": [row.to_json() for row in rows]} for report, rows in results]
+    if len(documents) == 1:
+        return documents[0]
+    passed = all(report.passed for report, _ in results)
+    named = {str(document["signature"]): document for document in documents}
+    return {"passed": passed, "file": results[0][0].file, "signatures": named}
 
 
 def _emulated(device: str, runtimes: Sequence[str]) -> Runtime:
@@ -79,6 +105,10 @@ def _emulated(device: str, runtimes: Sequence[str]) -> Runtime:
     if len(runtimes) > 1:
         raise RequestError("an emulated processor runs one runtime", hint="name a single --runtime, or none")
     return open_runtime(device, *(runtimes or ("litert",)))
+
+
+def _name(report: ParityReport) -> str:
+    return f"{report.file}, signature {report.signature}" if report.signature else report.file
 
 
 def _reason(report: ParityReport) -> str:
@@ -92,7 +122,7 @@ def _reason(report: ParityReport) -> str:
         return "; ".join(broken) or coarse
     worst = report.worst()
     figure = worst.difference.failure or report.criterion.figure(worst.difference)
-    return f"{report.file} has no parity with {report.reference}: {worst.describe()}: {figure}"
+    return f"{_name(report)} has no parity with {report.reference}: {worst.describe()}: {figure}"
 
 
 def _print(report: ParityReport, survey_rows: Sequence[SurveyRow]) -> None:
@@ -108,7 +138,7 @@ def _print(report: ParityReport, survey_rows: Sequence[SurveyRow]) -> None:
         "min cosine",
         "top-1",
         "",
-        title=f"{report.file}: {report.model} at {report.resolution}, {report.precision}, against {report.reference}",
+        title=f"{_name(report)}: {report.model} at {report.resolution}, {report.precision}, against {report.reference}",
     )
     groups: dict[tuple[str, bool | None, int | None], list[ParityRow]] = {}
     for row in report.judged():

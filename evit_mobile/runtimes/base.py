@@ -89,8 +89,10 @@ class Runtime(Protocol):
             MachineError: it cannot be made usable here; nothing half-made is left.
         """
 
-    def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> AbstractContextManager[Session]:
-        """Load a model; leaving the context frees it.
+    def open(
+        self, model: Path, *, threads: int = 1, xnnpack: bool = True, signature: str | None = None
+    ) -> AbstractContextManager[Session]:
+        """Load a model; leaving the context frees it. ``signature`` chooses one of several, else the first is run.
 
         Raises:
             RequestError: this runtime cannot load the file.

@@ -62,11 +62,13 @@ class ForeignRuntime:
         return self.environment.install(progress)
 
     @contextmanager
-    def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> Iterator[Session]:
+    def open(
+        self, model: Path, *, threads: int = 1, xnnpack: bool = True, signature: str | None = None
+    ) -> Iterator[Session]:
         self.environment.check()
         read_whole(model)
         try:
-            with self._workers.open(model, threads=threads, xnnpack=xnnpack) as session:
+            with self._workers.open(model, threads=threads, xnnpack=xnnpack, signature=signature) as session:
                 yield session
         except CallError as error:
             raise load_error(model, self.environment.label, str(error) or error.kind, self._tflite_version) from error

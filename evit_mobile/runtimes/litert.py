@@ -63,8 +63,10 @@ class LiteRt:
         return False
 
     @contextmanager
-    def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> Iterator[Session]:
-        with self._opened(model, threads=threads, xnnpack=xnnpack) as session:
+    def open(
+        self, model: Path, *, threads: int = 1, xnnpack: bool = True, signature: str | None = None
+    ) -> Iterator[Session]:
+        with self._opened(model, threads=threads, xnnpack=xnnpack, signature=signature) as session:
             yield session
 
     @contextmanager
@@ -80,11 +82,14 @@ class LiteRt:
 
     @contextmanager
     def _opened(
-        self, model: Path, *, threads: int, xnnpack: bool, keep_values: bool = False
+        self, model: Path, *, threads: int, xnnpack: bool, keep_values: bool = False, signature: str | None = None
     ) -> Iterator[WorkerSession]:
         _check(model)
+        opened = self._workers.open(
+            model, threads=threads, xnnpack=xnnpack, keep_values=keep_values, signature=signature
+        )
         try:
-            with self._workers.open(model, threads=threads, xnnpack=xnnpack, keep_values=keep_values) as session:
+            with opened as session:
                 yield session
         except CallError as error:
             raise _load_error(model, str(error) or error.kind) from error
@@ -110,12 +115,14 @@ class LiteRtInProcess(LiteRt):
     """LiteRT in this process, for processes that exist to run one model and may be lost."""
 
     @contextmanager
-    def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> Iterator[Session]:
+    def open(
+        self, model: Path, *, threads: int = 1, xnnpack: bool = True, signature: str | None = None
+    ) -> Iterator[Session]:
         from ai_edge_litert import interpreter
 
         _check(model)
         try:
-            session = InterpreterSession(interpreter, str(model), threads=threads, xnnpack=xnnpack)
+            session = InterpreterSession(interpreter, str(model), threads=threads, xnnpack=xnnpack, signature=signature)
         except (OSError, ValueError, RuntimeError) as error:
             raise _load_error(model, str(error) or type(error).__name__) from error
         yield session

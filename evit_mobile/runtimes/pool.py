@@ -27,7 +27,9 @@ class WorkerPool:
         atexit.register(self._end)
 
     @contextmanager
-    def open(self, model: Path, *, threads: int, xnnpack: bool, keep_values: bool = False) -> Iterator[WorkerSession]:
+    def open(
+        self, model: Path, *, threads: int, xnnpack: bool, keep_values: bool = False, signature: str | None = None
+    ) -> Iterator[WorkerSession]:
         """Load a model in a worker that no other model uses; leaving the context frees it. See ``InterpreterSession``.
 
         Raises:
@@ -38,7 +40,13 @@ class WorkerPool:
             cores = sorted(os.sched_getaffinity(0))  # an idle worker has those of the time when it was started
             path = str(model.absolute())
             opened, _ = worker.call(
-                "open", model=path, threads=threads, xnnpack=xnnpack, keep_values=keep_values, cores=cores
+                "open",
+                model=path,
+                threads=threads,
+                xnnpack=xnnpack,
+                keep_values=keep_values,
+                signature=signature,
+                cores=cores,
             )
             session = WorkerSession(worker, opened)
             try:

@@ -70,6 +70,7 @@ class InterpreterSession:
         threads: number of threads for the kernels and the delegate.
         xnnpack: False keeps the default delegate out, so TFLite's own kernels run everything.
         keep_values: every tensor has its value after a run, for ``value``; else tensors share memory.
+        signature: which to run, where the model has several; None runs the primary subgraph.
 
     Raises:
         OSError: the file cannot be read.
@@ -77,7 +78,14 @@ class InterpreterSession:
     """
 
     def __init__(
-        self, module: Any, model_path: str, *, threads: int = 1, xnnpack: bool = True, keep_values: bool = False
+        self,
+        module: Any,
+        model_path: str,
+        *,
+        threads: int = 1,
+        xnnpack: bool = True,
+        keep_values: bool = False,
+        signature: str | None = None,
     ) -> None:
         self._resident_before = _reset_peak()
         start = time.perf_counter_ns()
@@ -94,23 +102,38 @@ class InterpreterSession:
             experimental_op_resolver_type=resolver,
             experimental_preserve_all_tensors=keep_values,
         )
+        # The default delegate is applied here, to all subgraphs; what a signature allocates alone goes without it.
         self._interpreter.allocate_tensors()
+        self._model, self._subgraph = self._interpreter._interpreter, 0
+        if signature is not None:
+            self._subgraph = int(self._model.GetSubgraphIndexFromSignature(signature))
+            self._model.AllocateTensors(self._subgraph)
         self.init_us = (time.perf_counter_ns() - start) / 1000
-        self.inputs = [_tensor(detail) for detail in self._interpreter.get_input_details()]
-        self.outputs = [_tensor(detail) for detail in self._interpreter.get_output_details()]
+        self.inputs, self.outputs = self._ends(signature)
+
+    def _ends(self, signature: str | None) -> tuple[list[TensorInfo], list[TensorInfo]]:
+        """Inputs and outputs: in the graph's order, or by the names of ``signature``, sorted."""
+        if signature is None:
+            details = (self._interpreter.get_input_details(), self._interpreter.get_output_details())
+            return [_tensor(detail) for detail in details[0]], [_tensor(detail) for detail in details[1]]
+        runner = self._interpreter.get_signature_runner(signature)
+        named = (runner.get_input_details(), runner.get_output_details())
+        inputs, outputs = ([_tensor(detail, name) for name, detail in sorted(end.items())] for end in named)
+        return inputs, outputs
 
     def output_names(self) -> list[str]:
         """Names of the outputs, in the order of ``run``: by the model's signature where it has one, else by tensor."""
         by_index = {}
-        for signature in self._interpreter._get_full_signature_list().values():
-            by_index.update({index: name for name, index in signature["outputs"].items()})
+        for key, signature in self._interpreter._get_full_signature_list().items():
+            if int(self._model.GetSubgraphIndexFromSignature(key)) == self._subgraph:
+                by_index.update({index: name for name, index in signature["outputs"].items()})
         return [by_index.get(info.index, info.name) for info in self.outputs]
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """One inference; arrays in the model's own layout and type, in order of ``self.inputs``."""
         self._set(inputs)
-        self._interpreter.invoke()
-        return [self._interpreter.get_tensor(info.index) for info in self.outputs]
+        self._invoke()
+        return [self._model.GetTensor(info.index, self._subgraph) for info in self.outputs]
 
     def value(self, index: int) -> Array:
         """What a tensor holds after the last run; see ``keep_values``."""
@@ -123,7 +146,7 @@ class InterpreterSession:
         samples = []
         for _ in range(runs):
             start = time.perf_counter_ns()
-            self._interpreter.invoke()
+            self._invoke()
             samples.append((time.perf_counter_ns() - start) / 1000.0)
         return samples
 
@@ -155,13 +178,19 @@ class InterpreterSession:
                     time.sleep((due - now) / 1e9)
                     continue
                 frame = (now - since_ns) // period_ns + 1
-            self._interpreter.invoke()
+            self._invoke()
             starts.append(now - since_ns)
             durations.append(time.monotonic_ns() - now)
         return np.array([starts, durations], np.int64)
 
     def ops(self) -> list[OpInfo]:
-        """Every node: the model's own ops and one ``DELEGATE`` a partition."""
+        """Every node of the primary subgraph: the model's own ops and one ``DELEGATE`` a partition.
+
+        Raises:
+            ValueError: another signature was chosen; runtimes do not list the nodes of its subgraph.
+        """
+        if self._subgraph:
+            raise ValueError("a runtime lists the ops of the first signature alone")
         return [
             OpInfo(int(op["index"]), str(op["op_name"]), tuple(map(int, op["inputs"])), tuple(map(int, op["outputs"])))
             for op in self._interpreter._get_ops_details()
@@ -185,7 +214,10 @@ class InterpreterSession:
         if len(inputs) != len(self.inputs):
             raise ValueError(f"the model has {len(self.inputs)} inputs, {len(inputs)} were given")
         for info, array in zip(self.inputs, inputs):
-            self._interpreter.set_tensor(info.index, np.ascontiguousarray(array))
+            self._model.SetTensor(info.index, np.ascontiguousarray(array), self._subgraph)
+
+    def _invoke(self) -> None:
+        self._model.Invoke(self._subgraph)
 
 
 def _reset_peak() -> int | None:
@@ -213,11 +245,11 @@ def _status(field: str) -> int | None:
     return int(match[1]) * 1024 if match else None
 
 
-def _tensor(detail: dict[str, Any]) -> TensorInfo:
+def _tensor(detail: dict[str, Any], name: str | None = None) -> TensorInfo:
     parameters = detail["quantization_parameters"]
     return TensorInfo(
         index=int(detail["index"]),
-        name=str(detail["name"]),
+        name=name or str(detail["name"]),
         shape=tuple(int(size) for size in detail["shape"]),
         dtype=np.dtype(detail["dtype"]).name,
         scale=tuple(float(scale) for scale in parameters["scales"]),

@@ -76,7 +76,7 @@ class Server:
     def _open(self, request: dict[str, Any]) -> dict[str, Any]:
         self._session = None  # the old model's memory is free before the new one takes its own
         os.sched_setaffinity(0, request["cores"])
-        options = {name: request[name] for name in ("threads", "xnnpack", "keep_values")}
+        options = {name: request[name] for name in ("threads", "xnnpack", "keep_values", "signature")}
         opened = session.InterpreterSession(self._runtime, request["model"], **options)
         self._session = opened
         return {

@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from evit_mobile.card import LONGEST_LABEL, MOST_LABELS
 from evit_mobile.errors import RequestError
@@ -33,6 +33,10 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 Size = Annotated[int, Field(ge=1, lt=2**31)]
+#: The key of a signature; ``signature_of`` makes it.
+Signature = Annotated[str, Field(pattern=r"^r\d{1,5}(x\d{1,5})?$")]
+#: Resolutions that one file may have.
+MOST_SIGNATURES = 16
 #: ``224``, ``224x448``, or the whole shape of an input that is not an image.
 Shape = Annotated[str, Field(pattern=r"^(\d{1,5}(x\d{1,5})?|\[\d{0,10}(, \d{1,10}){0,7}\])$")]
 
@@ -70,6 +74,8 @@ class ModelDescription(BaseModel):
     ``network_preprocessing`` gives.
     ``from_module`` marks a network that was given as an object: ``model`` is its class's name, which cannot build it
     again.
+    ``signatures`` has an entry for each resolution of a file that has several, by its signature: what differs there
+    from the other fields, which are those of the first.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -96,6 +102,18 @@ class ModelDescription(BaseModel):
     labels: Annotated[tuple[Label, ...], Field(min_length=1, max_length=MOST_LABELS)] | None = None
     ends: Ends = Ends()
     network_preprocessing: Preprocessing | None = None
+    signatures: Annotated[dict[Signature, dict[str, JsonValue]], Field(max_length=MOST_SIGNATURES)] = {}
+
+    @model_validator(mode="after")
+    def _each_signature_is_described(self) -> Self:
+        for signature in self.signatures:
+            self.of_signature(signature)
+        return self
+
+    def of_signature(self, signature: str) -> ModelDescription:
+        """What a file with this signature alone would say."""
+        fields = {**self.model_dump(mode="json", exclude={"signatures"}), **self.signatures[signature]}
+        return ModelDescription.model_validate({**fields, "signatures": {}})
 
     @property
     def is_own_network(self) -> bool:

@@ -1,4 +1,7 @@
-"""A .tflite as a value: its bytes, and everything that can be read from them, each read once."""
+"""A .tflite as a value: its bytes, and everything that can be read from them, each read once.
+
+A file of several resolutions has a subgraph and a signature for each. ``Tflite.at`` chooses one.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from evit_mobile.errors import RequestError
 from evit_mobile.processes import temporary_folder
-from evit_mobile.tflite.flatbuffer import read_bytes, unpack
+from evit_mobile.tflite.flatbuffer import pack, read_bytes, unpack
 from evit_mobile.tflite.graph import Graph, graph_of
 
 if TYPE_CHECKING:
@@ -60,6 +66,42 @@ class Tflite:
         from evit_mobile.tflite.description import description_in
 
         return description_in(self.tree, self.name)
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """The signatures to choose from, in order; none where the file has one resolution, or is not ours."""
+        return tuple(self.description.signatures) if self.description is not None else ()
+
+    def at(self, signature: str | None) -> Tflite:
+        """The file as one of ``alternatives`` has it; the file itself where it has none and ``signature`` is None.
+
+        It is a copy in which that signature and its subgraph come first, and in which the description is theirs:
+        whatever reads, runs or measures the primary subgraph does so with that one. All the others are still there.
+
+        Raises:
+            RequestError: there is no such signature, or none is named where there are several.
+        """
+        names = self.alternatives
+        if signature is None and not names:
+            return self
+        if signature not in names:
+            known = f"{self.name} has the signatures {', '.join(names)}"
+            if signature is None:
+                raise RequestError(known, hint="name one by --signature")
+            raise RequestError(f"{self.name} has no signature {signature!r}", hint=known if names else "leave it out")
+        return self._copy_at(str(signature))
+
+    def _copy_at(self, signature: str) -> Tflite:
+        from evit_mobile.tflite.description import OWN_ENTRY
+        from evit_mobile.tflite.signatures import put_first
+
+        assert self.description is not None
+        tree = self.editable_tree()
+        put_first(tree, signature)
+        chosen = self.description.of_signature(signature).model_dump_json().encode()
+        entry = next(entry for entry in tree.metadata if entry.name == OWN_ENTRY.encode())
+        tree.buffers[entry.buffer].data = np.frombuffer(chosen, np.uint8)
+        return Tflite(pack(tree, len(self.content)), f"{self.name}, signature {signature}")
 
     @functools.cached_property
     def signatures(self) -> list[str]:

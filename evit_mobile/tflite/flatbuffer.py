@@ -83,11 +83,20 @@ def _aligned_builder(size: int) -> Any:
     """A flatbuffer builder that aligns byte vectors to 16.
 
     The schema asks for that (``force_align: 16`` on buffers, so that kernels may load vectors from a mapped file), but
-    the generated Python code ignores it.
+    the generated Python code ignores it. Equal names are stored once: subgraphs of one network have most in common.
     """
     import flatbuffers
 
     class AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]
+        def __init__(self, size: int) -> None:
+            super().__init__(size)
+            self._names: dict[bytes | str, Any] = {}
+
+        def CreateString(self, s: bytes | str, encoding: str = "utf-8", errors: str = "strict") -> Any:
+            if s not in self._names:
+                self._names[s] = super().CreateString(s, encoding, errors)
+            return self._names[s]
+
         def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:
             return super().StartVector(elemSize, numElems, 16 if elemSize == 1 else alignment)
 

@@ -85,7 +85,7 @@ class ImageModel:
 @contextlib.contextmanager
 def open_model(file: Path, purpose: Purpose, *, threads: int = 1) -> Iterator[ImageModel]:
     """The .tflite ``file`` in LiteRT, with XNNPACK."""
-    with RUNTIMES["litert"].open(file, threads=threads) as session:
+    with RUNTIMES["litert"].open(file, threads=threads, signature=purpose.signature) as session:
         yield ImageModel(session, purpose)
 
 

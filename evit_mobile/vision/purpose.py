@@ -29,6 +29,7 @@ class Purpose:
         labels: names of the classes, where the file or the user gives them.
         planar: outputs of rank 4 are NCHW.
         probabilities: the output is a softmax or a sigmoid already, and no logits.
+        signature: what to run, where the file has several.
     """
 
     description: ModelDescription
@@ -38,6 +39,7 @@ class Purpose:
     labels: list[str] | None
     planar: bool
     probabilities: bool
+    signature: str | None = None
 
     def names(self, count: int) -> list[str]:
         """Names of ``count`` classes: the labels; else, unless it is a network of the user's own, those of the task's
@@ -51,13 +53,15 @@ class Purpose:
         return self.labels or class_names("" if self.description.is_own_network else self.task, count)
 
 
-def purpose_of(path: Path, card: ModelCard = ModelCard()) -> Purpose:
+def purpose_of(path: Path, card: ModelCard = ModelCard(), signature: str | None = None) -> Purpose:
     """What the .tflite at ``path`` is for; ``card`` is what the user says of it.
+
+    ``signature`` says which of its resolutions is meant, where it has several.
 
     Raises:
         RequestError: neither says the task or how pictures become the input, or they contradict each other.
     """
-    file = Tflite.read(path)
+    file = Tflite.read(path).at(signature)
     description = file.description
     if description is None:
         hint = "run and evaluate take what convert made of such a model"
@@ -81,6 +85,7 @@ def purpose_of(path: Path, card: ModelCard = ModelCard()) -> Purpose:
         list(card.labels or known or ()) or None,
         description.output_layout is OutputLayout.NCHW,
         _gives_probabilities(file.graph),
+        signature,
     )
 
 

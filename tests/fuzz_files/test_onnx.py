@@ -21,7 +21,7 @@ from converters import onnx_reader
 from converters.lowering.boundary import plain
 from converters.source.onnx_file import graph_inputs
 from evit_mobile.errors import ConversionError
-from evit_mobile.specs import Precision
+from evit_mobile.specs import Target
 from tests.fuzz_files.harness import fuzz, refused_or_read
 from tests.fuzz_files.mutate import TEXTS
 from tests.fuzz_files.onnx_networks import networks
@@ -134,7 +134,7 @@ def _read(path: Path) -> None:
     """What ``convert`` does before the lowering."""
     with refused_or_read(), contextlib.suppress(ConversionError):
         stock = onnx_reader.read(path, {})
-        graph, _ = onnx_reader.rewrite(stock, path.name, "auto", Precision.FP32, frozenset())
+        graph, _ = onnx_reader.rewrite(stock, path.name, "auto", Target(), frozenset())
         plain(graph)
         inputs = _inputs(stock)
         for model in (stock, graph):
@@ -147,7 +147,7 @@ def test_the_networks_themselves_are_sound(tmp_path: Path, number: int) -> None:
     path = tmp_path / "sound.onnx"
     path.write_bytes(networks()[number].SerializeToString())
     stock = onnx_reader.read(path, {})
-    onnx_reader.rewrite(stock, path.name, "auto", Precision.FP32, frozenset())
+    onnx_reader.rewrite(stock, path.name, "auto", Target(), frozenset())
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.glob("*.onnx")), ids=lambda path: path.stem)

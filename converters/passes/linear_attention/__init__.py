@@ -86,7 +86,7 @@ class LinearAttention(NodePass):
         def rewrite(emit: Emitter) -> None:
             operands = _operands(emit, attention, layers, form)
             half = target.precision is Precision.FP16
-            replace_value(result, build(form, fit_half(operands) if half else operands))
+            replace_value(result, build(form, fit_half(operands, target.token_ratio) if half else operands))
 
         return rewrite
 

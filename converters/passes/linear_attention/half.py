@@ -3,7 +3,8 @@
 out = q (kᵀv) / (q Σk + ε) does not change when k is multiplied by a number c and ε with it: k stands once above and
 once below the line, and φ(c k) = c φ(k) for c > 0. With c = 2^-n ≈ 1/N the sums over N tokens become means, whose size
 does not grow with the image, and a power of two moves no digit. c goes into the projection that gives k, so it costs
-nothing.
+nothing. One network at several resolutions takes the same c at all, for a number of tokens between theirs, so that its
+weights stay the same.
 
 ε then is 1e-6 / N, which half precision takes for zero: 0/0 for a token whose q is zero. So ε gives way to a lower
 bound of ``SMALLEST``, which changes no quotient whose denominator is above it. (Numbers between 2^-24 and 2^-14 cannot
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-def fit_half(operands: Operands) -> Operands:
+def fit_half(operands: Operands, token_ratio: float = 1.0) -> Operands:
     """``operands`` with k scaled, and ε scaled or replaced, as the module says; a graph without ε gets a lower bound
-    too.
+    too. ``token_ratio`` is as in ``Target``.
     """
-    gain = 2.0 ** -round(math.log2(operands.tokens))
+    gain = 2.0 ** -round(round(math.log2(operands.tokens * token_ratio), 6))
     key = operands.key
     if key is not None:
         key = Linear(key.source, key.weight * np.float32(gain), key.bias * np.float32(gain))

@@ -7,12 +7,14 @@ tests; what half precision then does is run in ``tests/emulator``.
 from __future__ import annotations
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 import torch
 from torch import nn
 
+from converters.passes import default_passes, run_passes
 from converters.passes.linear_attention.half import SMALLEST
-from evit_mobile.specs import Precision
+from evit_mobile.specs import Precision, Target
 from tests.converters.passes.test_layer_norm import IMAGE, Norm
 from tests.converters.passes.test_linear_attention import FORMS
 from tests.kits.graphs import Attention, Shape, export, noise, ops, relative_error, rewrite, run_onnx, seeded
@@ -49,6 +51,24 @@ def test_a_large_epsilon_is_kept() -> None:
     rewritten, _ = rewrite(export(module, Shape().image), precision=Precision.FP16)
     x = noise(Shape().image)
     assert ops(rewritten)["Max"] == 0 and relative_error(_expected(module, x), run_onnx(rewritten, x)) <= TOLERANCE
+
+
+def test_several_resolutions_have_the_same_weights() -> None:
+    """Graphs of 64 and of 256 tokens, each scaled for 128: twice its own number, and half of it.
+
+    The tolerance is that of fp32 files: a denominator that is nearly 0 is raised to the lower bound.
+    """
+    weights = []
+    for side, ratio in ((8, 2.0), (16, 0.5)):
+        shape = Shape(height=side, length=side)
+        module = seeded(Attention(shape))
+        graph = ir.from_proto(export(module, shape.image))
+        run_passes(graph, Target(Precision.FP16, token_ratio=ratio), default_passes())
+        rewritten = ir.to_proto(graph)
+        x = noise(shape.image)
+        assert relative_error(_expected(module, x), run_onnx(rewritten, x)) <= 1e-4
+        weights.append({value.raw_data for value in rewritten.graph.initializer if value.data_type == 1})
+    assert weights[0] == weights[1]
 
 
 @pytest.mark.parametrize("scale", [3.0, 300.0])

@@ -27,7 +27,9 @@ class Failing(LiteRt):
     name = "failing"
 
     @contextmanager
-    def open(self, model: Path, *, threads: int = 1, xnnpack: bool = True) -> Iterator[Session]:
+    def open(
+        self, model: Path, *, threads: int = 1, xnnpack: bool = True, signature: str | None = None
+    ) -> Iterator[Session]:
         with super().open(model, threads=threads, xnnpack=xnnpack) as session:
             calls = iter(range(ROUNDS))
             whole = session.time_us
