@@ -62,7 +62,9 @@ def compare(row: Family, converters: tuple[str, ...], folder: Path, python: Path
     files = {converter: folder / f"{row.model}-{converter}.tflite" for converter in CONVERTERS}
     for converter in converters:
         row.cells[converter] = _cell(converter, f"timm:{row.model}", files[converter], python)
-    right = {name: path for name, path in files.items() if name in row.cells and row.cells[name].right}
+    right = {
+        name: path for name, path in files.items() if name in row.cells and row.cells[name].right and path.exists()
+    }
     if "ours" in right and len(right) > 1:
         samples = measure(right, "litert", ROUNDS)
         for converter in right.keys() - {"ours"}:

@@ -135,7 +135,8 @@ class Criterion:
         """The measured value beside the bound."""
         if self.measure == "relative_error":
             return f"relative error {difference.relative_error:.2e}, allowed {self.bound:.0e}"
-        return f"SQNR {difference.sqnr_db or math.inf:.1f} dB, expected at least {self.bound:.0f}"
+        sqnr_db = math.inf if difference.sqnr_db is None else difference.sqnr_db
+        return f"SQNR {sqnr_db:.1f} dB, expected at least {self.bound:.0f}"
 
     def __str__(self) -> str:
         return (

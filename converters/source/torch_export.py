@@ -6,6 +6,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 OPSET = 17
 #: Of the torch.export one: the oldest that it writes without a conversion.
 _DYNAMO_OPSET = 18
+
+
+#: The torch.export exporter colours its messages.
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
 class Exporter(StrEnum):
@@ -118,7 +123,8 @@ def _frozen(place: str) -> str:
 
 def _reason(error: Exception) -> str:
     """The error's first sentence: what follows asks to report it to PyTorch."""
-    return f"{type(error).__name__}: {first_line(error).partition('. Please')[0]}"
+    sentence = first_line(error).partition(". Please")[0]
+    return f"{type(error).__name__}: {_COLOUR.sub('', sentence)}"
 
 
 @contextlib.contextmanager
@@ -142,11 +148,14 @@ def _export(
     import onnx
     import torch
 
+    from converters.source.substitutes import Substitutes
+
     dynamo = exporter is Exporter.DYNAMO
     with (
         temporary_folder() as folder,
         warnings.catch_warnings(action="ignore"),
         _quiet(),
+        Substitutes(),
     ):
         path = folder / "model.onnx"
         torch.onnx.export(

@@ -84,7 +84,7 @@ def command(as_json: bool, force: bool, model: str, **values: Any) -> None:
     \b
     evit-mobile advise --model base-r224 --device estimate:snapdragon-855 --calibration photos/
     evit-mobile advise --model base-r224 --device adb --calibration photos/ --min-sqnr 25 --out model.tflite
-    evit-mobile advise --model digits-pair --data digits/ --max-drop 0.5 --chart chart.svg
+    evit-mobile advise --model shapes-det --data digits/ --max-drop 0.5 --chart chart.svg
     """
     from converters.options import ConvertOptions
     from evit_mobile.advice import chart
