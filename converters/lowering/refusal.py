@@ -35,17 +35,30 @@ def check_operators(lowered: Any, model: Any) -> None:
     Raises:
         RequestError: there are others; they are named, with the first node of each.
     """
-    custom = Counter(
-        code.customCode.decode()
-        for operator in lowered.subgraphs[0].operators
+    graph = lowered.subgraphs[0]
+    custom = [
+        (code.customCode.decode(), [graph.tensors[place].name.decode() for place in operator.outputs])
+        for operator in graph.operators
         if (code := lowered.operatorCodes[operator.opcodeIndex]).customCode
-    )
+    ]
     if not custom:
         return
-    places: dict[str, str] = {}
-    for node in model.graph.node:
-        places.setdefault(f"{_PREFIX}{node.op_type.upper()}", f"{node.op_type} at {node.name or node.output[0]}")
+    first: dict[str, list[str]] = {}
+    for kind, outputs in custom:
+        first.setdefault(kind, outputs)
+    counts = Counter(kind for kind, _ in custom)
     named = ", ".join(
-        places.get(name, name) + (f" and {count - 1} more" if count > 1 else "") for name, count in custom.items()
+        _place(kind, outputs, model) + (f" and {counts[kind] - 1} more" if counts[kind] > 1 else "")
+        for kind, outputs in first.items()
     )
     raise RequestError(f"the network has operators that TFLite has no form of: {named}", hint=_HINT)
+
+
+def _place(kind: str, outputs: list[str], model: Any) -> str:
+    """Type and name of the node that a custom op stands for: that of its outputs, else the first of its kind."""
+    nodes = [node for node in model.graph.node if kind == f"{_PREFIX}{node.op_type.upper()}"]
+    # The lowering adds to a tensor's name where it moves its axes.
+    meant = [node for node in nodes if any(output.startswith(node.output[0]) for output in outputs)]
+    for node in [*meant, *nodes]:
+        return f"{node.op_type} at {node.name or node.output[0]}"
+    return kind

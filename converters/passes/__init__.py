@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from converters.passes.base import Declined, Pass, PassReport, PassResult
 from converters.passes.batch_norm import BatchNorm
 from converters.passes.checks import NoSoftmax
+from converters.passes.convolution_1d import Convolution1d
 from converters.passes.cropping_pad import CroppingPad
 from converters.passes.dilated_max_pool import DilatedMaxPool
 from converters.passes.einsum_product import EinsumProduct
 from converters.passes.exact_clamp import ExactClamp
 from converters.passes.expand import Expand
 from converters.passes.fold_constants import FoldConstants
+from converters.passes.gelu import Gelu
 from converters.passes.group_norm import GroupNorm
 from converters.passes.hard_sigmoid import HardSigmoid
 from converters.passes.input_normalisation import InputNormalisation
@@ -26,13 +28,16 @@ from converters.passes.layer_norm import LayerNorm
 from converters.passes.linear_attention import ATTENTION_FORMS, LinearAttention
 from converters.passes.linear_layer import LinearLayer
 from converters.passes.long_einsum import LongEinsum
+from converters.passes.mish import Mish
 from converters.passes.output_padding import OutputPadding
 from converters.passes.padded_average_pool import PaddedAveragePool
 from converters.passes.padded_max_pool import PaddedMaxPool
 from converters.passes.plain_einsum import PlainEinsum
 from converters.passes.pooled_projection import PooledProjection
+from converters.passes.recurrent import Recurrent
 from converters.passes.resample import Resample
 from converters.passes.scaled_elu import ScaledElu
+from converters.passes.single_precision import SinglePrecision
 from converters.passes.small_pool import SmallPool
 from converters.passes.spatial_mean import SpatialMean
 from converters.passes.split_projections import SplitProjections
@@ -60,11 +65,16 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
     return (
         FoldConstants(),  # first: the others read constants and static shapes
         InputNormalisation(),
+        SinglePrecision(),  # after the folding, which computes in double precision what is constant
         PlainEinsum(),  # before the passes that know letters alone
         LongEinsum(),
         Resample(),
         EinsumProduct(),  # after the splitting, and before all that reads matrix products
         OutputPadding(),
+        Convolution1d(),
+        Recurrent(),
+        Gelu(),
+        Mish(),
         GroupNorm(),
         BatchNorm(),
         LinearLayer(),  # before all that reads linear layers, which know them as Gemm alone

@@ -49,8 +49,6 @@ def stimuli_of(model: Tflite, calibration: str | None) -> Stimuli:
         if held_out:
             return Stimuli(held_out, f"{len(held_out)} calibration inputs that were held out")
     _, height, width, channels = image
-    drawn = {
-        item.name: item.image for item in verification_stimuli(Resolution(height, width), channels, preprocessing)
-    }
+    drawn = {item.name: item.image for item in verification_stimuli(Resolution(height, width), channels, preprocessing)}
     chosen = [name for name in ("noise", "photograph") if name in drawn]
     return Stimuli([[drawn[name]] for name in chosen], " and a ".join(chosen))

@@ -10,6 +10,8 @@ from converters import onnx_reader
 from converters.source.ends import check_activation, graph_with_ends
 from converters.source.load import Source
 from converters.source.torch_export import Exportable, Exported, export_module
+from evit_mobile.errors import RequestError
+from evit_mobile.text import visible
 
 if TYPE_CHECKING:
     import onnx
@@ -20,14 +22,21 @@ def export_source(source: Source) -> Exported:
 
     Raises:
         RequestError: an ONNX file that cannot be used; a module that cannot run on such inputs, or that PyTorch cannot
-            export.
+            export; an output that is a constant.
     """
     if source.onnx_path is not None:
-        return Exported(graph_with_ends(onnx_reader.read(source.onnx_path, source.inputs), source))
-    if source.module is None:
+        exported = Exported(graph_with_ends(onnx_reader.read(source.onnx_path, source.inputs), source))
+    elif source.module is not None:
+        module = Exportable(source.module, source.inputs, source.outputs, source.name)
+        exported = export_module(module, source.exporter)
+        check_activation(source, exported.model)
+    else:
         raise ValueError(f"{source.name} has neither a module nor a file")
-    exported = export_module(Exportable(source.module, source.inputs, source.outputs, source.name), source.exporter)
-    check_activation(source, exported.model)
+    constant = _constant_outputs(exported.model)
+    if constant:
+        # LiteRT has no data for an output that no op writes.
+        hint = "leave it out of what the model returns; an app can hold its value"
+        raise RequestError(f"output {visible(constant[0])} of {source.name} is a constant", hint=hint)
     return exported
 
 

@@ -191,6 +191,26 @@ def _copysign(input: Tensor, other: Tensor | float) -> Tensor | None:
     return torch.where(other < 0, -input.abs(), input.abs())
 
 
+@_for(torch.isinf)
+def _isinf(input: Tensor) -> Tensor:
+    return input.abs() == math.inf
+
+
+@_for(torch.isfinite)
+def _isfinite(input: Tensor) -> Tensor:
+    return input.abs() < math.inf
+
+
+@_for(torch.nan_to_num)
+def _nan_to_num(
+    input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    limits = torch.finfo(input.dtype)
+    low, high = limits.min if neginf is None else neginf, limits.max if posinf is None else posinf
+    number = torch.where(input == math.inf, high, torch.where(input == -math.inf, low, input))
+    return torch.where(input != input, nan or 0.0, number)
+
+
 def _through(value: Tensor, sizes: Sequence[int], function: Callable[[Tensor, int], Tensor]) -> Tensor:
     """A map after ``function`` along each of its last axes, which is linear."""
     for axis, size in zip(range(-len(sizes), 0), sizes):

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from converters.source.export import export_onnx
-from converters.source.load import load_source
+from converters.source.load import load_source, module_source
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import Resolution
 
@@ -142,3 +142,14 @@ def test_bad_onnx(tmp_path: Path, damage: str) -> None:
 def test_missing_onnx() -> None:
     with pytest.raises(RequestError, match="does not exist"):
         load_source("none.onnx")
+
+
+class _WithAnchors(torch.nn.Module):
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return image.relu(), torch.arange(image.shape[-1]) * 2.0
+
+
+def test_an_output_that_is_a_constant_is_refused() -> None:
+    source = module_source(_WithAnchors().eval(), Resolution(8, 8))
+    with pytest.raises(RequestError, match=r"output output_1 of .* is a constant"):
+        export_onnx(source)

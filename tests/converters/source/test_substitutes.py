@@ -32,6 +32,9 @@ FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "nearest-exact": lambda x: F.interpolate(x, size=(4, 20), mode="nearest-exact"),
     "hypot": lambda x: torch.hypot(x, x + 1),
     "copysign": lambda x: torch.copysign(x, x - 1),
+    "isinf": lambda x: torch.isinf(x / x.relu()).float(),
+    "isfinite": lambda x: torch.isfinite(x / x.relu()).float(),
+    "nan_to_num": lambda x: torch.nan_to_num((x / x.relu()).log(), posinf=3.0),
 }
 
 

@@ -1,0 +1,107 @@
+"""GELU in the order of its factors that the lowering recognises.
+
+Given: the product, in any order, of x, ½ and 1 + erf(x/√2), the last with a quotient or a product. The lowering makes
+one GELU of (x · (1 + erf(x ÷ √2))) · ½ alone, and of every other erf a polynomial with a SIGN, which is not delegated.
+Result: that order.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from converters.passes.base import NodePass, Refused, Rewrite
+from converters.passes.tools.graph import Emitter, replace_value, scalar_of, shape_of, sole_consumer
+from evit_mobile.specs import Target
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+#: Of a float32 constant: a few roundings.
+_TOLERANCE = 1e-6
+#: ½ and x beside the bracket: at most so many products.
+_PRODUCTS = 2
+
+
+class Gelu(NodePass):
+    """Rewrites x · ½ · (1 + erf(x/√2)), whatever its order."""
+
+    name = "gelu"
+    reason = "the lowering knows one order of GELU's factors; of the others it makes a polynomial that is not delegated"
+    op_types = frozenset({"Erf"})
+
+    def match(self, node: ir.Node, target: Target) -> Rewrite | None:
+        x = _scaled_down(node.inputs[0])
+        if x is None:
+            return None
+        bracket = sole_consumer(node.outputs[0])
+        if bracket is None or bracket.op_type != "Add" or not _is_near(_other(bracket, node.outputs[0]), 1.0):
+            return None
+        value = bracket.outputs[0]
+        factors: list[ir.Value] = []
+        for _ in range(_PRODUCTS):
+            product = sole_consumer(value)
+            if product is None or product.op_type != "Mul":
+                break
+            factor = _other(product, value)
+            if factor is None:
+                break
+            factors.append(factor)
+            value = product.outputs[0]
+        if not _is_half_of(factors, x):
+            return None
+        shape = shape_of(x)
+        if shape is None:
+            raise Refused("its shape is not static")
+        if len(factors) == 2 and factors[0] is x and node.inputs[0] is not None and _divides(node.inputs[0]):
+            return None
+
+        def rewrite(emit: Emitter) -> None:
+            root = emit.constant("root_of_two", np.array(math.sqrt(2), np.float32))
+            one, half = (emit.constant(name, np.array(n, np.float32)) for name, n in (("one", 1), ("half", 0.5)))
+            erf = emit.op("Erf", "erf", [emit.op("Div", "scaled", [x, root], shape)], shape)
+            product = emit.op("Mul", "product", [x, emit.op("Add", "bracket", [erf, one], shape)], shape)
+            replace_value(value, emit.op("Mul", "gelu", [product, half], shape))
+
+        return rewrite
+
+
+def _scaled_down(value: ir.Value | None) -> ir.Value | None:
+    """x, where ``value`` is x/√2."""
+    node = value.producer() if value is not None else None
+    if node is None or node.op_type not in ("Div", "Mul"):
+        return None
+    if node.op_type == "Div":
+        return node.inputs[0] if _is_near(node.inputs[1], math.sqrt(2)) else None
+    for x, factor in (node.inputs, node.inputs[::-1]):
+        if _is_near(factor, math.sqrt(0.5)):
+            return x
+    return None
+
+
+def _divides(value: ir.Value) -> bool:
+    node = value.producer()
+    return node is not None and node.op_type == "Div"
+
+
+def _is_half_of(factors: list[ir.Value], x: ir.Value) -> bool:
+    """Whether the product of ``factors`` is x/2, as two factors or as one product of its own."""
+    if len(factors) == 2:
+        return any(first is x and _is_near(second, 0.5) for first, second in (factors, factors[::-1]))
+    producer = factors[0].producer() if len(factors) == 1 else None
+    if producer is None or producer.op_type not in ("Mul", "Div"):
+        return False
+    if producer.op_type == "Div":
+        return producer.inputs[0] is x and _is_near(producer.inputs[1], 2.0)
+    return any(first is x and _is_near(second, 0.5) for first, second in (producer.inputs, producer.inputs[::-1]))
+
+
+def _other(node: ir.Node, value: ir.Value) -> ir.Value | None:
+    return node.inputs[1] if node.inputs[0] is value else node.inputs[0]
+
+
+def _is_near(value: ir.Value | None, number: float) -> bool:
+    scalar = scalar_of(value)
+    return scalar is not None and abs(scalar - number) <= _TOLERANCE * number
