@@ -40,6 +40,16 @@ def export_source(source: Source) -> Exported:
     return exported
 
 
+def _constant_outputs(model: onnx.ModelProto) -> list[str]:
+    """Names of the outputs that no input's values reach; every shape is fixed."""
+    reached = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        has_body = any(attribute.HasField("g") for attribute in node.attribute)  # may read a value of the graph around
+        if node.op_type not in ("Shape", "Size") and (has_body or reached.intersection(node.input)):
+            reached.update(node.output)
+    return [value.name for value in model.graph.output if value.name not in reached]
+
+
 def export_onnx(source: Source) -> onnx.ModelProto:
     """``export_source`` without what its user should know."""
     return export_source(source).model
