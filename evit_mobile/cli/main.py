@@ -35,6 +35,7 @@ COMMANDS = {
     "inspect": "Show ops, delegate partitions, and which ops were not delegated, and why.",
     "devices": "List Android devices, and what to do about those that cannot be used.",
     "run": "Run a .tflite on one image: names, boxes or a mask.",
+    "snippet": "Write the app code that loads a .tflite and feeds it a picture.",
     "evaluate": "Measure a .tflite's accuracy on pictures whose answers are known.",
     "bench": "Measure latency on a device.",
     "advise": "Say which precision of a model to ship on a device.",
