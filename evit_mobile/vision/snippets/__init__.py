@@ -1,0 +1,1 @@
+"""The templates of ``evit_mobile.vision.snippet``, one a language."""
