@@ -97,12 +97,14 @@ class Calls:
     Attributes:
         start_ns: int64 [N], when each call began, since the first one was due.
         duration_ns: int64 [N].
+        until_ns: when the device was looked at, by the clock of the calls.
         power_w: what the device drew since the look before; None where it does not say.
     """
 
     start_ns: NDArray[np.int64]
     duration_ns: NDArray[np.int64]
     conditions: Conditions
+    until_ns: int
     power_w: float | None = None
 
 

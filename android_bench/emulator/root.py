@@ -129,7 +129,7 @@ def prepare(progress: Callable[[str], None] = lambda text: None) -> EmulatorRoot
         parts.ensure(folder / f"litert-{release}", lock.read_text(), functools.partial(_fetch_litert, lock=lock))
         libraries[release] = folder / f"litert-{release}" / "libLiteRt.so"
     progress("runner, instruction counter and tracer")
-    names = ("runner.c", "litert_api.h", "profiler.h", "icount.c")
+    names = ("runner.c", "calls.h", "litert_api.h", "profiler.h", "icount.c")
     sources = " ".join(
         sha256_of(path) for path in (*(_SOURCES / name for name in names), _TRACER, _TRACER.with_name("caches.h"))
     )

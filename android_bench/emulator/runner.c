@@ -9,6 +9,7 @@
  *   --input_files=A,B,...     raw bytes for the inputs, in order of the signature; else seeded noise in [0, 1)
  *   --output_files=A,B,...    where the outputs' raw bytes go after the last run
  *   --describe=true           print the signature: "SIGNATURE input 0 FLOAT32 1,224,224,3 name"
+ *   --call_log=true --run_seconds=S --period_ns=N   a line for each call, see calls.h
  *
  * Around each measured inference it makes the system call prctl(MARK), which the kernel refuses and an emulator's plugin can see.
  */
@@ -82,8 +83,9 @@ static const char *flag(const char *name, const char *otherwise)
 static struct {
     const char *graph, *library, *input_files, *output_files, *profile;
     int threads, runs, warmup_runs, profile_runs;
-    double min_secs, warmup_min_secs, max_secs;
-    bool describe, profiling;
+    double min_secs, warmup_min_secs, max_secs, run_seconds;
+    long long period_ns;
+    bool describe, profiling, call_log;
 } flags;
 
 static void read_flags(int count, char **values)
@@ -104,6 +106,9 @@ static void read_flags(int count, char **values)
     flags.profiling = !strcmp(flag("enable_op_profiling", "false"), "true") && !strcmp(flag("op_profiling_output_mode", "stdout"), "csv");
     flags.profile = flag("op_profiling_output_file", "");
     flags.describe = !strcmp(flag("describe", "false"), "true");
+    flags.call_log = !strcmp(flag("call_log", "false"), "true");
+    flags.run_seconds = atof(flag("run_seconds", "1"));
+    flags.period_ns = atoll(flag("period_ns", "0"));
     bool all_known = true;
     for (int i = 1; i < count && i < 256; i++)
         if (!argument_known[i]) {
@@ -379,6 +384,8 @@ static void measure(int runs, double min_secs, bool marked, int64_t *first, doub
         printf("INFO: count=0\n\n");
 }
 
+#include "calls.h"
+
 int main(int count, char **values)
 {
     puts("INFO: STARTING!");
@@ -395,6 +402,8 @@ int main(int count, char **values)
     srand(0);
     for (size_t i = 0; i < model.input_count; i++)
         fill_input(i);
+    if (flags.call_log)
+        keep_calling(init, flags.run_seconds, flags.period_ns);
     int64_t first_warmup, first;
     double warmup_mean, mean;
     measure(flags.warmup_runs, flags.warmup_min_secs, false, &first_warmup, &warmup_mean);

@@ -127,7 +127,7 @@ class PreparedHost:
             now, after = time.monotonic_ns(), self._energy.joules()
             power_w = (after - before) / took_s if before is not None and after is not None and after > before else None
             before = after
-            yield Calls(start_ns, duration_ns, self.conditions(), power_w)
+            yield Calls(start_ns, duration_ns, self.conditions(), now - since, power_w)
 
     def run(self, model: Path) -> Round:
         # Loaded again in each round, as a process on a phone would: where the memory lands is part of what varies

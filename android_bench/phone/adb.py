@@ -12,6 +12,7 @@ import secrets
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from android_bench.phone.errors import error_of
 from android_bench.phone.server import QUICK_S, Server, environment
@@ -88,6 +89,30 @@ class Adb:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+            )
+        except OSError as error:
+            raise MachineError(
+                f"{self.server.binary} cannot be executed: {error.strerror}", hint="reinstall adb"
+            ) from error
+
+    def start(self, script: str, errors: IO[bytes]) -> subprocess.Popen[bytes]:
+        """Start a script on the device and give its stdout while it runs. Where the device or we go away, the script is
+        told by SIGHUP, and by SIGPIPE when it writes.
+
+        Args:
+            errors: gets its stderr.
+
+        Raises:
+            MachineError: adb cannot be executed.
+        """
+        try:
+            return subprocess.Popen(
+                self.server.command(["shell", script], self.serial),
+                env=environment(),
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
             )
         except OSError as error:
             raise MachineError(

@@ -11,6 +11,7 @@ from typing import Callable, Sequence
 
 from android_bench.device import UnusableDeviceError
 from android_bench.phone.adb import Adb
+from android_bench.phone.battery import drawn_w
 from android_bench.phone.facts import Processor
 from evit_mobile.results.conditions import Conditions
 
@@ -19,7 +20,9 @@ POLL_S = 1.0
 
 _SAMPLE = """grep -sH '' /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq \
 /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_max_freq \
-/sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp
+/sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp \
+/sys/class/power_supply/battery/status /sys/class/power_supply/battery/current_now \
+/sys/class/power_supply/battery/voltage_now
 echo '#load'
 cat /proc/loadavg
 dumpsys battery
@@ -38,7 +41,20 @@ def sample(adb: Adb) -> Conditions:
     Raises:
         AdbError: the device cannot be asked.
     """
+    return look(adb)[0]
+
+
+def look(adb: Adb) -> tuple[Conditions, float | None]:
+    """The state right now, and what the whole device draws from its battery, watts; see ``battery.drawn_w``.
+
+    Raises:
+        AdbError: the device cannot be asked.
+    """
     text = adb.shell(_SAMPLE).stdout
+    return _parsed(text), drawn_w(text)
+
+
+def _parsed(text: str) -> Conditions:
     files, _, services = text.partition("#load\n")
     clocks: dict[str, dict[str, int]] = {"cur": {}, "max": {}}
     for core, which, khz in _CLOCK.findall(files):

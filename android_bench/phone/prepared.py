@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import shlex
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from android_bench.benchmark_model import result_file
 from android_bench.benchmark_model.op_profile import parse_csv, parse_log
 from android_bench.benchmark_model.output import BenchmarkError, Request, parse
-from android_bench.device import LimitError
+from android_bench.device import Calls, LimitError, Pace, Running, UnusableDeviceError
 from android_bench.phone import conditions
 from android_bench.phone.adb import Output
+from android_bench.phone.call_log import END, CallLog
 from android_bench.phone.connection import Connection
 from android_bench.phone.errors import AdbTimeoutError
 from android_bench.phone.store import FOLDER, remote
+from evit_mobile.errors import DeviceError
 from evit_mobile.results.conditions import Conditions
 from evit_mobile.results.record import OpTime, Round, RunSettings
+from evit_mobile.results.timeline import PowerSource
 
 #: Where on the device a build that can writes its result file, and its profile.
 _RESULT_FILE, _PROFILE_FILE = f"{FOLDER}/result.pb", f"{FOLDER}/profile.csv"
@@ -80,6 +86,81 @@ class PreparedPhone:
             before=before,
         )
 
+    @property
+    def power_source(self) -> PowerSource | None:
+        return "battery" if self._look()[1] is not None else None
+
+    def _look(self) -> tuple[Conditions, float | None]:
+        return self._phone.retried(lambda: conditions.look(self._phone.adb))
+
+    @contextlib.contextmanager
+    def keep_calling(self, model: Path, pace: Pace) -> Iterator[Running]:
+        """As ``Continuous.keep_calling``, in one process that prints a line for each call."""
+        stop_program(self._phone)
+        request = self._request(model).flags() + ["--call_log=true", f"--run_seconds={pace.seconds:.3f}"]
+        if pace.period_ns is not None:
+            request.append(f"--period_ns={pace.period_ns}")
+        script = f'cd {FOLDER} || exit; {self._command(request)}; code=$?; echo; echo "{END} $code"'
+        timeout_s = self._phone.options.run_timeout_s
+        errors = tempfile.TemporaryFile()
+        log = CallLog(self._phone.adb.start(script, errors), errors)
+        try:
+            with self._told(log):
+                log.await_head(timeout_s)
+            mask = self._mask_of("\n".join(log.words), log.complaints())
+            init_us, first_us, *warmup_us = log.head
+            yield Running(
+                self._calls(log, pace),
+                init_us or None,
+                first_us or None,
+                tuple(value for value in warmup_us if value),
+                mask,
+            )
+        finally:
+            log.close()
+            # The first error is the one to tell.
+            with contextlib.suppress(DeviceError):
+                stop_program(self._phone)
+
+    def _calls(self, log: CallLog, pace: Pace) -> Iterator[Calls]:
+        """What was logged, whenever the log has come to the next look. The times are the phone's."""
+        look_ns = due_ns = round(pace.look_s * 1e9)
+        before_w: float | None = None
+        while not log.is_over:
+            with self._told(log):
+                start_ns, duration_ns = log.until(due_ns, self._phone.options.run_timeout_s + pace.look_s)
+            if not len(start_ns):
+                return
+            due_ns = (log.end_ns // look_ns + 1) * look_ns
+            state, now_w = self._look()
+            known = [watts for watts in (before_w, now_w) if watts is not None]
+            before_w = now_w
+            yield Calls(start_ns, duration_ns, state, log.end_ns, sum(known) / len(known) if known else None)
+
+    @contextlib.contextmanager
+    def _told(self, log: CallLog) -> Iterator[None]:
+        """What was wrong with the program, if it was ended, or said nothing, in the body."""
+        serial, timeout_s = self._phone.adb.serial, self._phone.options.run_timeout_s
+        try:
+            yield
+        except TimeoutError as error:
+            raise LimitError(
+                "timed out",
+                f"the run on {serial} said nothing for {timeout_s:g} s and was stopped",
+                hint="raise --run-timeout if the model is that slow",
+            ) from error
+        if log.is_over and log.exit_code is None:
+            raise UnusableDeviceError(
+                f"device {serial} went away during the run", hint="is the cable loose? --resume goes on"
+            )
+        if log.exit_code:
+            parse("\n".join(log.words), log.complaints(), log.exit_code, 1)
+        if log.is_over and not log.head:
+            raise BenchmarkError(
+                "this benchmark_model keeps no log of its calls: --sustained and --every cannot see single ones",
+                hint="--benchmark-binary takes evit-mobile's own runner, see the guide to sustained runs",
+            )
+
     def profile(self, model: Path) -> tuple[OpTime, ...]:
         request = replace(self._request(model), profile=_PROFILE_FILE)
         self._phone.shell(f"rm -f {_PROFILE_FILE}")
@@ -106,11 +187,7 @@ class PreparedPhone:
             LimitError: it took too long. BenchmarkError: the device ran it on other cores.
         """
         phone = self._phone
-        program = " ".join(shlex.quote(word) for word in [remote(self._program), *request.flags()])
-        # The shell that writes its number down and shows its mask becomes the program, so both are the program's.
-        command = f"sh -c {shlex.quote(f'echo $$ >running; grep Cpus_allowed: /proc/$$/status; exec {program}')}"
-        if self._mask is not None:
-            command = f"taskset {self._mask:x} {command}"
+        command = self._command(request.flags())
         # Where the cable was pulled and is in again, the run that was cut off goes on: two at once would measure each
         # other.
         script = f"cd {FOLDER} || exit; {_STOP}; {command}"
@@ -126,12 +203,27 @@ class PreparedPhone:
                 f"the run on {phone.adb.serial} did not end within {phone.options.run_timeout_s:g} s and was stopped",
                 hint="raise --run-timeout if the model is that slow",
             ) from error
-        match = re.search(r"^Cpus_allowed:\s*([0-9a-f,]+)$", output.stdout, re.MULTILINE)
+        return output, self._mask_of(output.stdout, output.stderr)
+
+    def _command(self, flags: Sequence[str]) -> str:
+        """For the device's shell: the program on its cores, which shows its mask and writes its number down."""
+        program = " ".join(shlex.quote(word) for word in [remote(self._program), *flags])
+        # The shell that writes its number down and shows its mask becomes the program, so both are the program's.
+        command = f"sh -c {shlex.quote(f'echo $$ >running; grep Cpus_allowed: /proc/$$/status; exec {program}')}"
+        return f"taskset {self._mask:x} {command}" if self._mask is not None else command
+
+    def _mask_of(self, stdout: str, stderr: str = "") -> str | None:
+        """The mask of cores that the program really ran on.
+
+        Raises:
+            BenchmarkError: it is not the one that was asked for.
+        """
+        match = re.search(r"^Cpus_allowed:\s*([0-9a-f,]+)$", stdout, re.MULTILINE)
         mask = int(match[1].replace(",", ""), 16) if match else None
         if self._mask is not None and mask is not None and mask != self._mask:
             raise BenchmarkError(f"the device ran the model on the cores {mask:#x}, {self._mask:#x} were asked for")
         if self._mask is not None and mask is None:
-            words = output.stderr.strip().splitlines()
+            words = stderr.strip().splitlines()
             reason = words[0] if words else "it did not say which cores it used"
             raise BenchmarkError(f"the device does not run on the cores {self._mask:#x}: {reason}")
-        return output, hex(mask) if mask else None
+        return hex(mask) if mask else None

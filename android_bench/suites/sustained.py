@@ -113,7 +113,8 @@ class _Run:
     def __init__(self, prepared: Continuous, timeline: Timeline, models: int) -> None:
         self._prepared, self.timeline = prepared, timeline
         self._turn_s = timeline.duration_s / (TURNS * models) if models > 1 else timeline.duration_s
-        self._began_s = time.monotonic() - timeline.end_s
+        # The axis goes by the device's clock while a model is called, and by ours in between.
+        self._at_s, self._since_s = timeline.end_s, time.monotonic()
 
     @property
     def left_s(self) -> float:
@@ -121,7 +122,7 @@ class _Run:
         return self.timeline.duration_s - self._now_s()
 
     def _now_s(self) -> float:
-        return time.monotonic() - self._began_s
+        return self._at_s + time.monotonic() - self._since_s
 
     def turn(self, candidate: Candidate) -> Iterator[Timeline]:
         """One turn of a model; the timeline after each look."""
@@ -134,7 +135,8 @@ class _Run:
             windows = Windows(at_s, timeline.window_s, period_ns)
             for calls in running.calls:
                 windows.add(calls)
-                moment = Moment(at_s=self._now_s(), conditions=calls.conditions, power_w=calls.power_w)
+                self._at_s, self._since_s = at_s + calls.until_ns / 1e9, time.monotonic()
+                moment = Moment(at_s=self._at_s, conditions=calls.conditions, power_w=calls.power_w)
                 self.timeline = self.timeline.evolve(moments=(*self.timeline.moments, moment))
                 yield self._with_turn(timeline, candidate.name, at_s, running, windows)
             windows.finish()

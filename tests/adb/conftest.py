@@ -201,7 +201,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     def build(statements: str, compiler: str = "aarch64-linux-gnu-gcc") -> Path:
         folder = tmp_path_factory.mktemp("program")
         source = folder / "program.c"
-        includes = "".join(f"#include <{name}.h>\n" for name in ("stdio", "string", "unistd"))
+        includes = "".join(f"#include <{name}.h>\n" for name in ("stdio", "stdlib", "string", "unistd"))
         source.write_text(f"{includes}int main(int count, char **values) {{ {statements} }}\n")
         subprocess.run([compiler, "-static", "-o", folder / "program", source], check=True)
         return folder / "program"

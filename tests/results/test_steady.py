@@ -107,7 +107,7 @@ def test_frames_are_late_or_dropped_as_their_calls_were() -> None:
     for cut in range(len(ms) + 1):  # whatever is looked at when
         windows = Windows(0.0, 0.02, 10_000_000)
         for part in (slice(None, cut), slice(cut, None)):
-            windows.add(Calls(start_ns[part], duration_ns[part], _state(0)))
+            windows.add(Calls(start_ns[part], duration_ns[part], _state(0), 0))
         windows.finish()
         turn = Turn(point="m", at_s=0, windows=windows.closed)
         [course] = courses(Timeline(duration_s=0.1, window_s=0.02, period_us=10_000, turns=(turn,)))

@@ -18,7 +18,10 @@ PROFILES = Path(__file__).parent / "profiles"
 #: Commands that Android has and toybox is not built with here; each is a file in /system/bin.
 COMMANDS = {
     "getprop": "exec cat /virtual/properties",
-    "dumpsys": 'exec cat "/virtual/dumpsys/$1"',
+    # The last that is asked when the phone is looked at, which heat.py waits for.
+    "dumpsys": """
+cat "/virtual/dumpsys/$1" || exit
+if [ "$1" = thermalservice ]; then : >/virtual/looked; fi""",
     "settings": """
 file="/virtual/settings/$2/$3"
 case $1 in
@@ -84,20 +87,20 @@ def install(root: Path, profile: Profile) -> None:
     for name in TOYBOX:
         (binaries / name).symlink_to("/bin/toybox")
     for name, script in COMMANDS.items():
-        _write(binaries / name, f"#!/system/bin/sh\n{script.strip()}\n").chmod(0o755)
+        write(binaries / name, f"#!/system/bin/sh\n{script.strip()}\n").chmod(0o755)
     _install_properties(root, profile)
     for cluster in profile.clusters:
         for core in cluster.cores:
             set_clock(root, core, cluster.max_khz)
             set_clock_limit(root, core, cluster.max_khz)
             folder = _cpu(root, core)
-            _write(folder / "cpufreq" / "cpuinfo_max_freq", f"{cluster.max_khz}\n")
-            _write(folder / "cpufreq" / "cpuinfo_min_freq", f"{cluster.min_khz}\n")
-            _write(folder / "cpufreq" / "scaling_governor", "schedutil\n")
-            _write(folder / "cpu_capacity", f"{cluster.capacity}\n")
+            write(folder / "cpufreq" / "cpuinfo_max_freq", f"{cluster.max_khz}\n")
+            write(folder / "cpufreq" / "cpuinfo_min_freq", f"{cluster.min_khz}\n")
+            write(folder / "cpufreq" / "scaling_governor", "schedutil\n")
+            write(folder / "cpu_capacity", f"{cluster.capacity}\n")
     count = sum(len(cluster.cores) for cluster in profile.clusters)
     for name in ("possible", "present", "online"):
-        _write(root / "sys/devices/system/cpu" / name, f"0-{count - 1}\n")
+        write(root / "sys/devices/system/cpu" / name, f"0-{count - 1}\n")
     set_temperature(root, 31.0)
     set_thermal_status(root, 0)
 
@@ -108,7 +111,7 @@ def _install_properties(root: Path, profile: Profile) -> None:
         "ro.build.version.sdk": str(profile.sdk),
         **profile.properties,
     }
-    _write(root / "virtual" / "properties", "".join(f"[{name}]: [{value}]\n" for name, value in properties.items()))
+    write(root / "virtual" / "properties", "".join(f"[{name}]: [{value}]\n" for name, value in properties.items()))
     processors = [
         f"processor\t: {core}\nBogoMIPS\t: 38.40\nFeatures\t: {cluster.features}\nCPU implementer\t: 0x41\nCPU "
         "architecture: 8\n"
@@ -116,8 +119,8 @@ def _install_properties(root: Path, profile: Profile) -> None:
         for cluster in profile.clusters
         for core in cluster.cores
     ]
-    _write(root / "virtual" / "cpuinfo", "\n".join(processors))
-    _write(
+    write(root / "virtual" / "cpuinfo", "\n".join(processors))
+    write(
         root / "virtual" / "dumpsys" / "battery",
         "Current Battery Service state:\n  AC powered: false\n  USB powered: true\n"
         "  level: 87\n  scale: 100\n  temperature: 274\n",
@@ -125,23 +128,30 @@ def _install_properties(root: Path, profile: Profile) -> None:
 
 
 def set_clock(root: Path, core: int, khz: int) -> None:
-    _write(_cpu(root, core) / "cpufreq" / "scaling_cur_freq", f"{khz}\n")
+    write(_cpu(root, core) / "cpufreq" / "scaling_cur_freq", f"{khz}\n")
 
 
 def set_clock_limit(root: Path, core: int, khz: int) -> None:
-    _write(_cpu(root, core) / "cpufreq" / "scaling_max_freq", f"{khz}\n")
+    write(_cpu(root, core) / "cpufreq" / "scaling_max_freq", f"{khz}\n")
 
 
 def set_temperature(root: Path, celsius: float) -> None:
     """Of the processor, by the kernel's thermal zones; the battery stays cool."""
     for zone, (name, value) in enumerate([("cpu-0-0-usr", celsius - 1), ("cpu-1-3-usr", celsius), ("battery", 27.4)]):
         folder = root / "sys/class/thermal" / f"thermal_zone{zone}"
-        _write(folder / "type", f"{name}\n")
-        _write(folder / "temp", f"{round(value * 1000)}\n")
+        write(folder / "type", f"{name}\n")
+        write(folder / "temp", f"{round(value * 1000)}\n")
+
+
+def set_battery(root: Path, status: str, current_ua: int, voltage_uv: int) -> None:
+    """What the kernel says of the battery."""
+    folder = root / "sys/class/power_supply/battery"
+    for name, value in (("status", status), ("current_now", -current_ua), ("voltage_now", voltage_uv)):
+        write(folder / name, f"{value}\n")
 
 
 def set_thermal_status(root: Path, status: int) -> None:
-    _write(
+    write(
         root / "virtual/dumpsys/thermalservice",
         f"IsStatusOverride: false\nThermalEventListeners:\n\tcallbacks: 2\n"
         f"Thermal Status: {status}\nCached temperatures:\nHAL Ready: true\n",
@@ -152,7 +162,8 @@ def _cpu(root: Path, core: int) -> Path:
     return root / f"sys/devices/system/cpu/cpu{core}"
 
 
-def _write(path: Path, text: str) -> Path:
+def write(path: Path, text: str) -> Path:
+    """Make or replace a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # Replaced, not rewritten: a reader sees the old value or the new one, and a file shared with another root stays as
     # it is.
