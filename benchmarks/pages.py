@@ -228,6 +228,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "attention-forms-arm64": _forms_arm64,
     "convert": lambda: _text("convert"),
     "estimate": lambda: _text("estimate"),
+    "estimate-detectors": lambda: _text("estimate_detectors"),
     "estimate-paper": lambda: _text("estimate_paper"),
     "family": lambda: _untitled(_family()),
     "figures": _figures,

@@ -37,10 +37,13 @@ LEAST_MATCHED = 0.8
 
 @dataclass(frozen=True)
 class Place:
-    """The block of the network that an op belongs to, and its multiply-accumulates."""
+    """The block of the network that an op belongs to, its multiply-accumulates, and how often the delegate reads the
+    clock in it: it concatenates by a copy of each input, which its profile has once.
+    """
 
     block: str | None
     macs: int
+    readings: int = 1
 
 
 def places(profile: Sequence[OpTime], model: Tflite) -> list[Place]:
@@ -59,7 +62,9 @@ def places(profile: Sequence[OpTime], model: Tflite) -> list[Place]:
     block = next((blocks[index] for index in matched if index in blocks), None)
     for index in matched:
         block = blocks.get(index, block) if index is not None else block
-        found.append(Place(block, macs_of(graph.ops[index], graph) if index is not None else 0))
+        op = graph.ops[index] if index is not None else None
+        readings = len(op.inputs) if op is not None and op.type == "CONCATENATION" else 1
+        found.append(Place(block, macs_of(op, graph) if op is not None else 0, readings))
     return found
 
 

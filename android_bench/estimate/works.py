@@ -52,31 +52,31 @@ def works_of(
         model: the file that ran; without it the ops have no blocks and no multiply-accumulates.
     """
     computing = Computing(traced, llvm, device.schedule)
-    segments = segment_names(ops)
-    where = places(ops, model) if model is not None else []
+    where = places(ops, model) if model is not None else [NOWHERE] * len(ops)
+    segments = segment_names(ops, where)
     if len(segments) != len(traced.segments):
         # Ops that read a clock themselves: the time is right, the names are not known.
         segments = [(f"segment {index}", True, None) for index in range(len(traced.segments))]
     works = []
     for (name, is_op, number), segment in zip(segments, traced.segments, strict=True):
-        place = where[number] if number is not None and where else NOWHERE
+        place = where[number] if number is not None else NOWHERE
         kept = replace(segment, runs={})
         cycles = computing.cycles(segment)
         works.append(Work(name, is_op, kept, traced.instructions(segment), cycles, place.block, place.macs))
     return works
 
 
-def segment_names(ops: Sequence[OpTime]) -> list[tuple[str, bool, int | None]]:
+def segment_names(ops: Sequence[OpTime], where: Sequence[Place]) -> list[tuple[str, bool, int | None]]:
     """Name, whether it is a delegated op, and the number of its (first) op in ``ops``, of each segment that the clock's
-    readings divide an inference into.
+    readings divide an inference into; ``where`` has the place of each op.
 
     A partition reads the clock when it starts and after each op; the runner reads it before and after the inference.
     Ops that the runtime runs itself lie in the segment before the next partition starts.
     """
-    return [(INVOCATION, False, None), *_inner(ops), (INVOCATION, False, None)]
+    return [(INVOCATION, False, None), *_inner(ops, where), (INVOCATION, False, None)]
 
 
-def _inner(ops: Sequence[OpTime]) -> Iterator[tuple[str, bool, int | None]]:
+def _inner(ops: Sequence[OpTime], where: Sequence[Place]) -> Iterator[tuple[str, bool, int | None]]:
     outside: list[int] = []
     partition = None
     for number, op in enumerate(ops):
@@ -86,7 +86,7 @@ def _inner(ops: Sequence[OpTime]) -> Iterator[tuple[str, bool, int | None]]:
         if op.partition != partition:
             yield _between(ops, outside)
             outside, partition = [], op.partition
-        yield op.op, True, number
+        yield from [(op.op, True, number)] * where[number].readings
     yield _between(ops, outside)
 
 

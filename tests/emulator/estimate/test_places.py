@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from android_bench.estimate.kept import kept_works
 from android_bench.estimate.places import match, places
 from android_bench.estimate.tools import Llvm
 from evit_mobile.results.record import OpTime
+from evit_mobile.specs import Resolution
 from evit_mobile.tflite.costs import macs_of
 from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.scopes import blocks_of
@@ -50,6 +52,14 @@ def test_instructions_of_blocks_are_those_of_the_cut_model(a76: Qemu, llvm: Llvm
     until = next(number for number, work in enumerate(works) if work.block == blocks[cut.last + 1])
     [counted] = a76.count(shortened, 1)
     assert sum(work.instructions for work in works[:until]) == pytest.approx(counted, rel=0.02)
+
+
+def test_a_concatenation_is_a_copy_of_each_input(a76: Qemu, llvm: Llvm, converted: Callable[..., Path]) -> None:
+    """Oracle: the tracer's segments; were their number another, no op would have its name."""
+    model = converted("tests.kits.small_network:concatenating", resolution=Resolution(32, 32))
+    works = kept_works(a76, llvm, model, find_device("snapdragon-855"))
+    assert [work.name for work in works if work.name.startswith("Copy")] == ["Copy (NC, X32)"] * 3
+    assert not any(work.name.startswith("segment") for work in works)
 
 
 def test_another_network_has_no_places(small_tflite: Path) -> None:

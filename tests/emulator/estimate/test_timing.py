@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from android_bench.estimate.devices import DeviceModel, find_device
+from android_bench.estimate.places import Place
 from android_bench.estimate.timing import Work, cost
 from android_bench.estimate.trace import Level, Segment
-from android_bench.estimate.works import INVOCATION, segment_names
+from android_bench.estimate.works import INVOCATION, NOWHERE, segment_names
 from benchmarks.estimate.validate import changed, load_published
 from evit_mobile.results.record import OpTime
 
@@ -59,8 +60,10 @@ def test_segments_are_named_by_partition() -> None:
     ops = [_op("A", 0), _op("B", 0), _op("GATHER", None), _op("PAD", None), _op("C", 1)]
     runtime = (INVOCATION, False, None)
     inner = [("A", True, 0), ("B", True, 1), ("GATHER, PAD", False, 2), ("C", True, 4)]
-    assert segment_names(ops) == [runtime, runtime, *inner, runtime, runtime]
-    assert segment_names([]) == [runtime] * 3
+    assert segment_names(ops, [NOWHERE] * 5) == [runtime, runtime, *inner, runtime, runtime]
+    assert segment_names([], []) == [runtime] * 3
+    twice = [Place(None, 0, readings=2), *[NOWHERE] * 4]
+    assert segment_names(ops, twice)[2:4] == [("A", True, 0)] * 2
 
 
 def test_published_latencies_name_devices_and_sources() -> None:
