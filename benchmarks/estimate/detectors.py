@@ -63,7 +63,7 @@ def table(rows: Sequence[Detector]) -> str:
         "TFLite 2.18 with XNNPACK,",
         "13 to 21 partitions, with the selection of boxes behind.",
         "",
-        "| network | input | published, ms | estimated, ms | error | estimated without overlap, ms | error | M instr. |",
+        "| network | input | published, ms | estimated, ms | error | without overlap, ms | error | M instr. |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for row in rows:
