@@ -70,28 +70,29 @@ class Ends:
     Attributes:
         pixels: what the file takes, the normalisation being in its graph; None: the input is normalised already.
         activation: of the output; None: as the network gives it.
+        nms: of a detector: non-maximum suppression in the file.
     """
 
     pixels: Pixels | None = None
     activation: Activation | None = None
+    nms: bool = False
 
     @classmethod
-    def of(
-        cls, normalise: bool | None, pixels: str | None, io_type: str, *, softmax: bool = False, sigmoid: bool = False
-    ) -> Ends:
-        """What the options of ``convert`` ask for.
+    def of(cls, normalise: bool | None, pixels: str | None, io_type: str, behind: tuple[str, ...] = ()) -> Ends:
+        """What the options of ``convert`` ask for; ``behind`` names what is put behind the network: an activation, or
+        ``nms``.
 
         Raises:
             RequestError: they contradict each other.
         """
         if normalise is False and pixels is not None:
             raise RequestError("--input says what pixels are normalised in the graph", hint="leave out one of the two")
-        if softmax and sigmoid:
+        if {"softmax", "sigmoid"} <= {*behind}:
             raise RequestError("--softmax and --sigmoid exclude each other", hint="sigmoid is for classes that overlap")
         if pixels is None and normalise:
             pixels = Pixels.UINT8 if io_type == IoType.UINT8 else Pixels.UNIT
-        activation = Activation.SOFTMAX if softmax else Activation.SIGMOID if sigmoid else None
-        return cls(None if pixels is None else Pixels(pixels), activation)
+        activation = next((item for item in Activation if item in behind), None)
+        return cls(None if pixels is None else Pixels(pixels), activation, "nms" in behind)
 
 
 class OutputLayout(StrEnum):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,7 @@ from converters.parity.reference import Reference, SourceRequest, build_referenc
 from converters.parity.stimuli import Stimulus, graph_stimuli
 from converters.source.blame import file_at_fault
 from converters.source.onnx_file import input_size
+from converters.tflite.postprocess import without_detections
 from evit_mobile.arrays import Array
 from evit_mobile.errors import CrashingFileError, EvitMobileError, RequestError, first_line
 from evit_mobile.runtimes import RUNTIMES, Runtime, Session
@@ -141,8 +144,27 @@ def verify_model(
     Raises:
         RequestError: the file, the image or the request cannot be used.
     """
-    subject = Subject(path, signature)
-    description = subject.chosen.description
+    with _without_detections(path, signature) as subject:
+        report = _verified(subject, request, runtimes, image=image, layers=layers)
+    return dataclasses.replace(report, file=str(path), signature=signature)
+
+
+@contextlib.contextmanager
+def _without_detections(path: Path, signature: str | None) -> Iterator[Subject]:
+    """A file that selects boxes, up to there: what the network gives can be compared, not which boxes won."""
+    file = Tflite.read(path).at(signature)
+    before = without_detections(file)
+    if before is file:
+        yield Subject(path, signature)
+        return
+    with before.on_disk() as compared_path:
+        yield Subject(compared_path)
+
+
+def _verified(
+    subject: Subject, request: SourceRequest, runtimes: Sequence[Runtime], *, image: Path | None, layers: bool
+) -> ParityReport:
+    path, description = subject.path, subject.chosen.description
     precision = Precision(description.precision) if description else Precision.FP32
     criterion = CRITERIA[precision]
     alone = len(runtimes) == 1
@@ -165,7 +187,6 @@ def verify_model(
         runtimes=[state for state, _ in results],
         rows=rows,
         ill_conditioned=ill_conditioned,
-        signature=signature,
     )
     try:
         rewritten = description is None or description.rewrite

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from evit_mobile.errors import RequestError
 from evit_mobile.specs import IoType, Pixels, Precision
+from evit_mobile.tflite.classes import SELECTED
 
 if TYPE_CHECKING:
     import onnx
@@ -75,6 +76,8 @@ def check_precision(options: ConvertOptions) -> None:
             f"{options.precision} models take and give float32",
             hint="--io-type is for --precision int8; --input uint8 is for all",
         )
+    if options.io_type is not IoType.FLOAT32 and options.ends.nms:
+        raise RequestError("--postprocess nms reads boxes in float32", hint="leave out --io-type; --input uint8 stays")
     if options.io_type is IoType.INT8 and options.ends.pixels is not None:
         raise RequestError("pixels are not int8", hint="--input uint8, with --io-type uint8 or without")
 
@@ -112,19 +115,24 @@ def in_precision(model: Tflite, source: Source, stock: onnx.ModelProto, options:
         from converters.quantize.dynamic import quantise_dynamic
 
         quantised = quantise_dynamic(model)
-        plan = _with_input(quantised.tree, quantised.plan, source)
+        plan = _with_ends(quantised.tree, quantised.plan, source)
         described = quantisation_of(plan, io_type=IoType.FLOAT32, images=0, calibration_sha256=None)
         return InPrecision(quantised.tree, plan, described, [WHERE_FAST[Precision.DYNAMIC]])
     if options.precision is Precision.FP16:
         return _fp16(model, source, stock)
     tree = model.editable_tree()
-    return InPrecision(tree, _with_input(tree, [], source))
+    return InPrecision(tree, _with_ends(tree, [], source))
 
 
-def _with_input(tree: Any, plan: list[OpPlan], source: Source) -> list[OpPlan]:
-    """``plan`` of a finished ``tree``, whose input becomes uint8 where that was asked for."""
+def _with_ends(tree: Any, plan: list[OpPlan], source: Source) -> list[OpPlan]:
+    """``plan`` of a finished ``tree``, which gets the ends that are no part of the network."""
     from converters.quantize.byte_input import with_byte_input
+    from converters.quantize.plan import OpPlan
+    from converters.tflite.postprocess import OP, REASON, with_detections
 
+    if source.ends.nms:
+        with_detections(tree)
+        plan = [*plan, OpPlan(len(plan), OP, SELECTED[0], Precision.FP32, REASON)] if plan else plan
     return with_byte_input(tree, plan) if source.ends.pixels is Pixels.UINT8 else plan
 
 
@@ -134,7 +142,7 @@ def _fp16(model: Tflite, source: Source, stock: onnx.ModelProto) -> InPrecision:
 
     values = measure_range(model, graph_stimuli(source, stock))
     tree = to_half(model)
-    return InPrecision(tree, _with_input(tree, [], source), warnings=[WHERE_FAST[Precision.FP16], *values.warnings()])
+    return InPrecision(tree, _with_ends(tree, [], source), warnings=[WHERE_FAST[Precision.FP16], *values.warnings()])
 
 
 def _int8(model: Tflite, source: Source, options: ConvertOptions) -> InPrecision:
@@ -151,7 +159,7 @@ def _int8(model: Tflite, source: Source, options: ConvertOptions) -> InPrecision
     quantised = quantise_int8(
         model, _keeping_first(images, first), io_type=options.io_type, float_input=source.ends.pixels is not None
     )
-    plan = _with_input(quantised.tree, quantised.plan, source)
+    plan = _with_ends(quantised.tree, quantised.plan, source)
     described = quantisation_of(plan, io_type=options.io_type, images=count, calibration_sha256=data.sha256)
     warnings = [WHERE_FAST[Precision.INT8], *data.notes]
     return InPrecision(quantised.tree, plan, described, warnings, first[0])

@@ -17,7 +17,8 @@ from converters.source.outputs import flatten_outputs
 from evit_mobile.arrays import Float32Array
 from evit_mobile.card import HOW_TO_SAY_PIXELS
 from evit_mobile.errors import RequestError
-from evit_mobile.specs import Activation, Ends, Pixels, Preprocessing
+from evit_mobile.specs import Activation, Ends, Pixels, Preprocessing, Resolution
+from evit_mobile.tflite.classes import ENCODINGS, SCORES, detection_outputs
 
 if TYPE_CHECKING:
     import onnx
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 #: What a network's output is called once it is no logits any more.
 PROBABILITIES = "probabilities"
+#: Share of the input's side that a box has at least, so that it has a logarithm: a tenth of a pixel of 1000.
+_SMALLEST_SIDE = 1e-4
 #: ONNX's Softmax works along one axis alone from this opset on; before, over all that follow.
 _SOFTMAX_OPSET = 13
 
@@ -51,6 +54,11 @@ def with_ends(source: Source, ends: Ends) -> Source:
         white = 1.0 if ends.pixels is Pixels.UNIT else 1 / 255
         preprocessing = replace(preprocessing, mean=(0.0,) * 3, std=(white,) * 3)
     outputs = source.outputs
+    if ends.nms:
+        if source.task != "detection" or source.module is None or source.resolution is None:
+            hint = "--postprocess nms is for detectors from PyTorch; --task detection says that it is one"
+            raise RequestError(f"{source.name} is no such detector", hint=hint)
+        outputs = (ENCODINGS, SCORES)
     if ends.activation is not None and outputs == ("logits",):
         outputs = (PROBABILITIES,)
     wrapped = replace(
@@ -109,7 +117,7 @@ def _wrapped(network: nn.Module, source: Source) -> nn.Module:
     from torch import nn
 
     normalisation, activation = _normalisation(source), source.ends.activation
-    softmax_of_last = source.channels_last
+    softmax_of_last, size = source.channels_last, source.resolution if source.ends.nms else None
 
     class WithEnds(nn.Module):
         mean: Tensor
@@ -127,6 +135,8 @@ def _wrapped(network: nn.Module, source: Source) -> nn.Module:
             return image if normalisation is None else (image - self.mean) / self.std
 
         def forward(self, image: Tensor) -> dict[str, Tensor]:
+            if size is not None:
+                return _encoded(self.network, self.normalised(image), size)
             outputs = flatten_outputs(self.network(self.normalised(image)))
             if activation is None or len(outputs) > 1:
                 return outputs
@@ -145,6 +155,31 @@ def _wrapped(network: nn.Module, source: Source) -> nn.Module:
             return values
 
     return (WithScores() if hasattr(network, "scores") else WithEnds()).eval()
+
+
+def _encoded(network: nn.Module, image: Tensor, size: Resolution) -> dict[str, Tensor]:
+    """A detector's boxes as ``converters.tflite.postprocess`` reads them, and its scores.
+
+    A network that can leave out the exponent of its boxes has ``encoded``. Others give boxes (x0, y0, x1, y1) in
+    pixels, and their logarithm is an op that XNNPACK does not delegate.
+    """
+    import torch
+
+    sides = torch.tensor([size.width, size.height], dtype=image.dtype)
+    if hasattr(network, "encoded"):
+        centre, logarithms, scores = network.encoded(image)  # type: ignore[operator]
+        centre, logarithms = centre / sides, logarithms - torch.log(sides)
+    else:
+        outputs = flatten_outputs(network(image))
+        named = detection_outputs({name: tuple(value.shape) for name, value in outputs.items()})
+        if named is None:
+            raise ValueError("a detector gives boxes [1, M, 4] and scores [1, M, classes]")
+        boxes, scores = (outputs[name] for name in named)
+        low, high = boxes[..., :2], boxes[..., 2:]
+        centre = (low + high) * (0.5 / sides)
+        logarithms = torch.log(((high - low) / sides).clamp(min=_SMALLEST_SIDE))
+    parts = [part[..., place : place + 1] for part in (centre, logarithms) for place in (1, 0)]
+    return {ENCODINGS: torch.cat(parts, -1), SCORES: scores}
 
 
 def _normalise(model: onnx.ModelProto, name: str, mean: Float32Array, std: Float32Array) -> None:

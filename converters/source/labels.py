@@ -9,7 +9,7 @@ from evit_mobile.errors import RequestError
 from evit_mobile.models import trained_of
 from evit_mobile.models.labels import data_set_names
 from evit_mobile.specs import ModelName
-from evit_mobile.tflite.classes import class_output
+from evit_mobile.tflite.classes import SELECTED, class_output
 
 if TYPE_CHECKING:
     import onnx
@@ -53,7 +53,16 @@ def labels_of(source: Source, stock: onnx.ModelProto) -> Labels | None:
         trained = trained_of(source.name)
         known = trained.classes if trained is not None else data_set_names(source.task, output.count)
         names = tuple(known) if known is not None else None
-    return Labels(output.name, list(names), by_value=output.count is None) if names is not None else None
+    if names is None:
+        if source.ends.nms:
+            problem = (
+                f"{source.name}: the names of its classes are not known, and the file will not say how many there are"
+            )
+            raise RequestError(problem, hint="--labels FILE, one a line")
+        return None
+    if source.ends.nms:
+        return Labels(SELECTED[1], list(names), by_value=True)
+    return Labels(output.name, list(names), by_value=output.count is None)
 
 
 #: What a network for a task gives.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from evit_mobile.specs import Precision, Preprocessing
+from evit_mobile.tflite.classes import SELECTED
 from evit_mobile.tflite.description import OWN_ENTRY, ModelDescription
 from evit_mobile.tflite.flatbuffer import pack
 
@@ -136,7 +137,18 @@ def _output_tensor(builder: Any, name: str, labels: Labels | None) -> int:
         kind = _VALUE_LABELS if labels.by_value else _AXIS_LABELS
         file = _table(builder, 5, {0: builder.CreateString(LABELS_FILE)}, {2: kind})
         slots[6] = _vector(builder, [file])
+    if name == SELECTED[0]:
+        slots[3] = _box_content(builder)
     return _table(builder, 7, slots)
+
+
+def _box_content(builder: Any) -> int:
+    """BoundingBoxProperties of (ymin, xmin, ymax, xmax): where left, top, right and bottom stand; the boundaries' type
+    is 1, the coordinates' type of ratios 0, the default.
+    """
+    index = builder.CreateNumpyVector(np.array([1, 0, 3, 2], np.uint32))
+    properties = _table(builder, 3, {0: index}, {1: 1})
+    return _table(builder, 3, {1: properties}, {0: 3})  # 3: BoundingBoxProperties
 
 
 def _vector(builder: Any, offsets: list[int]) -> int:

@@ -86,6 +86,11 @@ if TYPE_CHECKING:
 @click.option("--softmax", is_flag=True, help="Probabilities in place of logits.")
 @click.option("--sigmoid", is_flag=True, help="The same for classes that do not exclude each other.")
 @click.option(
+    "--postprocess",
+    type=click.Choice(["nms"]),
+    help="Detectors: leave the best boxes alone, by an op of TFLite's that no delegate takes.",
+)
+@click.option(
     "--input-shape",
     "shapes",
     multiple=True,
@@ -184,6 +189,7 @@ class ConvertRequest:
     pixels: str | None
     softmax: bool
     sigmoid: bool
+    postprocess: str | None
     shapes: tuple[str, ...]
     channels: int | None
     exporter: str
@@ -228,7 +234,13 @@ class ConvertRequest:
             check=not self.no_check,
             output_layout=OutputLayout(self.output_layout),
             card=self.card,
-            ends=Ends.of(self.normalise, self.pixels, self.io_type, softmax=self.softmax, sigmoid=self.sigmoid),
+            ends=self._ends(),
+        )
+
+    def _ends(self) -> Ends:
+        behind = {"softmax": self.softmax, "sigmoid": self.sigmoid, "nms": self.postprocess == "nms"}
+        return Ends.of(
+            self.normalise, self.pixels, self.io_type, tuple(name for name, asked in behind.items() if asked)
         )
 
 

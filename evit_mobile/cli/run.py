@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from evit_mobile.vision.inference import ImageModel
 
 TOP = 5
-CITYSCAPES_CLASSES = 19
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def _softmax(logits: Array) -> Array:
 def _boxes(model: ImageModel, photo: Image.Image, threshold: float) -> tuple[Any, Image.Image]:
     from evit_mobile.vision.drawing import draw_boxes
 
-    named = model.purpose.names(model.classes.count or 0)
+    named = model.purpose.names(model.class_count)
     detections = model.boxes_in(*model.run(photo), threshold=threshold)
     answer = [
         {
@@ -124,13 +123,11 @@ def _mask(model: ImageModel, photo: Image.Image, threshold: float) -> tuple[Any,
     from evit_mobile.vision.drawing import draw_mask
     from evit_mobile.vision.inference import mask_in
 
-    count = model.classes.count
     outputs, placement = model.run(photo)
     classes = mask_in(outputs, placement, model.resolution)
     known = classes[classes >= 0]
     # An argmax inside the graph has hidden how many classes there are.
-    count = count or len(model.purpose.labels or ()) or CITYSCAPES_CLASSES
-    named = model.purpose.names(max(count, int(known.max()) + 1))
+    named = model.purpose.names(max(model.class_count, int(known.max()) + 1))
     shares = np.bincount(known, minlength=len(named)) / known.size
     order = [int(index) for index in np.argsort(-shares, kind="stable") if shares[index]]
     return [{"name": named[index], "index": index, "share": float(shares[index])} for index in order], draw_mask(

@@ -28,7 +28,7 @@ def evaluate(model: ImageModel, folder: Path, options: Options, progress: Progre
         raise RequestError(f"{folder} is no folder", hint=HINT)
     path = options.annotations or annotations_in(folder)
     truth = read_coco(path)
-    categories = category_ids(truth, path, model.classes.count or 0, options.names)
+    categories = category_ids(truth, path, model.class_count, options.names)
     images = sorted(truth.imgs.values(), key=lambda image: image["id"])
     if not images:
         raise RequestError(f"{path} lists no images")

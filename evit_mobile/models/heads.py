@@ -98,8 +98,12 @@ class DetectionHead(nn.Module):
         the input; they may reach beyond it. Scores are class probability times objectness. Raw: per level what
         ``DetectionLevel`` gives, NHWC.
         """
-        raw = [level(x) for level, x in zip(self.levels, pyramid)]
+        raw = self.raw(pyramid)
         return decode_boxes(raw) if self.decode else tuple(part for level in raw for part in level)
+
+    def raw(self, pyramid: Pyramid) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """What ``DetectionLevel`` gives, of each level."""
+        return [level(x) for level, x in zip(self.levels, pyramid)]
 
 
 def decode_boxes(raw: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -110,13 +114,27 @@ def decode_boxes(raw: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> tuple[Tens
     give infinity. ``raw`` has one (centre, size, objectness, classes), each [B, h, w, …], for every stride of
     ``STRIDES``; see ``DetectionHead``.
     """
-    centre, size, objectness, classes = (torch.cat([part.flatten(1, 2) for part in parts], 1) for parts in zip(*raw))
-    shapes = [(int(level[0].shape[1]), int(level[0].shape[2])) for level in raw]
-    cells, strides = grid(shapes)
-    middle = (centre + cells.to(centre)) * strides.to(centre)
+    middle, size, strides, objectness, classes = _places(raw)
     half = torch.exp(size.clamp(max=LARGEST_LOG_SIZE)) * (strides.to(size) / 2)
     boxes = torch.cat([middle - half, middle + half], -1)
     return boxes, torch.sigmoid(classes) * torch.sigmoid(objectness)
+
+
+def encode_boxes(raw: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    """``decode_boxes`` without the exponent: centres [B, M, 2] (x, y) in pixels of the input, the logarithms of widths
+    and heights [B, M, 2], and scores [B, M, classes].
+    """
+    middle, size, strides, objectness, classes = _places(raw)
+    logarithms = size.clamp(max=LARGEST_LOG_SIZE) + torch.log(strides.to(size))
+    return middle, logarithms, torch.sigmoid(classes) * torch.sigmoid(objectness)
+
+
+def _places(raw: list[tuple[Tensor, Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Of all levels, [B, M, …]: centres in pixels, raw sizes, strides, objectness and classes."""
+    centre, size, objectness, classes = (torch.cat([part.flatten(1, 2) for part in parts], 1) for parts in zip(*raw))
+    shapes = [(int(level[0].shape[1]), int(level[0].shape[2])) for level in raw]
+    cells, strides = grid(shapes)
+    return (centre + cells.to(centre)) * strides.to(centre), size, strides, objectness, classes
 
 
 def grid(shapes: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from evit_mobile.models.efficientvit import EfficientViTBackbone, EfficientViTConfig
-from evit_mobile.models.heads import STRIDES, DetectionHead, PyramidNeck, SegmentationHead, enlarge
+from evit_mobile.models.heads import STRIDES, DetectionHead, PyramidNeck, SegmentationHead, encode_boxes, enlarge
 
 
 class EfficientViTDetector(nn.Module):
@@ -22,6 +22,10 @@ class EfficientViTDetector(nn.Module):
         """[B, 3, H, W], normalised RGB, H and W divisible by 32 -> what ``DetectionHead`` gives."""
         outputs: tuple[Tensor, ...] = self.head(self.neck(*self.backbone(image)))
         return outputs
+
+    def encoded(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Centres, logarithms of sizes and scores: see ``encode_boxes``."""
+        return encode_boxes(self.head.raw(self.neck(*self.backbone(image))))
 
 
 class EfficientViTSegmenter(nn.Module):

@@ -6,6 +6,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+#: What the op for detections reads: boxes by logarithms of their sides, and scores.
+ENCODINGS, SCORES = "encodings", "scores"
+#: What it gives, under the names by which MediaPipe finds them: boxes (ymin, xmin, ymax, xmax) as shares of the sides
+#: [1, N, 4], class numbers [1, N], scores [1, N], and how many there are [1].
+SELECTED = ("location", "category", "score", "number of detections")
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -25,6 +31,8 @@ def class_output(task: str | None, outputs: Shapes, *, channels_last: bool) -> C
         outputs: shapes by name, with the batch axis.
         channels_last: outputs of rank 4 are NHWC, not NCHW.
     """
+    if task == "detection" and {*SELECTED} <= outputs.keys():
+        return ClassOutput(SELECTED[1], None)
     if task == "detection":
         named = detection_outputs(outputs)
         return ClassOutput(named[1], outputs[named[1]][-1]) if named is not None else None

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError
+from evit_mobile.models.labels import data_set_names
 from evit_mobile.runtimes import RUNTIMES, Session
 from evit_mobile.specs import Resolution
-from evit_mobile.tflite.classes import ClassOutput, class_output, detection_outputs
+from evit_mobile.tflite.classes import SELECTED, ClassOutput, class_output, detection_outputs
 from evit_mobile.vision.boxes import Detections, select_boxes
 from evit_mobile.vision.images import Placement, to_input
 from evit_mobile.vision.purpose import Purpose
@@ -66,14 +67,31 @@ class ImageModel:
             raise RequestError(f"the model gives {gives}, which is no answer for {self.purpose.task}", hint=hint)
         return output
 
+    @property
+    def class_count(self) -> int:
+        """How many classes there are: by the output that holds them, else by their names."""
+        known = self.classes.count or len(self.purpose.labels or ())
+        return known or len(data_set_names(self.purpose.task, None) or ())
+
     def boxes_in(
         self, outputs: dict[str, Array], placement: Placement, *, threshold: float, most: int = 100
     ) -> Detections:
         """A detector's boxes in pixels of the image; see ``select_boxes``."""
+        if self.classes.name == SELECTED[1]:
+            return self._selected(outputs, placement, threshold, most)
         scores = self.classes.name
         (boxes,) = (name for name in detection_outputs(self._shapes()) or () if name != scores)
         selected = select_boxes(outputs[boxes], outputs[scores], threshold=threshold, most=most)
         return Detections(placement.boxes_in_image(selected.boxes), selected.scores, selected.classes)
+
+    def _selected(self, outputs: dict[str, Array], placement: Placement, threshold: float, most: int) -> Detections:
+        """Boxes of a file that has selected them itself."""
+        boxes, classes, scores, count = (outputs[name] for name in SELECTED)
+        found = min(int(count), most)
+        good = np.flatnonzero(scores[:found] >= threshold)
+        side = (self.resolution.width, self.resolution.height)
+        corners = boxes[good][:, [1, 0, 3, 2]] * np.array(side * 2, np.float32)
+        return Detections(placement.boxes_in_image(corners), scores[good], classes[good].astype(np.int64))
 
     def _shapes(self) -> dict[str, tuple[int, ...]]:
         return dict(zip(self.session.output_names(), (info.shape for info in self.session.outputs)))

@@ -113,7 +113,7 @@ def test_pixels_in_probabilities_out(
 
 def test_uint8_to_uint8(net: Classifier, photos: Path, tmp_path: Path) -> None:
     """``--io-type uint8`` of a file that normalises: raw pixels in; probabilities out by steps of their scale."""
-    ends = Ends.of(True, None, "uint8", softmax=True)
+    ends = Ends.of(True, None, "uint8", ("softmax",))
     assert ends.pixels is Pixels.UINT8
     path = _convert(net, ends, precision=em.Precision.INT8, calibration=str(photos), io_type=em.IoType.UINT8).save(
         tmp_path / "net.tflite"
