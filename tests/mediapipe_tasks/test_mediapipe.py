@@ -171,3 +171,17 @@ def test_detects(
     assert [answer["names"][index] for index in np.flatnonzero(distinct)] == [
         names[found.classes[index]] for index in np.flatnonzero(distinct)
     ]
+
+
+def test_opens_the_papers_detector(ask: Ask, converted: Callable[..., Path], tmp_path: Path) -> None:
+    """With random weights its boxes reach far beyond the picture, where MediaPipe drops them and joins equal ones: what
+    it does give are scores of ``run``.
+    """
+    file = converted("det-r416", ends=Ends(Pixels.UINT8, nms=True))
+    picture = _at_its_size(file, tmp_path)
+    answer = ask("detection", file, picture)
+    with open_model(file, purpose_of(file)) as model:
+        found = model.boxes_in(*model.run(Image.open(picture)), threshold=0)
+    assert len(answer["scores"]) >= 1
+    nearest = np.abs(answer["scores"][:, np.newaxis] - found.scores[np.newaxis]).min(1)
+    assert nearest.max() <= 1e-4 and set(answer["names"]) <= set(class_names("detection", 80))
