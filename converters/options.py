@@ -23,7 +23,7 @@ class ConvertOptions:
     Attributes:
         resolution: input size; None takes the model's own, or 224x224.
         weights: a checkpoint (.pt, .pth, .safetensors); None draws weights from ``seed``, where the model has none.
-        precision: of the .tflite.
+        precision: of the .tflite; None takes fp32, and int8 of a network that is quantised already.
         seed: for the weights that are not given.
         rewrite: run the graph passes; False gives what the stock converter gives.
         attention_form: canonical form of linear attention; ``auto`` chooses by resolution and precision.
@@ -41,7 +41,7 @@ class ConvertOptions:
 
     resolution: Resolution | None = None
     weights: Path | None = None
-    precision: Precision = Precision.FP32
+    precision: Precision | None = None
     seed: int = 0
     rewrite: bool = True
     attention_form: str = "auto"
@@ -55,6 +55,11 @@ class ConvertOptions:
     card: ModelCard = ModelCard()
     ends: Ends = Ends()
     token_ratio: float = 1.0
+
+    @property
+    def target(self) -> Precision:
+        """The precision, as far as it is known without the network."""
+        return self.precision or Precision.FP32
 
 
 def versions() -> dict[str, str]:

@@ -19,7 +19,8 @@ from converters.parity.layout import in_source_terms
 from converters.passes.base import PassReport
 from converters.quantize.attention_ranges import AttentionRange, attention_ranges
 from converters.quantize.attention_ranges import warnings as range_warnings
-from converters.quantize.precisions import InPrecision, check_inputs, check_precision, in_precision
+from converters.quantize.precisions import InPrecision, check_inputs, check_precision, in_precision, settled
+from converters.quantize.qdq import LEFT_OUT, take_apart
 from converters.report import Conversion, ConversionReport
 from converters.source.blame import file_at_fault
 from converters.source.ends import with_ends
@@ -67,14 +68,15 @@ def convert_in_memory(model: str | Source, options: ConvertOptions = ConvertOpti
         options: what is asked for.
 
     Raises:
-        RequestError: see ``load_source``, ``export_source``, ``check_precision`` and ``in_precision``.
+        RequestError: see ``load_source``, ``export_source``, ``settled`` and ``in_precision``.
         ClaimError: what came out is wrong; see ``right_attempt`` and ``check_finished``.
         MachineError: see ``lower``.
     """
-    check_precision(options)
     if not isinstance(model, str):
         return _convert(model, options)
     check_name(model)
+    if ModelName.parse(model).is_counted:  # any other may be quantised already, which its graph says
+        check_precision(options)
     options = with_bundled_weights(model, options)
     with file_at_fault(Path(model) if ModelName.parse(model).kind == "onnx" else None):
         if options.keep_onnx is not None:
@@ -100,27 +102,32 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
             from converters.source.export import export_source
 
             exported = export_source(source)
+        quantised = take_apart(exported.model, source.name) if options.rewrite else None
+        options = settled(options, source.name, quantised=quantised is not None)
         check_inputs(source, exported.model, options)
         labels = labels_of(source, exported.model)
+        stock = exported.model if quantised is None else quantised.model
         with watch.stage("check"):
-            expected = Expected(source, exported.model, options.output_layout) if options.check else None
-            make = _Maker(source, exported.model, options, lowering, watch)
-            attempt, dropped = right_attempt(make, expected, options.precision) if expected else (make(frozenset()), [])
+            expected = Expected(source, stock, options.output_layout) if options.check else None
+            make = _Maker(source, stock, options, lowering, watch, LEFT_OUT if quantised else frozenset())
+            attempt, dropped = right_attempt(make, expected, options.target) if expected else (make(frozenset()), [])
     with watch.stage("ranges"):
         # Only half precision has ranges that an attention can leave.
         ranges = attention_ranges(attempt.graph, source) if options.precision is Precision.FP16 else []
     with watch.stage("quantise"):
-        result = in_precision(attempt.lowered, source, exported.model, options)
+        result = in_precision(attempt.lowered, source, stock, options, quantised)
     with watch.stage("write"):
         description = _description(source, options, exported.model, result)
         content = _described(result, description, labels)
     if expected is not None:
         with watch.stage("check"):
-            check_finished(Tflite(content, source.name), options.precision, expected, result.calibration_image)
+            if quantised is not None:
+                expected = Expected(source, exported.model, options.output_layout)
+            check_finished(Tflite(content, source.name), options.target, expected, result.calibration_image)
     report = ConversionReport(
         model=source.name,
         resolution=description.resolution,
-        precision=options.precision,
+        precision=options.target,
         cached=False,
         sha256=hashlib.sha256(content).hexdigest(),
         bytes_onnx=exported.model.ByteSize(),
@@ -147,17 +154,26 @@ def _check_layout(source: Source, options: ConvertOptions) -> None:
 
 
 class _Maker:
-    """Makes float32 models of one exported graph, by ``lowering`` the first time and by a new process from then on."""
+    """Makes float32 models of one exported graph, by ``lowering`` the first time and by a new process from then on.
+    ``never`` names passes that it does without.
+    """
 
     def __init__(
-        self, source: Source, stock: onnx.ModelProto, options: ConvertOptions, lowering: Lowering, watch: Stopwatch
+        self,
+        source: Source,
+        stock: onnx.ModelProto,
+        options: ConvertOptions,
+        lowering: Lowering,
+        watch: Stopwatch,
+        never: frozenset[str],
     ) -> None:
         self._source, self._stock, self._options, self._watch = source, stock, options, watch
+        self._never = never
         self._lowering: Lowering | None = lowering
 
     def __call__(self, left_out: frozenset[str]) -> Attempt:
         with self._watch.stage("passes"):
-            graph, passes = _rewritten(self._source, self._stock, self._options, left_out)
+            graph, passes = _rewritten(self._source, self._stock, self._options, left_out | self._never)
         with self._watch.stage("lower"):
             lowered = Tflite(self._lower(graph, rewrites=REWRITES not in left_out), self._source.name)
             layout = in_source_terms(self._options.output_layout, channels_last=self._source.channels_last)
@@ -201,7 +217,7 @@ def _rewritten(
     """
     if not options.rewrite:
         return stock, []
-    target = Target(options.precision, token_ratio=options.token_ratio)
+    target = Target(options.target, token_ratio=options.token_ratio)
     if source.onnx_path is not None:
         return onnx_reader.rewrite(stock, source.name, options.attention_form, target, left_out)
     from converters.rewriting import rewrite
@@ -231,7 +247,7 @@ def _description(
         model=source.name if source.onnx_path is None else visible(source.onnx_path.name),
         task=source.task,
         resolution=input_size(stock),
-        precision=options.precision,
+        precision=options.target,
         seed=options.seed,
         rewrite=options.rewrite,
         attention_form=options.attention_form,

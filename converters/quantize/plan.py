@@ -2,7 +2,7 @@
 
 Three things decide. *What the delegate takes*: an op without a delegated int8 form stays float (``delegated``). *What
 the numbers allow*: what a root or a division takes apart stays float, since a small value that rounds to zero would be
-divided by (``_denominators``). *What a boundary costs*: the ops that are left free are divided so that the time of all
+divided by (``denominators``). *What a boundary costs*: the ops that are left free are divided so that the time of all
 ops and of the QUANTIZE and DEQUANTIZE between them is least. With an op either in int8 or in float, and a conversion
 paid once a tensor, that is a minimum cut: the source side is float, the sink side int8.
 
@@ -82,7 +82,7 @@ def make_plan(graph: Graph, refused: dict[int, str], *, int8_input: bool, int8_o
     """
     forced = {op.index: reason for op in graph.ops if (reason := int8_refusal(op, graph)) is not None}
     rows = _single_rows(graph)
-    forced = {**rows, **_before(rows, graph), **_denominators(graph), **refused, **forced}
+    forced = {**rows, **_before(rows, graph), **denominators(graph), **refused, **forced}
     int8 = _cut(graph, set(forced), int8_input, int8_output)
     islands = _islands(graph, int8)
     forced, int8 = forced | islands, int8 - islands.keys()
@@ -158,7 +158,7 @@ def _uses(op: Op, graph: Graph, readers: dict[int, list[Op]]) -> set[int]:
     return layers
 
 
-def _denominators(graph: Graph) -> dict[int, str]:
+def denominators(graph: Graph) -> dict[int, str]:
     """Ops of normalisations: what leads to a root or a divisor, back to the nearest layer, and what its result is
     applied to.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from converters.options import ConvertOptions
     from converters.quantize import OpPlan
+    from converters.quantize.qdq import QuantisedGraph
     from converters.source.load import Source
     from evit_mobile.tflite.description import Quantisation
     from evit_mobile.tflite.file import Tflite
@@ -57,23 +59,40 @@ class InPrecision:
     calibration_image: NDArray[np.float32] | None = None
 
 
+def settled(options: ConvertOptions, name: str, *, quantised: bool) -> ConvertOptions:
+    """``options`` with the precision of the network ``name``, which brings its own scales or not.
+
+    Raises:
+        RequestError: it does, and calibration data or another precision are asked for; see also ``check_precision``.
+    """
+    if not quantised:
+        check_precision(options)
+        return dataclasses.replace(options, precision=options.target)
+    if options.precision not in (None, Precision.INT8):
+        hint = "leave out --precision"
+        raise RequestError(f"{name} is quantised already, to int8: it cannot be made {options.precision}", hint=hint)
+    if options.calibration is not None:
+        raise RequestError(f"{name} brings its own scales: it is quantised already", hint="leave out --calibration")
+    return dataclasses.replace(options, precision=Precision.INT8)
+
+
 def check_precision(options: ConvertOptions) -> None:
     """Refuse what does not fit together, before any work is done.
 
     Raises:
         RequestError: int8 without calibration data, or calibration or an input type for another precision.
     """
-    if options.precision is Precision.INT8:
+    if options.target is Precision.INT8:
         if options.calibration is None:
             raise RequestError(
                 "int8 needs calibration data: value ranges are measured on it",
                 hint="--calibration FOLDER of some 32 to 128 typical pictures",
             )
     elif options.calibration is not None:
-        raise RequestError(f"{options.precision} takes no calibration data", hint="it is for --precision int8")
+        raise RequestError(f"{options.target} takes no calibration data", hint="it is for --precision int8")
     elif options.io_type is not IoType.FLOAT32:
         raise RequestError(
-            f"{options.precision} models take and give float32",
+            f"{options.target} models take and give float32",
             hint="--io-type is for --precision int8; --input uint8 is for all",
         )
     if options.io_type is not IoType.FLOAT32 and options.ends.nms:
@@ -83,7 +102,7 @@ def check_precision(options: ConvertOptions) -> None:
 
 
 def check_inputs(source: Source, stock: onnx.ModelProto, options: ConvertOptions) -> None:
-    """Refuse a network that ``options`` cannot be measured on, before it is lowered.
+    """Refuse a network that cannot be measured on the calibration data of ``options``, before it is lowered.
 
     Raises:
         RequestError: int8 of a network whose input is not one image, ``stock`` being its exported graph; or a folder of
@@ -93,7 +112,7 @@ def check_inputs(source: Source, stock: onnx.ModelProto, options: ConvertOptions
     from converters.source.onnx_file import graph_inputs
 
     ranks = [len(value.type.tensor_type.shape.dim) for value in graph_inputs(stock)]
-    if options.precision is Precision.INT8 and ranks != [4]:
+    if options.calibration is not None and ranks != [4]:
         inputs = f"{len(ranks)} inputs" if len(ranks) > 1 else f"an input of rank {ranks[0]}"
         raise RequestError(
             f"{source.name} cannot be calibrated for int8: calibration data are images, and it takes {inputs}",
@@ -103,21 +122,32 @@ def check_inputs(source: Source, stock: onnx.ModelProto, options: ConvertOptions
         raise unknown_pixels(f"calibration folder {options.calibration}")
 
 
-def in_precision(model: Tflite, source: Source, stock: onnx.ModelProto, options: ConvertOptions) -> InPrecision:
+def in_precision(
+    model: Tflite,
+    source: Source,
+    stock: onnx.ModelProto,
+    options: ConvertOptions,
+    quantised: QuantisedGraph | None = None,
+) -> InPrecision:
     """The float32 ``model`` of ``source``, whose exported graph is ``stock``, in the precision of ``options``.
+
+    Args:
+        quantised: the source where it brings its own scales: ``model`` is its float network.
 
     Raises:
         RequestError: calibration data that cannot be used, or values that fp16 cannot hold.
     """
+    if quantised is not None:
+        return _encoded(model, source, quantised, options)
     if options.precision is Precision.INT8:
         return _int8(model, source, options)
     if options.precision is Precision.DYNAMIC:
         from converters.quantize.dynamic import quantise_dynamic
 
-        quantised = quantise_dynamic(model)
-        plan = _with_ends(quantised.tree, quantised.plan, source)
+        made = quantise_dynamic(model)
+        plan = _with_ends(made.tree, made.plan, source)
         described = quantisation_of(plan, io_type=IoType.FLOAT32, images=0, calibration_sha256=None)
-        return InPrecision(quantised.tree, plan, described, [WHERE_FAST[Precision.DYNAMIC]])
+        return InPrecision(made.tree, plan, described, [WHERE_FAST[Precision.DYNAMIC]])
     if options.precision is Precision.FP16:
         return _fp16(model, source, stock)
     tree = model.editable_tree()
@@ -143,6 +173,16 @@ def _fp16(model: Tflite, source: Source, stock: onnx.ModelProto) -> InPrecision:
     values = measure_range(model, graph_stimuli(source, stock))
     tree = to_half(model)
     return InPrecision(tree, _with_ends(tree, [], source), warnings=[WHERE_FAST[Precision.FP16], *values.warnings()])
+
+
+def _encoded(model: Tflite, source: Source, quantised: QuantisedGraph, options: ConvertOptions) -> InPrecision:
+    from converters.quantize.encoded import quantise_encoded
+
+    pixels = source.ends.pixels is not None
+    made = quantise_encoded(model, source, quantised, options.io_type, float_input=pixels)
+    plan = _with_ends(made.tree, made.plan, source)
+    described = quantisation_of(plan, io_type=options.io_type, images=0, calibration_sha256=None)
+    return InPrecision(made.tree, plan, described, [WHERE_FAST[Precision.INT8]])
 
 
 def _int8(model: Tflite, source: Source, options: ConvertOptions) -> InPrecision:

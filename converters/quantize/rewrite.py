@@ -10,12 +10,12 @@ from typing import Any, Mapping, Sequence
 
 import numpy as np
 
-from converters.quantize.delegated import CLAMPS, ELEMENTWISE, TABLE, WEIGHTED
+from converters.quantize.delegated import CLAMPS, ELEMENTWISE, SHARED, TABLE, WEIGHTED
 from converters.quantize.dynamic import make_hybrid
 from converters.quantize.observe import Observation
 from converters.quantize.plan import OpPlan, QuantisedModel
 from converters.quantize.ranges import Parameters
-from converters.quantize.weights import corrected_bias, quantise_bias, quantise_weights
+from converters.quantize.weights import corrected_bias, integer_weights, quantise_bias, quantise_weights
 from converters.tflite.editor import FlatbufferEditor
 from evit_mobile.specs import IoType, Precision
 from evit_mobile.tflite.graph import Op, graph_of
@@ -36,22 +36,29 @@ class Rewriter:
         tree: the float .tflite's object tree (``ModelT``), which is edited.
         parameters: of the model's ends and every tensor that an int8 op reads or gives.
         means: observations by tensor, for bias correction; None leaves the biases as they are.
+        encoded: the source is quantised itself: each tensor with parameters is rounded, whoever reads it, and weights
+            that are multiples of a scale stay those.
     """
 
     def __init__(
-        self, tree: Any, parameters: Mapping[int, Parameters], means: Mapping[int, Observation] | None
+        self,
+        tree: Any,
+        parameters: Mapping[int, Parameters],
+        means: Mapping[int, Observation] | None,
+        *,
+        encoded: bool = False,
     ) -> None:
         self._model = tree
         self._graph = graph_of(self._model)
         self._editor = FlatbufferEditor(self._model)
         self._tensors = self._editor.subgraph.tensors
-        self._parameters, self._means = parameters, means
+        self._parameters, self._means, self._encoded = parameters, means, encoded
         self._written: list[tuple[Any, OpPlan]] = []
-        #: (tensor, type) -> the tensor that holds its values in that type.
-        self._twins: dict[tuple[int, str], int] = {}
+        #: (tensor, type) -> the tensor that holds its values in that type; of an int8 one in other parameters, those.
+        self._twins: dict[tuple[int, str | Parameters], int] = {}
         #: The type in which a tensor is computed.
         self._home: dict[int, str] = {}
-        #: The result of an op that int8 needs not -> the tensor that holds the same.
+        #: The result of an op that int8 needs not, or that is rounded -> the tensor that holds it.
         self._same: dict[int, int] = {}
 
     def write(self, plan: Sequence[OpPlan], input_type: IoType, output_type: IoType) -> QuantisedModel:
@@ -78,9 +85,6 @@ class Rewriter:
             self._write_clamp(item, op)
             return
         operator.inputs = np.array([self._operand(int(index), op, kind) for index in operator.inputs], np.int32)
-        for index in op.outputs:
-            if self._graph.tensors[index].dtype == "float32":
-                self._settle(index, kind)
         if kind == "int8":
             if op.type in WEIGHTED:
                 self._quantise_weights(operator, op)
@@ -88,6 +92,9 @@ class Rewriter:
         elif item.precision is Precision.DYNAMIC:
             make_hybrid(self._editor, self._graph, op, operator)
         self._written.append((operator, item))
+        for index in op.outputs:
+            if self._graph.tensors[index].dtype == "float32":
+                self._settle(index, kind)
 
     def _write_table(self, item: OpPlan, operator: Any, op: Op) -> None:
         """A function of one value in float, with a DEQUANTIZE and a QUANTIZE that nothing else reads."""
@@ -122,6 +129,8 @@ class Rewriter:
         self._home[index] = kind
         if kind != "float32":
             self._describe(self._tensors[index], self._parameters[index], kind)
+        elif self._encoded and index in self._parameters:
+            self._home[index], self._same[index] = "int8", self._as(index, "int8")
 
     def _settle_outputs(self, io_type: IoType) -> None:
         """Give the outputs in ``io_type`` under their names; one that is neither float nor quantised (class numbers,
@@ -130,9 +139,11 @@ class Rewriter:
         outputs = np.array(self._graph.outputs, np.int32)
         for place, index in enumerate(self._graph.outputs):
             home = self._home.get(index)
-            if home is None or home == io_type.value or io_type is not IoType.FLOAT32 and index not in self._parameters:
+            if home is None or io_type is not IoType.FLOAT32 and index not in self._parameters:
                 continue
             outputs[place] = converted = self._as(index, io_type.value)
+            if converted == index:
+                continue
             old, new = self._tensors[index], self._tensors[converted]
             old.name, new.name = old.name + b"_quantised", old.name
             for signature in self._model.signatureDefs or []:
@@ -146,7 +157,19 @@ class Rewriter:
             return index
         if self._graph.tensors[index].constant:
             return self._quantised_constant(index) if kind == "int8" and op.type in ELEMENTWISE else index
+        if kind == "int8" and op.type in SHARED and self._parameters[index] != self._parameters[op.outputs[0]]:
+            return self._requantised(index, self._parameters[op.outputs[0]])
         return self._as(index, kind)
+
+    def _requantised(self, index: int, parameters: Parameters) -> int:
+        """The tensor that holds ``index``'s values in int8 by other parameters."""
+        if (index, parameters) not in self._twins:
+            source, twin = self._as(index, "int8"), self._add_twin(index, "int8")
+            self._tensors[twin].name += f"_{len(self._twins)}".encode()
+            self._describe(self._tensors[twin], parameters, "int8")
+            self._convert(source, twin, "int8", "boundary from one scale to another")
+            self._twins[index, parameters] = twin
+        return self._twins[index, parameters]
 
     def _as(self, index: int, kind: str) -> int:
         """The tensor that holds ``index``'s values as ``kind``, converted where it has not been yet."""
@@ -190,7 +213,8 @@ class Rewriter:
         bias = self._graph.tensors[op.inputs[2]].values() if len(op.inputs) > 2 else np.zeros(channels, np.float32)
         assert bias is not None
         scale = self._parameters[op.inputs[0]].scale
-        quantised = quantise_weights(weights, op.type, bias, scale)
+        on_grid = integer_weights(weights, op.type) if self._encoded else None
+        quantised = on_grid or quantise_weights(weights, op.type, bias, scale)
         if self._means is not None:
             bias = corrected_bias(bias, weights, quantised, self._means[op.inputs[0]].channel_means, op.type)
         integers, bias_scales = quantise_bias(bias, scale, quantised)

@@ -13,6 +13,10 @@ from evit_mobile.arrays import Array
 CHANNEL_AXIS = {"CONV_2D": 0, "FULLY_CONNECTED": 0, "DEPTHWISE_CONV_2D": 3}
 #: Biases stay this far inside int32, so that the accumulator has room.
 _BIAS_LIMIT = 2**29
+#: A number is whole where it is nearer than this to one: float32 rounds a product of 127 steps by a thousandth of it.
+_WHOLE = 1e-2
+#: Numbers of a channel that are looked at before all of them.
+_PROBED = 32
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,37 @@ def quantise_weights(
     scales = np.maximum(scales, 1e-12).astype(np.float32)
     rounded = np.round(weights / along(scales.astype(np.float64), axis, weights.ndim))
     return QuantisedWeights(np.clip(rounded, -127, 127).astype(np.int8), scales, axis)
+
+
+def integer_weights(weights: Array, op_type: str) -> QuantisedWeights | None:
+    """Weights that were integers times a scale, one for each channel, as those integers; None where some were not.
+
+    A quantised network's weights are found again by their values, wherever a rewrite has put them: of the scales that
+    make whole numbers of a channel, the one that its largest is most steps of.
+    """
+    axis = CHANNEL_AXIS[op_type]
+    rows = np.moveaxis(weights.astype(np.float64), axis, 0).reshape(weights.shape[axis], -1)
+    largest = np.abs(rows).max(axis=1, keepdims=True)
+    shares = rows / np.where(largest > 0, largest, 1.0)
+    steps = np.zeros(len(rows))
+    for count in range(128, 0, -1):
+        open_rows = np.flatnonzero((steps == 0) & (rows.max(axis=1) * count < 127.5 * largest[:, 0]))
+        if not len(open_rows):
+            continue
+        # Most counts are out by the first few numbers.
+        near = _are_whole(shares[open_rows, :_PROBED] * count)
+        near[near] = _are_whole(shares[open_rows[near]] * count)
+        steps[open_rows[near]] = count
+    steps[largest[:, 0] == 0] = 127
+    if not steps.all():
+        return None
+    scales = (np.where(largest[:, 0] > 0, largest[:, 0], 1.0) / steps).astype(np.float32)
+    integers = np.round(weights / along(scales.astype(np.float64), axis, weights.ndim)).astype(np.int8)
+    return QuantisedWeights(integers, scales, axis)
+
+
+def _are_whole(rows: Array) -> NDArray[np.bool_]:
+    return np.asarray(np.abs(rows - np.round(rows)).max(axis=1, initial=0) < _WHOLE)
 
 
 def quantise_bias(

@@ -59,8 +59,7 @@ if TYPE_CHECKING:
 @click.option(
     "--precision",
     type=click.Choice([item.value for item in Precision]),
-    default="fp32",
-    help="fp16: for Armv8.2 and newer; int8 needs --calibration.  [default: fp32]",
+    help="fp16: for Armv8.2 and newer; int8 needs --calibration.  [default: fp32; int8 of a quantised ONNX file]",
 )
 @click.option(
     "--calibration", metavar="FOLDER|FILE.npz|package.module:function", help="int8: what to measure value ranges on."
@@ -182,7 +181,7 @@ class ConvertRequest:
     pretrained: bool
     no_rewrite: bool
     attention_form: str
-    precision: str
+    precision: str | None
     calibration: str | None
     io_type: str
     normalise: bool | None
@@ -223,7 +222,7 @@ class ConvertRequest:
 
         return ConvertOptions(
             weights=self.weights,
-            precision=Precision(self.precision),
+            precision=None if self.precision is None else Precision(self.precision),
             seed=self.seed,
             rewrite=not self.no_rewrite,
             attention_form=self.attention_form,

@@ -21,6 +21,7 @@ from evit_mobile.cli.options import (
 )
 from evit_mobile.cli.survey_table import print_survey
 from evit_mobile.errors import EvitMobileError
+from evit_mobile.specs import Precision
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -157,14 +158,16 @@ def _print_one(inspection: Inspection, list_ops: bool) -> None:
 
 def _print_plan(inspection: Inspection, console: Console) -> None:
     """The quantisation plan, ops that share type, precision and reason in one line."""
-    quantisation = inspection.description.quantisation if inspection.description else None
-    if quantisation is None:
+    description = inspection.description
+    quantisation = description.quantisation if description else None
+    if description is None or quantisation is None:
         return
-    measured = (
-        f"ranges from {quantisation.calibration_images} calibration input(s)"
-        if quantisation.calibration_images
-        else "ranges taken at run time"
-    )
+    if quantisation.calibration_images:
+        measured = f"ranges from {quantisation.calibration_images} calibration input(s)"
+    elif description.precision is Precision.INT8:
+        measured = "ranges of its source"
+    else:
+        measured = "ranges taken at run time"
     console.print(f"quantised, {measured}, {quantisation.io_type} input and output:")
     groups = Counter((op.precision, op.type, op.reason) for op in inspection.ops)
     for (precision, kind, reason), count in sorted(groups.items(), key=lambda item: (item[0][0], -item[1])):
