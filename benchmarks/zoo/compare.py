@@ -55,6 +55,8 @@ class Family:
     family: str
     model: str
     cells: dict[str, Cell] = field(default_factory=dict)
+    #: What its ratios were measured on.
+    machine: str | None = None
 
 
 def compare(row: Family, converters: tuple[str, ...], folder: Path, python: Path) -> None:
@@ -67,6 +69,7 @@ def compare(row: Family, converters: tuple[str, ...], folder: Path, python: Path
     }
     if "ours" in right and len(right) > 1:
         samples = measure(right, "litert", ROUNDS)
+        row.machine = machine_name()
         for converter in right.keys() - {"ours"}:
             ratio = paired_ratio(samples["ours"], samples[converter])
             if ratio.interval is not None:
@@ -123,14 +126,15 @@ def _run(command: list[str]) -> str | Failure:
     return Failure(words[:200])
 
 
-def table(rows: list[Family], machine: str) -> str:
+def table(rows: list[Family]) -> str:
     """Markdown: the counts, then every family."""
+    machines = "; ".join(sorted({row.machine for row in rows if row.machine}))
     lines = [
-        f"Measured on {machine}; fp32, one thread, seeded weights. A file is right where it agrees with PyTorch in "
-        "float64",
-        "on noise and on a photograph, with and without XNNPACK ([how](../zoo/row.py)). Ratio: ours / this converter, "
-        "with its",
-        "95 % interval; below 1 ours is faster.",
+        "fp32, seeded weights. A file is right where it agrees with PyTorch in float64 on noise and on a photograph, "
+        "with and without",
+        "XNNPACK ([how](../zoo/row.py)). Ratio: ours / this converter, one thread, with its 95 % interval; below 1 ours "
+        "is faster. Ratios were",
+        f"measured on {machines}; no ratio: the two files were not made in one run.",
         "",
         "| of these families | " + " | ".join(CONVERTERS) + " |",
         "| --- |" + " ---: |" * len(CONVERTERS),
@@ -189,7 +193,7 @@ def _known(path: Path) -> list[Family]:
             name: Cell(**{**cell, "judged": Judged(**cell["judged"]) if cell["judged"] else None})
             for name, cell in item["cells"].items()
         }
-        rows.append(Family(item["family"], item["model"], cells))
+        rows.append(Family(item["family"], item["model"], cells, item.get("machine")))
     return rows
 
 
@@ -215,9 +219,7 @@ def main(python: Path, only: tuple[str, ...], converters: tuple[str, ...], anew:
             continue
         compare(row, missing, folder, python)
         ordered = [rows[name] for name in FAMILIES if name in rows]
-        machine = machine_name()
-        document = {"machine": machine, "families": [asdict(item) for item in ordered]}
-        write_results(RESULTS, table(ordered, machine), document)
+        write_results(RESULTS, table(ordered), {"families": [asdict(item) for item in ordered]})
         click.echo(f"{family}: " + "; ".join(f"{name} {_text(cell)}" for name, cell in row.cells.items()))
 
 
