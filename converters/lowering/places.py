@@ -4,7 +4,7 @@ Given: GATHER by constant places, REVERSE_V2, MIRROR_PAD and TILE of float32 val
 Result: RESHAPE, TRANSPOSE, RESHAPE where the table is a grid that is read by columns, as a shuffle of channels is;
 SLICE and CONCATENATION where it is a few runs of neighbours; else a product with a matrix of zeros and ones, which is
 exact for finite values. PADV2 becomes PAD and, for a number other than 0, the ADD of what is that number at the
-border and 0 inside.
+border and 0 inside. SLICE of more axes than its own kernel takes is one of fewer: axes that it leaves whole are joined.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _MOST_RUNS = 25
 _MOST_ELEMENTS = 2**20
 #: Operands that XNNPACK's concatenation takes.
 _JOINED = 5
+#: The highest rank of a slice that TFLite's own kernel runs.
+_KERNEL_RANK = 5
 #: The highest rank of a slice that is delegated.
 _RANK = 4
 
@@ -52,6 +54,8 @@ def _rewritten(editor: FlatbufferEditor, writer: OpWriter, operator: Any) -> boo
     kind, source, target = editor.kind(operator), int(operator.inputs[0]), int(operator.outputs[0])
     if kind == "PADV2":
         return _border(editor, writer, operator)
+    if kind == "SLICE":
+        return _narrowed(editor, writer, operator)
     rule = _TABLES.get(kind)
     tables = None if rule is None or editor.constant(source) is not None else rule(editor, operator)
     if tables is None or not all(_is_affordable(axis, table, editor.shape(source)[axis]) for axis, table in tables):
@@ -63,6 +67,32 @@ def _rewritten(editor: FlatbufferEditor, writer: OpWriter, operator: Any) -> boo
         writer.operators.append(editor.reshape(source, target))
     else:
         writer.rename(value, target)
+    return True
+
+
+def _narrowed(editor: FlatbufferEditor, writer: OpWriter, operator: Any) -> bool:
+    """A slice of more axes than the kernel takes, with neighbouring axes that stay whole as one."""
+    source, shape = int(operator.inputs[0]), editor.shape(int(operator.inputs[0]))
+    starts, sizes = (editor.constant(int(index)) for index in operator.inputs[1:3])
+    if len(shape) <= _KERNEL_RANK or starts is None or sizes is None:
+        return False
+    joined: list[int] = []
+    cuts: dict[int, tuple[int, int]] = {}
+    whole = False
+    for size, start, count in zip(shape, starts.tolist(), sizes.tolist()):
+        if count == size and whole:
+            joined[-1] *= size
+            continue
+        whole = count == size
+        if not whole:
+            cuts[len(joined)] = start, count
+        joined.append(size)
+    if len(joined) > _KERNEL_RANK:
+        return False
+    value = writer.reshape(source, joined)
+    for axis, (start, count) in cuts.items():
+        value = writer.slice(value, axis, start, count)
+    writer.rename(value, int(operator.outputs[0]))
     return True
 
 
