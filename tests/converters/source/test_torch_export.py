@@ -176,8 +176,8 @@ def test_pytorchs_attention(whole: bool) -> None:
 
 
 def test_the_second_exporter_takes_what_the_first_cannot() -> None:
-    module = Function(lambda image: F.interpolate(image, size=(5, 7), mode="nearest-exact")).eval()
-    source = Exportable(module, {"image": (1, 2, 8, 9)}, (), "resized")
+    module = Function(lambda image: torch.trunc(image * 3)).eval()
+    source = Exportable(module, {"image": (1, 2, 8, 9)}, (), "truncated")
     with pytest.raises(RequestError, match="torchscript: UnsupportedOperatorError"):
         export_module(source, Exporter.TORCHSCRIPT)
     model = export_module(source).model
