@@ -67,12 +67,13 @@ def ending_signals() -> Iterator[None]:
 def _insist(number: int, left: threading.Event) -> None:
     """Send the signal again where its exception was swallowed, as some libraries do while they are imported.
 
-    While the main thread cleans up on the way out, the exception is the one it handles, or that one's context.
+    While the main thread cleans up on the way out, the exception is the one it handles, or that one's context; in a
+    generator that is closed it is GeneratorExit.
     """
     main = threading.main_thread().ident
     while not left.wait(_INSIST_S):
         error = sys._current_exceptions().get(main or 0)
-        while error is not None and not isinstance(error, KeyboardInterrupt):
+        while error is not None and not isinstance(error, (KeyboardInterrupt, GeneratorExit)):
             error = error.__context__
         if error is None:
             os.kill(os.getpid(), number)

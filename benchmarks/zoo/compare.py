@@ -132,8 +132,8 @@ def table(rows: list[Family]) -> str:
     lines = [
         "fp32, seeded weights. A file is right where it agrees with PyTorch in float64 on noise and on a photograph, "
         "with and without",
-        "XNNPACK ([how](../zoo/row.py)). Ratio: ours / this converter, one thread, with its 95 % interval; below 1 ours "
-        "is faster. Ratios were",
+        "XNNPACK ([how](../zoo/row.py)). Ratio: ours / this converter, one thread, with its 95 % interval; below 1 "
+        "ours is faster. Ratios were",
         f"measured on {machines}; no ratio: the two files were not made in one run.",
         "",
         "| of these families | " + " | ".join(CONVERTERS) + " |",
