@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
+
 from evit_mobile.files import whole_file
+
+
+def out_option(default: Path) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """``--out``, as ``write_results`` takes it."""
+    return click.option(
+        "--out",
+        type=click.Path(path_type=Path),
+        default=default,
+        help="Where to write, .md; the numbers go beside it as .json.",
+    )
 
 
 def write_results(out: Path, markdown: str, document: Any) -> None:

@@ -177,8 +177,8 @@ def _count(task: Task, limit_bytes: int, traced_bytes: int) -> TaskOutcome:
 
 
 def _convert_counted(task: Task, outcome: TaskOutcome, limit_bytes: int) -> tuple[TaskOutcome, Conversion]:
-    from evit_mobile.tflite import costs
     from converters.tflite.inspection import inspect_model
+    from evit_mobile.tflite import costs
     from evit_mobile.tflite.file import Tflite
 
     conversion = convert_in_memory(task.model, ConvertOptions(resolution=task.resolution))

@@ -21,6 +21,7 @@ from converters.parity.differences import CRITERIA, Criterion
 from converters.parity.expected import Case, Expected
 from converters.parity.layout import arrays_for, from_file
 from converters.passes.base import PassReport
+from converters.tflite.postprocess import without_detections
 from evit_mobile.arrays import Array
 from evit_mobile.errors import ClaimError, EvitMobileError, first_line
 from evit_mobile.runtimes import RUNTIMES, Session
@@ -106,8 +107,6 @@ def check_finished(model: Tflite, precision: Precision, expected: Expected, cali
     if calibration is not None:
         image = np.ascontiguousarray(np.moveaxis(calibration, -1, 1))
         cases = [expected.case("a calibration image", {name: image for name in cases[0].inputs})]
-    from converters.tflite.postprocess import without_detections
-
     compared = without_detections(model)
     fault = _fault(compared, expected, cases, _HALF if precision is Precision.FP16 else CRITERIA[precision])
     if fault is None and compared is not model:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import math
-import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -23,7 +20,7 @@ from evit_mobile.specs import Precision, Resolution
 from evit_mobile.tflite.description import MOST_SIGNATURES, OWN_ENTRY
 from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.flatbuffer import pack
-from evit_mobile.tflite.signatures import joined, signature_of
+from evit_mobile.tflite.signatures import joined, refill, signature_of
 from evit_mobile.tflite.versions import minimum_runtime_version
 
 
@@ -86,6 +83,8 @@ def merged(parts: Sequence[Conversion]) -> Conversion:
 
 
 def _joined(files: Mapping[str, Tflite]) -> bytes:
+    from converters.tflite.metadata import RUNTIME_ENTRY, labels_in, runtime_content, with_labels
+
     first = next(iter(files.values()))
     descriptions = {key: file.description.model_dump(mode="json") for key, file in files.items() if file.description}
     base = next(iter(descriptions.values()))
@@ -96,28 +95,9 @@ def _joined(files: Mapping[str, Tflite]) -> bytes:
     assert first.description is not None
     description = type(first.description).model_validate({**base, "signatures": changes})
     tree = joined({key: file.editable_tree() for key, file in files.items()})
-    for entry in tree.metadata:
-        if entry.name == OWN_ENTRY.encode():
-            _fill(tree, entry, description.model_dump_json().encode())
-        elif entry.name == b"min_runtime_version":
-            _fill(tree, entry, (minimum_runtime_version(tree) or "").encode().ljust(16, b"\0"))
-    from converters.tflite.metadata import with_labels
-
-    return with_labels(pack(tree, len(first.content)), _labels(first.content))
-
-
-def _fill(tree: Any, entry: Any, data: bytes) -> None:
-    tree.buffers[entry.buffer].data = np.frombuffer(data, np.uint8)
-
-
-def _labels(content: bytes) -> list[str] | None:
-    """The names that travel behind a flatbuffer, if any do."""
-    from converters.tflite.metadata import LABELS_FILE
-
-    if not zipfile.is_zipfile(io.BytesIO(content)):
-        return None
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        return archive.read(LABELS_FILE).decode().splitlines()
+    refill(tree, OWN_ENTRY, description.model_dump_json().encode())
+    refill(tree, RUNTIME_ENTRY, runtime_content(minimum_runtime_version(tree) or ""))
+    return with_labels(pack(tree, len(first.content)), labels_in(first.content))
 
 
 def _check_same(whole: Tflite, signature: str, file: Tflite) -> None:

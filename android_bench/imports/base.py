@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from evit_mobile.results.content import Content
-from evit_mobile.results.record import Round
+from evit_mobile.results.record import PrintedLatency, Round
+
+#: What tools give of a run besides its mean and deviation, as they and ``PrintedLatency`` call it.
+AGGREGATES = ("min", "max", "median", "p5", "p95")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,11 @@ def stem_of(path: object) -> str | None:
     """The name of a model's file without its folder and ending; None if there is none."""
     stem = PurePosixPath(str(path or "").replace("\\", "/")).stem
     return stem if stem.strip() else None
+
+
+def warmup(runs: int, mean_us: float | None) -> PrintedLatency | None:
+    """The warm-up runs; None where there were none, or their mean is not known."""
+    return PrintedLatency(count=runs, mean_us=mean_us) if runs and mean_us else None
 
 
 def positive(value: float | None, scale: float = 1.0) -> float | None:

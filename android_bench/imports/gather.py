@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from evit_mobile.results.record import (
     Suite,
 )
 from evit_mobile.results.source import NOT_RECORDED, Source, SourceFile
+from evit_mobile.weights import sha256_of
 
 #: What the device is called if nobody says which it was.
 UNNAMED = "a device that is not named"
@@ -57,7 +57,7 @@ class _File:
     def source(self) -> SourceFile:
         return SourceFile(
             name=self.path.name,
-            sha256=hashlib.sha256(self.path.read_bytes()).hexdigest(),
+            sha256=sha256_of(self.path),
             form=self.form.name,
             point=self.name,
             accelerators=self.found.accelerators,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from android_bench.imports.base import Form, Found, positive, stem_of
+from android_bench.imports.base import Form, Found, positive, stem_of, warmup
 from android_bench.imports.json_gate import fields_of
 from evit_mobile.results.entry import Count
 from evit_mobile.results.record import PrintedLatency, Round
@@ -57,9 +57,7 @@ def _read(content: bytes) -> Found:
                 p95_us=positive(latency.p95_ms, 1e3),
                 max_us=positive(latency.max_ms, 1e3),
             ),
-            printed_warmup=PrintedLatency(count=latency.num_warmup_runs, mean_us=latency.warmup_avg_ms * 1e3)
-            if latency.num_warmup_runs and latency.warmup_avg_ms
-            else None,
+            printed_warmup=warmup(latency.num_warmup_runs, positive(latency.warmup_avg_ms, 1e3)),
             init_us=positive(latency.init_ms, 1e3),
             first_inference_us=positive(latency.warmup_first_ms, 1e3),
         ),

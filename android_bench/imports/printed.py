@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from android_bench.benchmark_model.output import BenchmarkError, parse
-from android_bench.imports.base import Form, Found, positive, stem_of
+from android_bench.imports.base import AGGREGATES, Form, Found, positive, stem_of, warmup
 from evit_mobile.results.record import PrintedLatency, Round
 
 _END = re.compile(r"^.*(?:Inference timings in us: |BENCHMARK RESULTS)", re.MULTILINE)
@@ -57,17 +57,14 @@ def _block(text: str) -> Round:
     counts = {name: int(count) for name, _, count in _LINE.findall(text) if count}
     if "Inference (avg)" not in counts:
         raise BenchmarkError("it was cut off before its results")
-    warmups = counts.get("Warmup (avg)", 0)
     return Round(
         printed_latency=PrintedLatency(
             count=counts["Inference (avg)"],
             mean_us=us["Inference (avg)"],
             std_us=us.get("Inference (std)"),
-            **{f"{name}_us": positive(us.get(f"Inference ({name})")) for name in ("min", "max", "median", "p5", "p95")},
+            **{f"{name}_us": positive(us.get(f"Inference ({name})")) for name in AGGREGATES},
         ),
-        printed_warmup=PrintedLatency(count=warmups, mean_us=us["Warmup (avg)"])
-        if warmups and us["Warmup (avg)"]
-        else None,
+        printed_warmup=warmup(counts.get("Warmup (avg)", 0), us.get("Warmup (avg)")),
         init_us=positive(us.get("Model initialization")),
         first_inference_us=positive(us.get("Warmup (first)")),
     )

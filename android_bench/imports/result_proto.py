@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from android_bench.benchmark_model import result_file
 from android_bench.benchmark_model.output import BenchmarkError
-from android_bench.imports.base import Form, Found, positive
+from android_bench.imports.base import AGGREGATES, Form, Found, positive, warmup
 from evit_mobile.results.record import PrintedLatency, Round
 
 _KB = 1024
@@ -20,7 +20,6 @@ def _recognises(content: bytes) -> bool:
 def _read(content: bytes) -> Found:
     metrics = result_file.parse(content)
     latency, memory, counts = (metrics.get(f"{name}_metrics", {}) for name in ("latency", "memory", "misc"))
-    warmups = int(counts.get("num_warmup_runs", 0))
     footprint_kb = memory.get("overall_footprint_kb")
     return Found(
         Round(
@@ -28,12 +27,11 @@ def _read(content: bytes) -> Found:
                 count=int(counts.get("num_runs", 0)),
                 mean_us=latency.get("avg_ms", 0.0) * 1e3,
                 std_us=latency["stddev_ms"] * 1e3 if "stddev_ms" in latency else None,
-                **{f"{name}_us": positive(latency.get(f"{name}_ms"), 1e3) for name in ("min", "max", "median")},
-                **{f"{name}_us": positive(latency.get(f"{name}_ms"), 1e3) for name in ("p5", "p95")},
+                **{f"{name}_us": positive(latency.get(f"{name}_ms"), 1e3) for name in AGGREGATES},
             ),
-            printed_warmup=PrintedLatency(count=warmups, mean_us=latency["average_warm_up_ms"] * 1e3)
-            if warmups and latency.get("average_warm_up_ms")
-            else None,
+            printed_warmup=warmup(
+                int(counts.get("num_warmup_runs", 0)), positive(latency.get("average_warm_up_ms"), 1e3)
+            ),
             init_us=positive(latency.get("init_ms"), 1e3),
             first_inference_us=positive(latency.get("first_inference_ms"), 1e3),
             peak_memory_bytes=max(0, int(footprint_kb) * _KB) if footprint_kb is not None else None,

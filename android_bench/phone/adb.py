@@ -81,19 +81,7 @@ class Adb:
         Raises:
             MachineError: adb cannot be executed.
         """
-        try:
-            return subprocess.Popen(
-                self.server.command(["shell", script], self.serial),
-                env=environment(),
-                start_new_session=True,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        except OSError as error:
-            raise MachineError(
-                f"{self.server.binary} cannot be executed: {error.strerror}", hint="reinstall adb"
-            ) from error
+        return self._begin(script, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def start(self, script: str, errors: IO[bytes]) -> subprocess.Popen[bytes]:
         """Start a script on the device and give its stdout while it runs. Where the device or we go away, the script is
@@ -105,14 +93,13 @@ class Adb:
         Raises:
             MachineError: adb cannot be executed.
         """
+        return self._begin(script, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors)
+
+    def _begin(self, script: str, *, stdin: int, stdout: int, stderr: int | IO[bytes]) -> subprocess.Popen[bytes]:
+        command = self.server.command(["shell", script], self.serial)
         try:
             return subprocess.Popen(
-                self.server.command(["shell", script], self.serial),
-                env=environment(),
-                start_new_session=True,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=errors,
+                command, env=environment(), start_new_session=True, stdin=stdin, stdout=stdout, stderr=stderr
             )
         except OSError as error:
             raise MachineError(

@@ -6,7 +6,6 @@ import os
 import re
 import select
 import subprocess
-import time
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -80,8 +79,7 @@ class CallLog:
     def _read(self, timeout_s: float) -> None:
         assert self.process.stdout is not None
         descriptor = self.process.stdout.fileno()
-        deadline = time.monotonic() + timeout_s
-        if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        if not select.select([descriptor], [], [], timeout_s)[0]:
             raise TimeoutError
         data = os.read(descriptor, _BYTES)
         if not data:

@@ -14,7 +14,7 @@ from android_bench.estimate.devices import find_device
 from android_bench.estimate.timing import cost, total_us
 from benchmarks.estimate.validate import changed
 from benchmarks.estimate.works import works
-from benchmarks.results_files import write_results
+from benchmarks.results_files import out_option, write_results
 
 OUT = Path(__file__).parent.parent / "results" / "estimate_detectors.md"
 DEVICE = "raspberry-pi-5"
@@ -75,12 +75,7 @@ def table(rows: Sequence[Detector]) -> str:
 
 
 @click.command()
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=OUT,
-    help="Where to write, .md; the numbers go beside it as .json.",
-)
+@out_option(OUT)
 def main(out: Path) -> None:
     """Estimate the detectors that have a published latency."""
     rows = [estimated(name) for name in PUBLISHED_MS]

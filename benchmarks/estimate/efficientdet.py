@@ -121,8 +121,3 @@ def lite0() -> EfficientDetLite:
 def lite1() -> EfficientDetLite:
     """For 384x384."""
     return _make("efficientnet_lite1", 88, 4)
-
-
-def lite2() -> EfficientDetLite:
-    """For 448x448."""
-    return _make("efficientnet_lite2", 112, 5)

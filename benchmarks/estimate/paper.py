@@ -13,7 +13,7 @@ import click
 from android_bench.estimate.devices import find_device
 from android_bench.estimate.timing import cost, total_us
 from benchmarks.estimate.works import works
-from benchmarks.results_files import write_results
+from benchmarks.results_files import out_option, write_results
 
 OUT = Path(__file__).parent.parent / "results" / "estimate_paper.md"
 DEVICES = ("snapdragon-855", "snapdragon-855-gold")
@@ -113,12 +113,7 @@ def table(rows: Sequence[Estimated]) -> str:
 
 
 @click.command()
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=OUT,
-    help="Where to write, .md; the numbers go beside it as .json.",
-)
+@out_option(OUT)
 def main(out: Path) -> None:
     """Estimate every network on every device."""
     rows = []

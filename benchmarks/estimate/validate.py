@@ -21,7 +21,7 @@ import yaml
 from android_bench.estimate.devices import DeviceModel, find_device
 from android_bench.estimate.timing import cost, total_us
 from benchmarks.estimate.works import works
-from benchmarks.results_files import write_results
+from benchmarks.results_files import out_option, write_results
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
 OUT = Path(__file__).parent.parent / "results" / "estimate.md"
@@ -210,12 +210,7 @@ def _summary(checked: Sequence[Checked]) -> list[str]:
 
 
 @click.command()
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=OUT,
-    help="Where to write, .md; the numbers go beside it as .json.",
-)
+@out_option(OUT)
 def main(out: Path) -> None:
     """Estimate every published latency and write the table of errors."""
     rows = load_published()

@@ -114,16 +114,7 @@ def restore(editor: FlatbufferEditor, boundary: Boundary) -> None:
         graph.tensors[index].name = name.encode()
     graph.inputs = np.array([index for index in graph.inputs], np.int32)
     graph.outputs = np.array(list(outputs.values()), np.int32)
-    signature.inputs, signature.outputs = _entries(editor, inputs), _entries(editor, outputs)
-
-
-def _entries(editor: FlatbufferEditor, places: dict[str, int]) -> list[Any]:
-    entries = []
-    for name, index in places.items():
-        entry = editor.schema.TensorMapT()
-        entry.name, entry.tensorIndex = name.encode(), index
-        entries.append(entry)
-    return entries
+    signature.inputs, signature.outputs = editor.entries(inputs), editor.entries(outputs)
 
 
 def _copied(editor: FlatbufferEditor, index: int) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from typing import Any
 
 from evit_mobile.errors import RequestError
@@ -36,20 +35,17 @@ def check_operators(lowered: Any, model: Any) -> None:
         RequestError: there are others; they are named, with the first node of each.
     """
     graph = lowered.subgraphs[0]
-    custom = [
-        (code.customCode.decode(), [graph.tensors[place].name.decode() for place in operator.outputs])
-        for operator in graph.operators
-        if (code := lowered.operatorCodes[operator.opcodeIndex]).customCode
-    ]
-    if not custom:
+    outputs: dict[str, list[list[str]]] = {}
+    for operator in graph.operators:
+        code = lowered.operatorCodes[operator.opcodeIndex]
+        if code.customCode:
+            names = [graph.tensors[place].name.decode() for place in operator.outputs]
+            outputs.setdefault(code.customCode.decode(), []).append(names)
+    if not outputs:
         return
-    first: dict[str, list[str]] = {}
-    for kind, outputs in custom:
-        first.setdefault(kind, outputs)
-    counts = Counter(kind for kind, _ in custom)
     named = ", ".join(
-        _place(kind, outputs, model) + (f" and {counts[kind] - 1} more" if counts[kind] > 1 else "")
-        for kind, outputs in first.items()
+        _place(kind, those[0], model) + (f" and {len(those) - 1} more" if len(those) > 1 else "")
+        for kind, those in outputs.items()
     )
     raise RequestError(f"the network has operators that TFLite has no form of: {named}", hint=_HINT)
 
@@ -59,6 +55,5 @@ def _place(kind: str, outputs: list[str], model: Any) -> str:
     nodes = [node for node in model.graph.node if kind == f"{_PREFIX}{node.op_type.upper()}"]
     # The lowering adds to a tensor's name where it moves its axes.
     meant = [node for node in nodes if any(output.startswith(node.output[0]) for output in outputs)]
-    for node in [*meant, *nodes]:
-        return f"{node.op_type} at {node.name or node.output[0]}"
-    return kind
+    node = next(iter(meant or nodes), None)
+    return kind if node is None else f"{node.op_type} at {node.name or node.output[0]}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Iterator
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import onnx
     from torch import nn
 
+    from converters.source.load import Source
     from evit_mobile.tflite.file import Tflite
     from evit_mobile.tflite.graph import Tensor
 
@@ -135,21 +136,29 @@ def _module_values(module: nn.Module, inputs: Mapping[str, Array]) -> Iterator[A
 
 def _node_values(reference: Reference, inputs: Mapping[str, Array]) -> Iterator[tuple[onnx.NodeProto, str, Array]]:
     """Every float32 value that depends on an input, with its node."""
-    import onnx
-
-    stock, model = reference.stock, onnx.ModelProto()
-    model.CopyFrom(stock)
+    stock = reference.stock
     live = {value.name for value in graph_inputs(stock)}
-    known = {value.name for value in stock.graph.output}
     nodes = {}
     for node in stock.graph.node:
         if live & set(node.input):
             for name in filter(None, node.output):
                 live.add(name)
                 nodes[name] = node
-    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in nodes if name not in known)
-    values = open_onnx_inputs(model, reference.source)(inputs)
+    values = values_of(stock, reference.source, nodes, inputs)
     return ((node, name, values[name]) for name, node in nodes.items() if values[name].dtype == np.float32)
+
+
+def values_of(
+    graph: onnx.ModelProto, source: Source, names: Iterable[str], inputs: Mapping[str, Array]
+) -> dict[str, Array]:
+    """What ONNX Runtime gives for the outputs of ``graph``, and for the values of these names that nodes compute."""
+    import onnx
+
+    probe = onnx.ModelProto()
+    probe.CopyFrom(graph)
+    outputs = {value.name for value in graph.graph.output}
+    probe.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in outputs)
+    return open_onnx_inputs(probe, source)(inputs)
 
 
 def tflite_values(model: Tflite, inputs: Mapping[str, Array]) -> dict[int, Array]:

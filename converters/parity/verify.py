@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -112,11 +111,8 @@ class Subject:
     """
 
     path: Path
+    chosen: Tflite
     signature: str | None = None
-
-    @functools.cached_property
-    def chosen(self) -> Tflite:
-        return Tflite.read(self.path).at(self.signature)
 
     def open(self, runtime: Runtime, threads: int = 1, xnnpack: bool = True) -> AbstractContextManager[Session]:
         """It, in ``runtime``."""
@@ -155,10 +151,10 @@ def _without_detections(path: Path, signature: str | None) -> Iterator[Subject]:
     file = Tflite.read(path).at(signature)
     before = without_detections(file)
     if before is file:
-        yield Subject(path, signature)
+        yield Subject(path, file, signature)
         return
     with before.on_disk() as compared_path:
-        yield Subject(compared_path)
+        yield Subject(compared_path, before)
 
 
 def _verified(

@@ -33,8 +33,9 @@ class Gelu(NodePass):
     op_types = frozenset({"Erf"})
 
     def match(self, node: ir.Node, target: Target) -> Rewrite | None:
-        x = _scaled_down(node.inputs[0])
-        if x is None:
+        argument = node.inputs[0]
+        x = _scaled(argument, math.sqrt(0.5))
+        if argument is None or x is None:
             return None
         bracket = sole_consumer(node.outputs[0])
         if bracket is None or bracket.op_type != "Add" or not _is_near(_other(bracket, node.outputs[0]), 1.0):
@@ -55,8 +56,9 @@ class Gelu(NodePass):
         shape = shape_of(x)
         if shape is None:
             raise Refused("its shape is not static")
-        if len(factors) == 2 and factors[0] is x and node.inputs[0] is not None and _divides(node.inputs[0]):
-            return None
+        divider = argument.producer()
+        if len(factors) == 2 and factors[0] is x and divider is not None and divider.op_type == "Div":
+            return None  # it is in that order
 
         def rewrite(emit: Emitter) -> None:
             root = emit.constant("root_of_two", np.array(math.sqrt(2), np.float32))
@@ -68,34 +70,21 @@ class Gelu(NodePass):
         return rewrite
 
 
-def _scaled_down(value: ir.Value | None) -> ir.Value | None:
-    """x, where ``value`` is x/√2."""
+def _scaled(value: ir.Value | None, factor: float) -> ir.Value | None:
+    """x, where ``value`` is x times ``factor``, as a product or a quotient."""
     node = value.producer() if value is not None else None
     if node is None or node.op_type not in ("Div", "Mul"):
         return None
     if node.op_type == "Div":
-        return node.inputs[0] if _is_near(node.inputs[1], math.sqrt(2)) else None
-    for x, factor in (node.inputs, node.inputs[::-1]):
-        if _is_near(factor, math.sqrt(0.5)):
-            return x
-    return None
-
-
-def _divides(value: ir.Value) -> bool:
-    node = value.producer()
-    return node is not None and node.op_type == "Div"
+        return node.inputs[0] if _is_near(node.inputs[1], 1 / factor) else None
+    return next((x for x, number in (node.inputs, node.inputs[::-1]) if _is_near(number, factor)), None)
 
 
 def _is_half_of(factors: list[ir.Value], x: ir.Value) -> bool:
-    """Whether the product of ``factors`` is x/2, as two factors or as one product of its own."""
+    """Whether the product of ``factors`` is x/2, as two factors or as one that is scaled."""
     if len(factors) == 2:
         return any(first is x and _is_near(second, 0.5) for first, second in (factors, factors[::-1]))
-    producer = factors[0].producer() if len(factors) == 1 else None
-    if producer is None or producer.op_type not in ("Mul", "Div"):
-        return False
-    if producer.op_type == "Div":
-        return producer.inputs[0] is x and _is_near(producer.inputs[1], 2.0)
-    return any(first is x and _is_near(second, 0.5) for first, second in (producer.inputs, producer.inputs[::-1]))
+    return len(factors) == 1 and _scaled(factors[0], 0.5) is x
 
 
 def _other(node: ir.Node, value: ir.Value) -> ir.Value | None:

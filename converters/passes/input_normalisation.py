@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.passes.base import NodePass, Refused, Rewrite
-from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of, sole_consumer
+from converters.passes.tools.graph import Emitter, constant_of, is_padded, replace_value, shape_of, sole_consumer
 from evit_mobile.arrays import Array
 from evit_mobile.specs import Target
 
@@ -55,7 +55,7 @@ class InputNormalisation(NodePass):
         groups = node.attributes.get_int("group", 1)
         read = _channels_read(factor, weight, groups), _channels_read(shift, weight, groups)
         scaled = (weight * read[0]).astype(np.float32)
-        if not _is_padded(node):
+        if not is_padded(node):
             offsets = (offsets + (weight * read[1]).sum((1, 2, 3))).astype(np.float32)
             shift = np.zeros_like(shift)
 
@@ -128,9 +128,3 @@ def _channels_read(values: Factors, weight: Array, groups: int) -> Factors:
     """``values`` of the input's channels as ``weight`` [O, I / groups, H, W] reads them, [O, I / groups, 1, 1]."""
     parts = values.reshape(groups, weight.shape[1])
     return np.repeat(parts, weight.shape[0] // groups, 0)[:, :, np.newaxis, np.newaxis]
-
-
-def _is_padded(node: ir.Node) -> bool:
-    pads = node.attributes.get("pads")
-    kind = node.attributes.get_string("auto_pad", "NOTSET")
-    return kind.startswith("SAME") or (pads is not None and any(pads.as_ints()))

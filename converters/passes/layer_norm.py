@@ -25,7 +25,7 @@ import numpy as np
 
 from converters.float16 import SMALLEST
 from converters.passes.base import NodePass, Refused, Rewrite
-from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of, where
+from converters.passes.tools.graph import Emitter, constant_of, is_padded, replace_value, shape_of, where
 from converters.passes.tools.linear import linear_of_gemm
 from evit_mobile.arrays import Array
 from evit_mobile.specs import Precision, Target
@@ -133,11 +133,7 @@ def _image_readers(value: ir.Value) -> list[_Reader]:
         weight = constant_of(node.inputs[1]) if node.op_type == "Conv" else None
         if weight is None or node.attributes.get_int("group", 1) != 1:
             raise _CannotFold(f"{where(node)} ({node.op_type}) reads it")
-        pads = node.attributes.get("pads")
-        if (pads is not None and any(pads.as_ints())) or node.attributes.get_string("auto_pad", "NOTSET") not in (
-            "NOTSET",
-            "VALID",
-        ):
+        if is_padded(node):
             raise _CannotFold(f"{where(node)} pads it")
         readers.append(_Reader(node, weight, _bias(node, weight.shape[0]), 1))
     return readers

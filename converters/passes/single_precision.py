@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SinglePrecision:
-    """Turns every DOUBLE within a graph into FLOAT; inputs and outputs keep their types."""
+    """Turns every DOUBLE within a graph into FLOAT; a graph with an input or output of DOUBLE stays."""
 
     name = "single-precision"
     reason = "TFLite's kernels do not compute in double precision"
@@ -28,7 +28,6 @@ class SinglePrecision:
         import onnx_ir as ir
 
         result = PassResult()
-        fixed = {id(value) for value in [*model.graph.inputs, *model.graph.outputs]}
         values = [*model.graph.initializers.values(), *(value for node in model.graph for value in node.outputs)]
         if not any(value.dtype == ir.DataType.DOUBLE for value in values):
             return result
@@ -36,7 +35,7 @@ class SinglePrecision:
             result.decline("the graph", "an input or output is in double precision")
             return result
         for value in values:
-            if value.dtype == ir.DataType.DOUBLE and id(value) not in fixed:
+            if value.dtype == ir.DataType.DOUBLE:
                 value.dtype = ir.DataType.FLOAT
                 if value.const_value is not None:
                     value.const_value = ir.tensor(value.const_value.numpy().astype(np.float32), name=value.name)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.passes.base import NodePass, Refused, Rewrite
-from converters.passes.tools.graph import Emitter, replace_value, shape_of
+from converters.passes.tools.graph import Emitter, is_padded, replace_value, shape_of
 from evit_mobile.specs import Precision, Target
 
 if TYPE_CHECKING:
@@ -38,10 +38,7 @@ class SmallPool(NodePass):
         if target.precision is Precision.INT8 or len(window) != 2 or not 1 < window[0] * window[1] <= _MOST_PLACES:
             return None
         attributes = node.attributes
-        if any(attributes.get_ints("pads", [0])) or attributes.get_string("auto_pad", "NOTSET") not in (
-            "NOTSET",
-            "VALID",
-        ):
+        if is_padded(node):
             raise Refused("it pads, and a window at the border averages fewer places")
         if attributes.get_int("ceil_mode", 0) or set(attributes.get_ints("dilations", [1])) != {1}:
             raise Refused("its last windows may hang over the border, or it is dilated")

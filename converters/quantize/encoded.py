@@ -28,11 +28,8 @@ from evit_mobile.specs import IoType, Precision
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import onnx
-
     from converters.quantize.qdq import QuantisedGraph
     from converters.source.load import Source
-    from evit_mobile.arrays import Array
     from evit_mobile.tflite.file import Tflite
     from evit_mobile.tflite.graph import Graph, Op
 
@@ -84,14 +81,16 @@ def quantise_encoded(
 
 def _found(model: Tflite, source: Source, quantised: QuantisedGraph) -> dict[int, Parameters]:
     """By tensor: the parameters of the value of the source that it holds on noise."""
-    from converters.parity.activations import Activation, as_loaded, tflite_values
+    from converters.parity.activations import Activation, as_loaded, tflite_values, values_of
     from converters.parity.layout import arrays_for
     from converters.parity.matching import Matcher
     from converters.parity.stimuli import plain_stimuli
 
     graph, float_graph = model.graph, quantised.model
     inputs = plain_stimuli(source, float_graph)[0].inputs
-    values = {**_values_of(float_graph, source, quantised.encodings, inputs), **inputs}
+    computed = {name for node in float_graph.graph.node for name in node.output}
+    rounded = [name for name in quantised.encodings if name in computed]
+    values = {**values_of(float_graph, source, rounded, inputs), **inputs}
     names = [name for name in quantised.encodings if name in values]
     matcher = Matcher([Activation(name, name, "", values[name], False) for name in names], _TOLERANCE)
     infos = [as_loaded(graph.tensors[index]) for index in graph.inputs]
@@ -101,24 +100,6 @@ def _found(model: Tflite, source: Source, quantised: QuantisedGraph) -> dict[int
         for index, matches in matcher.match_all(held).items()
         if graph.tensors[index].dtype == "float32"
     }
-
-
-def _values_of(
-    graph: onnx.ModelProto, source: Source, names: Mapping[str, Parameters], inputs: Mapping[str, Array]
-) -> dict[str, Array]:
-    """What the values of these names, but inputs, are in ONNX Runtime."""
-    import onnx
-
-    from converters.parity.reference import open_onnx_inputs
-
-    probe = onnx.ModelProto()
-    probe.CopyFrom(graph)
-    outputs = {output.name for output in graph.graph.output}
-    computed = {name for node in graph.graph.node for name in node.output}
-    probe.graph.output.extend(
-        onnx.ValueInfoProto(name=name) for name in names if name in computed and name not in outputs
-    )
-    return open_onnx_inputs(probe, source)(inputs)
 
 
 def _moved(graph: Graph, parameters: dict[int, Parameters]) -> dict[int, Parameters]:

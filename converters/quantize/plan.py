@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.quantize.delegated import CLAMPS, TABLE, WEIGHTED, hybrid_refusal, int8_refusal
-from evit_mobile.tflite.costs import macs_of
 from evit_mobile.specs import Precision
+from evit_mobile.tflite.costs import macs_of
 from evit_mobile.tflite.flatbuffer import pack
 from evit_mobile.tflite.graph import Graph, Op
 

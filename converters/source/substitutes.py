@@ -113,10 +113,8 @@ def _adaptive_average_2d(input: Tensor, output_size: _Sizes) -> Tensor | None:
 
 
 def _adaptive_average(value: Tensor, output_size: _Sizes, axes: int) -> Tensor | None:
-    sizes = _adaptive_sizes(value, output_size, axes)
-    if all(before % after == 0 for before, after in zip(_sizes(value)[-axes:], sizes)):
-        return None
-    return _through(value, sizes, lambda unit, size: F.adaptive_avg_pool1d(unit, size))
+    sizes = _uneven_sizes(value, output_size, axes)
+    return None if sizes is None else _through(value, axes, lambda unit, axis: F.adaptive_avg_pool1d(unit, sizes[axis]))
 
 
 @_for(F.adaptive_max_pool1d)
@@ -131,8 +129,8 @@ def _adaptive_max_2d(input: Tensor, output_size: _Sizes, return_indices: bool = 
 
 def _adaptive_max(value: Tensor, output_size: _Sizes, axes: int) -> Tensor | None:
     """The largest value of each row of windows, then of each column."""
-    sizes = _adaptive_sizes(value, output_size, axes)
-    if all(before % after == 0 for before, after in zip(_sizes(value)[-axes:], sizes)):
+    sizes = _uneven_sizes(value, output_size, axes)
+    if sizes is None:
         return None
     for axis, after in zip(range(-axes, 0), sizes):
         before = _sizes(value)[axis]
@@ -141,9 +139,12 @@ def _adaptive_max(value: Tensor, output_size: _Sizes, axes: int) -> Tensor | Non
     return value
 
 
-def _adaptive_sizes(value: Tensor, output_size: _Sizes, axes: int) -> list[int]:
+def _uneven_sizes(value: Tensor, output_size: _Sizes, axes: int) -> list[int] | None:
+    """Of the last axes after an adaptive pool; None where each divides the one before: the exporters write that."""
     asked = [output_size] * axes if isinstance(output_size, int) else list(output_size) * (axes // len(output_size))
-    return [before if after is None else after for before, after in zip(_sizes(value)[-axes:], asked)]
+    before = _sizes(value)[-axes:]
+    after = [size if size is not None else old for old, size in zip(before, asked)]
+    return None if all(old % new == 0 for old, new in zip(before, after)) else after
 
 
 @_for(F.interpolate)
@@ -170,12 +171,7 @@ def _interpolate(
         factors = None if factor is None else (1.0, factor)
         return F.interpolate(unit[None], sides, factors, mode, align_corners, recompute_scale_factor, True)[0]
 
-    value = input
-    for axis in range(input.dim() - 2):
-        units = _sizes(input)[axis + 2]
-        matrix = _constant(lambda: along(torch.eye(units)[None], axis)[0])
-        value = _times(value, matrix, axis - input.dim() + 2)
-    return value
+    return _through(input, input.dim() - 2, along)
 
 
 @_for(torch.hypot)
@@ -211,11 +207,13 @@ def _nan_to_num(
     return torch.where(input != input, nan or 0.0, number)
 
 
-def _through(value: Tensor, sizes: Sequence[int], function: Callable[[Tensor, int], Tensor]) -> Tensor:
-    """A map after ``function`` along each of its last axes, which is linear."""
-    for axis, size in zip(range(-len(sizes), 0), sizes):
-        units = _sizes(value)[axis]
-        value = _times(value, _constant(lambda: function(torch.eye(units)[None], size)[0]), axis)
+def _through(value: Tensor, axes: int, function: Callable[[Tensor, int], Tensor]) -> Tensor:
+    """A map after a linear function along each of its last axes: ``function`` gives it for the unit vectors [1, n, n],
+    and the number of the axis among them.
+    """
+    for axis in range(axes):
+        units = _sizes(value)[axis - axes]
+        value = _times(value, _constant(lambda: function(torch.eye(units)[None], axis)[0]), axis - axes)
     return value
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,15 @@ class FlatbufferEditor:
         operator.opcodeIndex = self.opcode(kind, version)
         operator.inputs, operator.outputs = np.array(inputs, np.int32), np.array([output], np.int32)
         return operator
+
+    def entries(self, places: Mapping[str, int]) -> list[Any]:
+        """A signature's inputs or outputs: tensors by the names that it gives them."""
+        entries = []
+        for name, index in places.items():
+            entry = self.schema.TensorMapT()
+            entry.name, entry.tensorIndex = name.encode(), index
+            entries.append(entry)
+        return entries
 
     def reshape(self, source: int, target: int) -> Any:
         """A RESHAPE of ``source`` to the sizes of ``target``, which is in no subgraph yet."""

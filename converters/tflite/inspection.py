@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evit_mobile.tflite.costs import activation_bytes, macs_of, weight_bytes
 from converters.tflite.partitions import Partitioning, read_partitioning
 from converters.tflite.reasons import Experimenter
 from evit_mobile.results.content import Content
 from evit_mobile.runtimes import RUNTIMES, Runtime
+from evit_mobile.tflite.costs import activation_bytes, macs_of, weight_bytes
 from evit_mobile.tflite.description import ModelDescription
 from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.graph import Graph, Op, Tensor

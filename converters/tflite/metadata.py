@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 STANDARD_ENTRY = "TFLITE_METADATA"
 LABELS_FILE = "labels.txt"
+RUNTIME_ENTRY = "min_runtime_version"
 #: The schema's AssociatedFileType of names by place on an axis, and of names by value.
 _AXIS_LABELS, _VALUE_LABELS = 2, 3
 #: Leave for XNNPACK to compute in half precision where the processor can.
@@ -46,7 +47,7 @@ def describe(model: Any, description: ModelDescription, labels: Labels | None, m
         STANDARD_ENTRY: _standard_metadata(model, description, labels),
     }
     if minimum_runtime is not None:
-        entries["min_runtime_version"] = minimum_runtime.encode().ljust(16, b"\0")
+        entries[RUNTIME_ENTRY] = runtime_content(minimum_runtime)
     if description.precision == Precision.FP16:
         entries[HALF_ENTRY] = (
             b"fp16accfp16"  # XNNPACK wants leave to accumulate in half precision too, or it stays with fp32
@@ -62,6 +63,19 @@ def describe(model: Any, description: ModelDescription, labels: Labels | None, m
     model.metadata = kept
     size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
     return with_labels(pack(model, size), labels.names if labels is not None else None)
+
+
+def runtime_content(version: str) -> bytes:
+    """The entry for the oldest runtime, as TFLite's own converter pads it."""
+    return version.encode().ljust(16, b"\0")
+
+
+def labels_in(content: bytes) -> list[str] | None:
+    """What ``with_labels`` put behind a flatbuffer; None without."""
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return None
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return archive.read(LABELS_FILE).decode().splitlines()
 
 
 def with_labels(content: bytes, labels: list[str] | None) -> bytes:

@@ -41,7 +41,7 @@ def with_detections(tree: Any) -> None:
     operator.customOptions = np.frombuffer(_options(classes), np.uint8)
     editor.subgraph.operators.append(operator)
     editor.subgraph.outputs = np.array(results, np.int32)
-    tree.signatureDefs[0].outputs = [_entry(editor, name, index) for name, index in zip(SELECTED, results, strict=True)]
+    tree.signatureDefs[0].outputs = editor.entries(dict(zip(SELECTED, results, strict=True)))
 
 
 def without_detections(model: Tflite) -> Tflite:
@@ -56,7 +56,7 @@ def without_detections(model: Tflite) -> Tflite:
     before = dict(zip((ENCODINGS, SCORES), last.inputs))
     editor.subgraph.operators = editor.subgraph.operators[:-1]
     editor.subgraph.outputs = np.array(list(before.values()), np.int32)
-    editor.model.signatureDefs[0].outputs = [_entry(editor, name, index) for name, index in before.items()]
+    editor.model.signatureDefs[0].outputs = editor.entries(before)
     editor.drop_unused_data()
     return Tflite(pack(editor.model, len(model.content)), model.name)
 
@@ -66,12 +66,6 @@ def _add_float(editor: FlatbufferEditor, name: str, shape: tuple[int, ...]) -> i
     tensor.name, tensor.shape, tensor.buffer = name.encode(), np.array(shape, np.int32), 0
     tensor.type = editor.tensor_type("FLOAT32")
     return editor.add_tensor(tensor)
-
-
-def _entry(editor: FlatbufferEditor, name: str, index: int) -> Any:
-    entry = editor.schema.TensorMapT()
-    entry.name, entry.tensorIndex = name.encode(), index
-    return entry
 
 
 def _custom_code(editor: FlatbufferEditor) -> int:

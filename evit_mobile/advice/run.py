@@ -15,7 +15,6 @@ from converters.options import ConvertOptions
 from converters.parity.sqnr import Outputs, outputs_of, worst_sqnr_db
 from converters.quantize.comparison_inputs import Stimuli, stimuli_of
 from converters.report import Conversion
-from evit_mobile.tflite.costs import memory_bytes
 from evit_mobile.advice.accuracy import accuracy_of
 from evit_mobile.advice.choice import Advice, Option, Requirement, choose
 from evit_mobile.campaign import candidate_of
@@ -23,6 +22,7 @@ from evit_mobile.errors import DeviceError, EvitMobileError, first_line
 from evit_mobile.results.record import ResultSet, RunSettings
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import IoType, Precision
+from evit_mobile.tflite.costs import memory_bytes
 from evit_mobile.tflite.file import Tflite
 
 if TYPE_CHECKING:

@@ -51,7 +51,7 @@ def command(file: Path, runtimes: Sequence[str], signature: str | None, list_ops
     chosen = chosen_runtimes(runtimes)
     model = Tflite.read(file)
     documents = {}
-    for name in chosen_signatures(file, signature):
+    for name in chosen_signatures(model, signature):
         with progress(f"inspecting {file}"):
             shown = _inspect(model.at(name), chosen, list_ops)
         documents[name] = shown.document

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from evit_mobile.runtimes import Runtime
+    from evit_mobile.tflite.file import Tflite
 
 #: More threads than any machine's cores help a model only to use the system's up.
 MAX_THREADS = 64
@@ -109,15 +110,9 @@ one_signature_option = click.option(
 )
 
 
-def chosen_signatures(file: Path, signature: str | None) -> list[str | None]:
-    """``signature``, or all that there are to choose from in ``file``; None stands for the file as it is.
-
-    Raises:
-        RequestError: the file cannot be read.
-    """
-    from evit_mobile.tflite.file import Tflite
-
-    return [signature] if signature is not None else [*Tflite.read(file).alternatives] or [None]
+def chosen_signatures(file: Tflite, signature: str | None) -> list[str | None]:
+    """``signature``, or all that there are to choose from in ``file``; None stands for the file as it is."""
+    return [signature] if signature is not None else [*file.alternatives] or [None]
 
 
 def chosen_runtimes(names: Sequence[str]) -> list[Runtime]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from converters.parity.verify import ParityReport
     from converters.tflite.survey import SurveyRow
     from evit_mobile.runtimes import Runtime
+    from evit_mobile.tflite.file import Tflite
 
 
 @click.command("verify")
@@ -63,13 +64,14 @@ def command(
     """
     from converters.parity.reference import SourceRequest
     from evit_mobile.api.checks import verify
+    from evit_mobile.tflite.file import Tflite
 
     chosen = chosen_runtimes(runtimes) if device is None else [_emulated(device, runtimes)]
-    request, results = SourceRequest(**source), []
-    for name in chosen_signatures(file, signature):
+    model, request, results = Tflite.read(file), SourceRequest(**source), []
+    for name in chosen_signatures(model, signature):
         with progress(f"verifying {file} {name or ''}"):
             report = verify(file, request, runtimes=chosen, image=image, layers=layers, signature=name)
-            rows = _survey(file, name, chosen) if len(chosen) > 1 else []
+            rows = _survey(model.at(name), chosen) if len(chosen) > 1 else []
         results.append((report, rows))
         if not as_json:
             _print(report, rows)
@@ -80,11 +82,10 @@ def command(
         raise ClaimError("; ".join(failed))
 
 
-def _survey(file: Path, signature: str | None, runtimes: Sequence[Runtime]) -> list[SurveyRow]:
+def _survey(model: Tflite, runtimes: Sequence[Runtime]) -> list[SurveyRow]:
     from converters.tflite.survey import survey
-    from evit_mobile.tflite.file import Tflite
 
-    with Tflite.read(file).at(signature).on_disk() as path:
+    with model.on_disk() as path:
         return survey(path, runtimes)
 
 

@@ -35,6 +35,11 @@ class Conditions(Entry):
         """Whether Android itself says that it throttles. It may not say so while its clocks are held back."""
         return (self.thermal_status or 0) >= THROTTLED
 
+    @property
+    def hottest_celsius(self) -> float | None:
+        """Of all sensors."""
+        return max(self.temperatures_celsius.values(), default=None)
+
     def held_back(self, max_clocks_khz: Mapping[int, int | None]) -> str | None:
         """Which of these cores the system holds below its maximum clock, in words; None where it holds none."""
         for core, most in max_clocks_khz.items():

@@ -75,7 +75,7 @@ def time_cells(timeline: Timeline) -> Iterator[tuple[str | float | int | None, .
 def _state(moment: Moment) -> tuple[float | int | None, ...]:
     state = moment.conditions
     return (
-        max(state.temperatures_celsius.values(), default=None),
+        state.hottest_celsius,
         max((clock // 1000 for clock in state.clocks_khz.values()), default=None),
         state.thermal_status,
         moment.power_w,

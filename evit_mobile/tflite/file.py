@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from evit_mobile.errors import RequestError
 from evit_mobile.processes import temporary_folder
 from evit_mobile.tflite.flatbuffer import pack, read_bytes, unpack
@@ -93,14 +91,12 @@ class Tflite:
 
     def _copy_at(self, signature: str) -> Tflite:
         from evit_mobile.tflite.description import OWN_ENTRY
-        from evit_mobile.tflite.signatures import put_first
+        from evit_mobile.tflite.signatures import put_first, refill
 
         assert self.description is not None
         tree = self.editable_tree()
         put_first(tree, signature)
-        chosen = self.description.of_signature(signature).model_dump_json().encode()
-        entry = next(entry for entry in tree.metadata if entry.name == OWN_ENTRY.encode())
-        tree.buffers[entry.buffer].data = np.frombuffer(chosen, np.uint8)
+        refill(tree, OWN_ENTRY, self.description.of_signature(signature).model_dump_json().encode())
         return Tflite(pack(tree, len(self.content)), f"{self.name}, signature {signature}")
 
     @functools.cached_property

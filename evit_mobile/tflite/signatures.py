@@ -9,6 +9,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from evit_mobile.errors import RequestError
 
 
@@ -33,6 +35,13 @@ def put_first(model: Any, signature: str) -> None:
     for entry in entries:
         entry.subgraphIndex = order.index(entry.subgraphIndex)
     model.signatureDefs = [chosen, *(entry for entry in entries if entry is not chosen)]
+
+
+def refill(model: Any, name: str, data: bytes) -> None:
+    """Give the metadata entry of an object tree (``ModelT``) other content; nothing where it has no such entry."""
+    for entry in model.metadata or []:
+        if entry.name == name.encode():
+            model.buffers[entry.buffer].data = np.frombuffer(data, np.uint8)
 
 
 def joined(models: Mapping[str, Any]) -> Any:

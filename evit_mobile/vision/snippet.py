@@ -48,16 +48,15 @@ def snippet(path: Path, language: str, card: ModelCard = ModelCard(), signature:
         autoescape=False,  # code and no HTML; names from the file are quoted by the filter
     )
     environment.filters["quoted"] = _quoted
-    return environment.get_template(LANGUAGES[language]).render(_values(path, purpose, signature))
+    return environment.get_template(LANGUAGES[language]).render(_values(path, purpose))
 
 
-def _values(path: Path, purpose: Purpose, signature: str | None) -> dict[str, Any]:
+def _values(path: Path, purpose: Purpose) -> dict[str, Any]:
     """What the templates say of the file.
 
     ``factor`` and ``offset`` take a byte of a pixel to the input's value, by channel, quantisation included.
     """
-    file = Tflite.read(path)
-    chosen = file.at(signature)
+    chosen = Tflite.read(path).at(purpose.signature)
     names, pixels = chosen.signature_names, purpose.preprocessing
     entry = chosen.graph.tensors[chosen.graph.inputs[0]]
     if entry.dtype not in ("float32", *_BOUNDS):

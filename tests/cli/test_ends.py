@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from torch import Tensor, nn
 
 import evit_mobile as em
-from benchmarks.accuracy import shapes
 from converters.options import ConvertOptions
 from converters.parity.stimuli import bundled_photograph, verification_stimuli
 from evit_mobile.card import ModelCard
@@ -45,14 +44,6 @@ class Classifier(nn.Module):
 def net() -> Classifier:
     torch.manual_seed(1)
     return Classifier().eval()
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    for seed in range(16):
-        shapes.draw(seed).image.save(folder / f"{seed}.png")
-    return folder
 
 
 def _convert(net: nn.Module, ends: Ends, **more: Any) -> em.Conversion:

@@ -53,14 +53,6 @@ def net() -> ColourNet:
 
 
 @pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photos")
-    for seed in range(16):
-        shapes.draw(seed).image.save(folder / f"{seed}.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def colours(net: ColourNet, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The network in int8, calibrated on a folder of pictures."""
     path = tmp_path_factory.mktemp("colours") / "colours.tflite"

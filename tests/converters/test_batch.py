@@ -11,13 +11,13 @@ import pytest
 
 from android_bench.device import DeviceOptions, open_device
 from converters.batch import Task, TaskOutcome, convert_all
-from evit_mobile.tflite.costs import memory_bytes
 from evit_mobile.errors import MachineError
 from evit_mobile.models.counting import count_macs, count_needs
 from evit_mobile.models.paper import shapes
 from evit_mobile.results.content import Content
 from evit_mobile.results.record import RunSettings
 from evit_mobile.specs import Resolution
+from evit_mobile.tflite.costs import memory_bytes
 from evit_mobile.tflite.graph import read_graph
 from evit_mobile.weights import sha256_of
 

@@ -58,6 +58,13 @@ def where(node: ir.Node) -> str:
     return node.name or (node.outputs[0].name or node.op_type)
 
 
+def is_padded(node: ir.Node) -> bool:
+    """Whether a convolution or pool pads its input."""
+    pads = node.attributes.get("pads")
+    automatic = node.attributes.get_string("auto_pad", "NOTSET")
+    return (pads is not None and any(pads.as_ints())) or automatic not in ("NOTSET", "VALID")
+
+
 def sole_consumer(value: ir.Value) -> ir.Node | None:
     """The only node that reads ``value``; None where there is another, none, or the graph gives it out."""
     consumers = set(value.consumers())

@@ -8,8 +8,8 @@ import functools
 from collections.abc import Iterator, Sequence
 from typing import Callable
 
-from evit_mobile.results.draw.curve_plot import curve_plot
 from evit_mobile.results.draw.chart import Chart
+from evit_mobile.results.draw.curve_plot import curve_plot
 from evit_mobile.results.draw.estimate_charts import estimate_charts
 from evit_mobile.results.draw.interval_plot import Form, Theme, interval_plot
 from evit_mobile.results.draw.time_plot import TimePlot, time_plot
@@ -51,21 +51,6 @@ _INTERVAL_WORDS = {
 _INTERVAL_HEADER = (
     "95% low", "95% high", "p10", "p90", "rounds", "samples", "ratio to the first", "ratio 95% low", "ratio 95% high",
 )  # fmt: skip
-CURVE_CAPTION = (
-    "Estimates with the intervals that their error against published latencies allows, on logarithmic axes. Nothing "
-    "was measured. A cross marks a missing value; the reason is beside it."
-)
-#: Of a chart of intervals, measured or estimated: caption, what its large dots are, and what they are with their bars.
-_INTERVAL_WORDS = {
-    False: (INTERVALS_CAPTION, "median", "median with 95% interval"),
-    True: (ESTIMATES_CAPTION, "estimate", "estimate with the interval of its error"),
-}
-_INTERVAL_HEADER = (
-    "95% low", "95% high", "p10", "p90", "rounds", "samples", "ratio to the first", "ratio 95% low", "ratio 95% high",
-)  # fmt: skip
-BARS_CAPTION = (
-    "Cycles of one core, by the model of the core. Waiting is the time for memory that does not overlap with computing."
-)
 CURVE_CAPTION = (
     "Medians with 95% intervals over rounds, on logarithmic axes. A cross marks a missing value; the reason is "
     "beside it."

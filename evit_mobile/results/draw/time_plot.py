@@ -82,7 +82,7 @@ def panels_of(timeline: Timeline) -> list[Panel]:
     """What the device said besides, as far as it did: heat, clocks, thermal status, power, load."""
     moments = timeline.moments
     candidates: list[Panel] = [
-        ("Temperature, °C", {"hottest sensor": _values(moments, _hottest)}),
+        ("Temperature, °C", {"hottest sensor": _values(moments, lambda state: state.hottest_celsius)}),
         (
             "Clock, GHz",
             {
@@ -101,10 +101,6 @@ def panels_of(timeline: Timeline) -> list[Panel]:
 def _values(moments: Sequence[Moment], read: Callable[[Conditions], float | None]) -> Values:
     read_values = ((moment.at_s, read(moment.conditions)) for moment in moments)
     return [(at_s, value) for at_s, value in read_values if value is not None]
-
-
-def _hottest(state: Conditions) -> float | None:
-    return max(state.temperatures_celsius.values(), default=None)
 
 
 def _most(clocks_khz: Mapping[str, int]) -> float | None:

@@ -9,16 +9,17 @@ import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from evit_mobile.results.conditions import Conditions
 from evit_mobile.results.draw.chart import Chart
 from evit_mobile.results.draw.charts import charts
 from evit_mobile.results.draw.interval_plot import DARK, LIGHT
 from evit_mobile.results.judge.verdict import Number, Verdict
 from evit_mobile.results.judge.verdicts import verdicts
 from evit_mobile.results.page.pictures import Illustration
-from evit_mobile.results.conditions import Conditions
 from evit_mobile.results.record import Point, ResultSet, RunSettings
 from evit_mobile.results.source import SourceFile
 from evit_mobile.results.stats import Interval
+from evit_mobile.results.steady import courses
 from evit_mobile.results.summary import (
     Row,
     axis_title,
@@ -32,7 +33,6 @@ from evit_mobile.results.summary import (
     unit,
     warnings,
 )
-from evit_mobile.results.steady import courses
 from evit_mobile.results.timeline_words import said
 from evit_mobile.results.timeline_words import table as course_table
 from evit_mobile.text import visible
