@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from converters.onnx_session import open_session
 from converters.passes.base import PassResult
 from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of, where
 from evit_mobile.specs import Target
@@ -49,6 +50,7 @@ class FoldConstants:
         for _ in range(_ROUNDS):
             _forget_open_shapes(model)
             common.ShapeInferencePass()(model)
+            resized = _resize_constants(model)
             folded = optimizer.fold_constants(model, should_fold=_should_fold)
             common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
             common.IdentityEliminationPass()(model)
@@ -56,8 +58,8 @@ class FoldConstants:
             applied = rules.apply_to_model(model)
             common.RemoveUnusedNodesPass()(model)
             standardised = _standardise_weights(model)
-            result.fired += applied + int(folded.modified or standardised)
-            if not applied and not folded.modified and not standardised:
+            result.fired += applied + int(folded.modified or standardised or resized)
+            if not (applied or folded.modified or standardised or resized):
                 break
         common.RemoveUnusedOpsetsPass()(model)
         return result
@@ -85,9 +87,34 @@ def _should_fold(node: ir.Node) -> bool | None:
     if node.op_type == "ConstantOfShape":
         shape = shape_of(node.outputs[0])
         return shape is not None and math.prod(shape) <= _STORED_ELEMENTS
+    if node.op_type == "Resize":
+        return False  # see _resize_constants
     if node.op_type in _QUANTISED or not node.inputs:
         return None
     return all(value is None or constant_of(value) is not None for value in node.inputs) or None
+
+
+def _resize_constants(model: ir.Model) -> bool:
+    """Compute each Resize of a constant, such as an embedding of positions at another size, by ONNX Runtime. The
+    library's evaluator computes one number at a time in Python, which takes minutes.
+    """
+    import onnx
+    import onnx_ir as ir
+
+    changed = False
+    for node in [node for node in model.graph if node.op_type == "Resize" and node.domain == ""]:
+        constants = {value.name or "": constant_of(value) for value in node.inputs if value is not None}
+        if not constants or any(array is None for array in constants.values()):
+            continue
+        output = onnx.helper.make_empty_tensor_value_info(node.outputs[0].name or "")
+        weights = [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
+        graph = onnx.helper.make_graph([ir.to_proto(node)], "resize", [], [output], weights)
+        opset = onnx.helper.make_opsetid("", model.opset_imports[""])
+        resized = open_session(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=model.ir_version))({})
+        (values,) = resized.values()
+        replace_value(node.outputs[0], Emitter(model.graph, node, where(node)).constant("resized", values))
+        changed = True
+    return changed
 
 
 def _standardise_weights(model: ir.Model) -> bool:

@@ -161,6 +161,7 @@ def _export(
         torch.onnx.export(
             module, inputs, path, dynamo=dynamo, opset_version=_DYNAMO_OPSET if dynamo else OPSET,
             input_names=names[0], output_names=names[1], external_data=False, verbose=False,
+            optimize=False,  # the exporter's own rules drop x + 1e-8; fold-constants does the rest of their work
         )  # fmt: skip
         model = onnx.load(path)
     for position, (name, tensor) in enumerate(zip(names[0], inputs, strict=True)):

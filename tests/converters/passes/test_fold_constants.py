@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from converters.source.torch_export import Exportable, Exporter, export_module
 from tests.kits.graphs import export, noise, ops, rewrite, run_onnx, seeded
 
 SHAPE = (1, 3, 4, 5)
@@ -27,11 +28,12 @@ class Function(nn.Module):
         return self.function(x.abs())
 
 
+@pytest.mark.parametrize("exporter", [Exporter.TORCHSCRIPT, Exporter.DYNAMO])
 @pytest.mark.parametrize("epsilon", [1e-8, 1e-12, 1e-15, 1e-30])
-def test_tiny_terms_stay(epsilon: float) -> None:
+def test_tiny_terms_stay(epsilon: float, exporter: Exporter) -> None:
     """0 / (0 + ε) is 0."""
-    module = Function(lambda x: x / (x.sum(1, keepdim=True) + epsilon))
-    rewritten, _ = rewrite(export(module, SHAPE))
+    module = Function(lambda x: x / (x.sum(1, keepdim=True) + epsilon)).eval()
+    rewritten, _ = rewrite(export_module(Exportable(module, {"x": SHAPE}, ("y",), "tiny"), exporter).model)
     assert ops(rewritten)["Add"] == 1
     x = noise(SHAPE)
     x[0, :, 0] = 0
@@ -102,6 +104,30 @@ def test_standardised_weights_are_computed(channels: tuple[int, int]) -> None:
     x = noise(shape)
     # Sums of up to 576 products in another order.
     np.testing.assert_allclose(run_onnx(rewritten, x), module(torch.from_numpy(x)).numpy(), atol=2e-5)
+
+
+class Positions(nn.Module):
+    """An embedding of positions for 4x3, stretched to the map's size at each call."""
+
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.mode, self.table = mode, nn.Parameter(torch.zeros(1, 3, 4, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + nn.functional.interpolate(self.table, size=x.shape[2:], mode=self.mode)
+
+
+@pytest.mark.parametrize("mode", ["bicubic", "bilinear", "nearest"])
+@pytest.mark.parametrize("exporter", [Exporter.TORCHSCRIPT, Exporter.DYNAMO])
+def test_a_resized_constant_is_computed(mode: str, exporter: Exporter) -> None:
+    """onnx's own evaluator takes minutes for these 65 thousand numbers."""
+    module, shape = seeded(Positions(mode)), (1, 3, 128, 170)
+    stock = export_module(Exportable(module, {"x": shape}, ("y",), mode), exporter).model
+    rewritten, _ = rewrite(stock)
+    assert dict(ops(rewritten)) == {"Add": 1}
+    x = noise(shape)
+    # Weights of up to 16 neighbours in float32, rounded in another order.
+    np.testing.assert_allclose(run_onnx(rewritten, x), module(torch.from_numpy(x)).numpy(), atol=3e-6)
 
 
 class Windows(nn.Module):
