@@ -72,6 +72,7 @@ def rewrite(
             [as_array(stock)],
             form=attention_form,
             precision=target.precision.value,
+            core=target.core.value,
             token_ratio=target.token_ratio,
             left_out=sorted(left_out),
         )

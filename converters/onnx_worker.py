@@ -15,7 +15,7 @@ from converters.rewriting import rewrite
 from converters.source.onnx_file import read_onnx
 from evit_mobile.arrays import Array
 from evit_mobile.runtimes import worker
-from evit_mobile.specs import Precision, Target
+from evit_mobile.specs import Core, Precision, Target
 
 if TYPE_CHECKING:
     pass
@@ -34,7 +34,9 @@ class Server:
             shapes = {name: tuple(shape) for name, shape in request["shapes"].items()}
             return None, [as_array(read_onnx(Path(request["path"]), shapes, request["name"]))]
         if call == "rewrite":
-            target = Target(Precision(request["precision"]), token_ratio=request["token_ratio"])
+            target = Target(
+                Precision(request["precision"]), core=Core(request["core"]), token_ratio=request["token_ratio"]
+            )
             graph, reports = rewrite(from_array(*arrays), request["form"], target, frozenset(request["left_out"]))
             return [report.to_json() for report in reports], [as_array(graph)]
         if call == "open":

@@ -10,7 +10,7 @@ from pathlib import Path
 from converters.source.inputs import InputRequest
 from evit_mobile import __version__
 from evit_mobile.card import ModelCard
-from evit_mobile.specs import Ends, IoType, OutputLayout, Precision, Resolution
+from evit_mobile.specs import Core, Ends, IoType, OutputLayout, Precision, Resolution
 
 #: Packages whose version can change what a conversion gives.
 VERSIONED = ("torch", "onnx", "onnx-ir", "onnxscript", "onnx2tf", "numpy", "flatbuffers", "timm")
@@ -26,7 +26,8 @@ class ConvertOptions:
         precision: of the .tflite; None takes fp32, and int8 of a network that is quantised already.
         seed: for the weights that are not given.
         rewrite: run the graph passes; False gives what the stock converter gives.
-        attention_form: canonical form of linear attention; ``auto`` chooses by resolution and precision.
+        attention_form: canonical form of linear attention; ``auto`` chooses by resolution, precision and core.
+        core: class of the core that will run the .tflite.
         calibration: int8: a folder of pictures, an .npz file, or ``package.module:function``.
         hold_out: int8: leave each fourth calibration input out, to be tested on.
         io_type: int8: type of the model's input and outputs.
@@ -45,6 +46,7 @@ class ConvertOptions:
     seed: int = 0
     rewrite: bool = True
     attention_form: str = "auto"
+    core: Core = Core.ARMV8_2
     calibration: str | None = None
     hold_out: bool = False
     io_type: IoType = IoType.FLOAT32

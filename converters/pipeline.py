@@ -217,7 +217,7 @@ def _rewritten(
     """
     if not options.rewrite:
         return stock, []
-    target = Target(options.target, token_ratio=options.token_ratio)
+    target = Target(options.target, core=options.core, token_ratio=options.token_ratio)
     if source.onnx_path is not None:
         return onnx_reader.rewrite(stock, source.name, options.attention_form, target, left_out)
     from converters.rewriting import rewrite
@@ -251,6 +251,7 @@ def _description(
         seed=options.seed,
         rewrite=options.rewrite,
         attention_form=options.attention_form,
+        core=options.core,
         weights_sha256=sha256_of(options.weights) if options.weights else None,
         onnx_sha256=sha256_of(source.onnx_path) if source.onnx_path else None,
         from_module=source.from_module,

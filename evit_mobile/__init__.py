@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from evit_mobile.card import ModelCard
     from evit_mobile.errors import ClaimError, DeviceError, EvitMobileError, MachineError, RequestError
     from evit_mobile.results.record import ResultSet, RunSettings
-    from evit_mobile.specs import Activation, Ends, IoType, Pixels, Precision, Resolution
+    from evit_mobile.specs import Activation, Core, Ends, IoType, Pixels, Precision, Resolution
 
 __version__ = "0.1.0"
 
@@ -38,6 +38,7 @@ __all__ = [
     "Conversion",
     "ConversionReport",
     "ConvertOptions",
+    "Core",
     "DeviceError",
     "DeviceOptions",
     "Ends",
@@ -76,7 +77,7 @@ _HOMES = {
     "converters.tflite.inspection": ("Inspection",),
     "evit_mobile.errors": ("ClaimError", "DeviceError", "EvitMobileError", "MachineError", "RequestError"),
     "evit_mobile.results.record": ("ResultSet", "RunSettings"),
-    "evit_mobile.specs": ("Activation", "Ends", "IoType", "Pixels", "Precision", "Resolution"),
+    "evit_mobile.specs": ("Activation", "Core", "Ends", "IoType", "Pixels", "Precision", "Resolution"),
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
@@ -38,6 +39,29 @@ class Precision(StrEnum):
     FP16 = "fp16"
     DYNAMIC = "dynamic"
     INT8 = "int8"
+
+
+class Core(StrEnum):
+    """Class of the core that runs a model, by what XNNPACK's kernels ask of it."""
+
+    #: Cortex-A53, A57, A72, A73: neither 8-bit dot products nor arithmetic in half precision.
+    ARMV8_0 = "armv8.0"
+    #: Cortex-A55, A75 to A78, X1: both.
+    ARMV8_2 = "armv8.2"
+    #: Cortex-A510, A710, A715, X2 and newer: 8-bit matrix products as well.
+    ARMV9 = "armv9"
+    X86_64 = "x86-64"
+
+    @classmethod
+    def of(cls, abi: str, instruction_sets: Collection[str]) -> Core:
+        """The class of a core with these instruction sets, as Linux spells them; unknown ABIs count as the usual
+        phone's.
+        """
+        if abi in ("x86_64", "AMD64"):
+            return cls.X86_64
+        if "i8mm" in instruction_sets:
+            return cls.ARMV9
+        return cls.ARMV8_0 if instruction_sets and "asimddp" not in instruction_sets else cls.ARMV8_2
 
 
 class IoType(StrEnum):
@@ -185,14 +209,14 @@ class ModelName:
 class Target:
     """What a graph is made for; every pass may read it.
 
-    ``runtime`` is a name from ``evit_mobile.runtimes``; ``cpu`` is the architecture that will run the model.
+    ``runtime`` is a name from ``evit_mobile.runtimes``; ``core`` is the class of the core that will run the model.
     ``token_ratio`` is set where one file has the network at several resolutions: what is scaled by the number of tokens
     is scaled by so many times this graph's, which is the same number at each of them.
     """
 
     precision: Precision = Precision.FP32
     runtime: str = "litert"
-    cpu: str = "arm64"
+    core: Core = Core.ARMV8_2
     token_ratio: float = 1.0
 
 

@@ -28,6 +28,8 @@ RUNTIME_ENTRY = "min_runtime_version"
 _AXIS_LABELS, _VALUE_LABELS = 2, 3
 #: Leave for XNNPACK to compute in half precision where the processor can.
 HALF_ENTRY = "reduced_precision_support"
+#: XNNPACK wants leave to accumulate in half precision too, or it stays with fp32.
+HALF_CONTENT = b"fp16accfp16"
 
 
 def describe(model: Any, description: ModelDescription, labels: Labels | None, minimum_runtime: str | None) -> bytes:
@@ -49,9 +51,7 @@ def describe(model: Any, description: ModelDescription, labels: Labels | None, m
     if minimum_runtime is not None:
         entries[RUNTIME_ENTRY] = runtime_content(minimum_runtime)
     if description.precision == Precision.FP16:
-        entries[HALF_ENTRY] = (
-            b"fp16accfp16"  # XNNPACK wants leave to accumulate in half precision too, or it stays with fp32
-        )
+        entries[HALF_ENTRY] = HALF_CONTENT
     # onnx2tf writes this entry into every model: a model that was asked for in fp32 must not say so.
     kept = [entry for entry in model.metadata or [] if entry.name.decode() not in {*entries, HALF_ENTRY}]
     for name, data in entries.items():

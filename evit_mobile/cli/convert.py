@@ -20,7 +20,7 @@ from evit_mobile.cli.options import (
     seed_option,
     weights_option,
 )
-from evit_mobile.specs import Ends, IoType, OutputLayout, Pixels, Precision, Resolution
+from evit_mobile.specs import Core, Ends, IoType, OutputLayout, Pixels, Precision, Resolution
 
 if TYPE_CHECKING:
     from converters.options import ConvertOptions
@@ -55,6 +55,12 @@ if TYPE_CHECKING:
 @click.option("--no-rewrite", is_flag=True, help="Leave the graph as exported: what the stock converter gives.")
 @click.option(
     "--attention-form", default="auto", metavar="FORM", help="Canonical form of linear attention.  [default: auto]"
+)
+@click.option(
+    "--core",
+    type=click.Choice([item.value for item in Core]),
+    default=Core.ARMV8_2.value,
+    help="Class of the core that will run it: what is fastest differs.  [default: armv8.2]",
 )
 @click.option(
     "--precision",
@@ -181,6 +187,7 @@ class ConvertRequest:
     pretrained: bool
     no_rewrite: bool
     attention_form: str
+    core: str
     precision: str | None
     calibration: str | None
     io_type: str
@@ -226,6 +233,7 @@ class ConvertRequest:
             seed=self.seed,
             rewrite=not self.no_rewrite,
             attention_form=self.attention_form,
+            core=Core(self.core),
             calibration=self.calibration,
             io_type=IoType(self.io_type),
             inputs=InputRequest(parse_shapes(self.shapes), self.channels, Exporter(self.exporter)),

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Va
 
 from evit_mobile.card import LONGEST_LABEL, MOST_LABELS
 from evit_mobile.errors import RequestError
-from evit_mobile.specs import Ends, IoType, ModelName, OutputLayout, Precision, Preprocessing
+from evit_mobile.specs import Core, Ends, IoType, ModelName, OutputLayout, Precision, Preprocessing
 from evit_mobile.text import visible
 from evit_mobile.tflite.flatbuffer import read_bytes, unpack
 
@@ -88,6 +88,7 @@ class ModelDescription(BaseModel):
     seed: Seed
     rewrite: bool
     attention_form: Text = "auto"
+    core: Core = Core.ARMV8_2
     weights_sha256: Sha256 | None
     onnx_sha256: Sha256 | None
     preprocessing: Preprocessing | None

@@ -23,7 +23,7 @@ from converters.passes.tools.linear import Linear
 from converters.passes.tools.trace import layout_step
 from evit_mobile.arrays import Array
 from evit_mobile.errors import RequestError
-from evit_mobile.specs import Precision, Target
+from evit_mobile.specs import Core, Precision, Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ATTENTION_FORMS = ("auto", *(form.value for form in Form))
 
 #: From here on the passes that ``gram-matmul`` adds over k cost less than the transpose that it saves (x86-64, LiteRT
-#: 2.1.2, 2.3.0).
+#: 2.1.2, 2.3.0). On Arm they never do.
 _MATMUL_TOKENS = 1024
 
 
@@ -95,7 +95,7 @@ class LinearAttention(NodePass):
         if self._form is None and target.precision is Precision.INT8:
             # The projections stay convolutions, which int8 makes cheap; its transposes are the cheapest.
             return Form.CHANNEL_MAJOR
-        form = self._form or _best(attention.tokens, layers)
+        form = self._form or _best(attention.tokens, layers, target.core)
         if form is Form.GRAM_MATMUL and layers.key is None:
             form = Form.GRAM
         if form.folds_value and layers.value is None:
@@ -108,8 +108,11 @@ class LinearAttention(NodePass):
         return form
 
 
-def _best(tokens: int, layers: _Layers) -> Form:
+def _best(tokens: int, layers: _Layers, core: Core) -> Form:
+    """What benchmarks/results/attention_forms.md and attention_forms_arm64.md show to be fastest."""
     if layers.value is not None and tokens > layers.value.weight.shape[1]:
+        if core is not Core.X86_64:
+            return Form.GRAM_BLOCKS
         return Form.GRAM if tokens < _MATMUL_TOKENS else Form.GRAM_MATMUL
     # Folding costs h·dₖ·dᵥ·O once, and saves N·h·dₖ·dᵥ.
     few = layers.projection is None or tokens <= layers.projection.weight.shape[0]

@@ -15,8 +15,10 @@ takes as many
                    once an image: worth it where N > C. Then as ``fold-output``. Only k is transposed.
 ``gram-matmul``    As ``gram``, φ(k)ᵀ [h·dₖ, N] made as Wₖ xᵀ: nothing is transposed, but bias and ReLU of k are passes
 of their own.
+``gram-blocks``    As ``gram``, G as the sum of the G of blocks of tokens: a row of φ(k)ᵀ and a column of x, N numbers
+each, do not stay in a core's first cache from one product of the matrix product to the next, those of a block do.
 
-The last three take den [N, h, 1] as an elementwise product of φ(q) and Σφ(k), summed over the last axis. Without a
+The last four take den [N, h, 1] as an elementwise product of φ(q) and Σφ(k), summed over the last axis. Without a
 projection, or with one that must stay a convolution, only the first two can be had.
 """
 
@@ -38,6 +40,10 @@ if TYPE_CHECKING:
 #: that was replaced.
 ROLE, KEY_SUM, DENOMINATOR = "evit_mobile.attention", "key-sum", "denominator"
 
+#: Tokens of a part in ``gram-blocks``: 96 channels of it are 100 KB, and 192 rows of φ(k)ᵀ 200 KB, which a second cache
+#: holds together.
+BLOCK = 256
+
 _NHWC = (0, 2, 3, 1)
 _NCHW = (0, 3, 1, 2)
 
@@ -50,6 +56,7 @@ class Form(StrEnum):
     FOLD_OUTPUT = "fold-output"
     GRAM = "gram"
     GRAM_MATMUL = "gram-matmul"
+    GRAM_BLOCKS = "gram-blocks"
 
     @property
     def folds_projection(self) -> bool:
@@ -59,7 +66,7 @@ class Form(StrEnum):
     @property
     def folds_value(self) -> bool:
         """Whether v's projection becomes part of the attention."""
-        return self in (Form.GRAM, Form.GRAM_MATMUL)
+        return self in (Form.GRAM, Form.GRAM_MATMUL, Form.GRAM_BLOCKS)
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,8 @@ def build(form: Form, operands: Operands) -> ir.Value:
         k = _head_major(operands, "k", operands.k, operands.key_width)
         state, sums = _state(operands, k), _sum_over_tokens(operands, k)
     else:
-        state, sums = _gram_state(operands, transposed=form is Form.GRAM)
+        gram, sums = _gram_in(form, operands)
+        state = _weighted(operands, gram, sums)
     return _apply_folded(operands, state, sums)
 
 
@@ -165,30 +173,68 @@ def _state(o: Operands, k: ir.Value) -> ir.Value:
     )
 
 
-def _gram_state(o: Operands, *, transposed: bool) -> tuple[ir.Value, ir.Value]:
-    """KV [h, dₖ, dᵥ] and Σφ(k) [h, dₖ, 1] by way of G = φ(k)ᵀ x."""
-    assert o.value is not None
-    emit, (h, dk, dv, n) = o.emit, (o.heads, o.key_width, o.value_width, o.tokens)
+def _gram_in(form: Form, o: Operands) -> tuple[ir.Value, ir.Value]:
+    if form is Form.GRAM_MATMUL:
+        return _gram_of_product(o)
+    return _gram(o, _blocks(o.tokens) if form is Form.GRAM_BLOCKS else 1)
+
+
+def _gram(o: Operands, blocks: int) -> tuple[ir.Value, ir.Value]:
+    """G = φ(k)ᵀ x [h, dₖ, C] and Σφ(k) [h, dₖ, 1], each the sum of those of ``blocks`` equal parts of the tokens."""
+    assert o.value is not None and o.k is not None
+    emit, rows, part = o.emit, o.heads * o.key_width, o.tokens // blocks
+    inputs = o.value.weight.shape[1]
+    x = emit.reshape("x", emit.transpose("x_nhwc", o.value.source, _NHWC), [blocks, part, inputs])
+    k = emit.reshape("k", emit.transpose("k_nhwc", o.k, _NHWC), [blocks, part, rows])
+    k = emit.transpose("k_channel_major", k, (0, 2, 1))
+    sums = emit.reduce("ReduceSum", "k_sum_flat", k, 2)
+    gram = emit.op("MatMul", "gram_flat", [k, x], [blocks, rows, inputs])
+    if blocks > 1:
+        sums = emit.reduce("ReduceSum", "k_sum_of_blocks", sums, 0)
+        gram = emit.reduce("ReduceSum", "gram_of_blocks", gram, 0)
+    return _by_head(o, gram, sums)
+
+
+def _gram_of_product(o: Operands) -> tuple[ir.Value, ir.Value]:
+    """The same, φ(k)ᵀ [h·dₖ, N] made as Wₖ xᵀ."""
+    assert o.value is not None and o.key is not None
+    emit, rows, n = o.emit, o.heads * o.key_width, o.tokens
     inputs = o.value.weight.shape[1]
     x = emit.reshape("x", emit.transpose("x_nhwc", o.value.source, _NHWC), [1, n, inputs])
-    if transposed:
-        assert o.k is not None
-        k = emit.reshape("k", emit.transpose("k_nhwc", o.k, _NHWC), [1, n, h * dk])
-        k = emit.transpose("k_channel_major", k, (0, 2, 1))
-    else:
-        assert o.key is not None
-        product = [emit.constant("k_weight", o.key.weight[None]), emit.transpose("x_channel_major", x, (0, 2, 1))]
-        k = emit.op("MatMul", "k_product", product, [1, h * dk, n])
-        k = emit.op("Add", "k_biased", [k, emit.constant("k_bias", o.key.bias[None, :, None])], [1, h * dk, n])
-        k = emit.op("Relu", "k", [k], [1, h * dk, n])
-    sums = emit.reshape("k_sum", _marked(o, KEY_SUM, emit.reduce("ReduceSum", "k_sum_flat", k, 2)), [h, dk, 1])
-    gram = emit.reshape("gram", emit.op("MatMul", "gram_flat", [k, x], [1, h * dk, inputs]), [h, dk, inputs])
-    weight = o.value.weight.reshape(h, dv, inputs).transpose(0, 2, 1)
+    product = [emit.constant("k_weight", o.key.weight[None]), emit.transpose("x_channel_major", x, (0, 2, 1))]
+    k = emit.op("MatMul", "k_product", product, [1, rows, n])
+    k = emit.op("Add", "k_biased", [k, emit.constant("k_bias", o.key.bias[None, :, None])], [1, rows, n])
+    k = emit.op("Relu", "k", [k], [1, rows, n])
+    sums = emit.reduce("ReduceSum", "k_sum_flat", k, 2)
+    return _by_head(o, emit.op("MatMul", "gram_flat", [k, x], [1, rows, inputs]), sums)
+
+
+def _by_head(o: Operands, gram: ir.Value, sums: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """G [h, dₖ, C] and Σφ(k) [h, dₖ, 1], whose rows are all heads' in one."""
+    h, dk, shape = o.heads, o.key_width, shape_of(gram)
+    assert shape is not None
+    sums = o.emit.reshape("k_sum", _marked(o, KEY_SUM, sums), [h, dk, 1])
+    return o.emit.reshape("gram", gram, [h, dk, shape[-1]]), sums
+
+
+def _weighted(o: Operands, gram: ir.Value, sums: ir.Value) -> ir.Value:
+    """KV [h, dₖ, dᵥ] from G and Σφ(k)."""
+    assert o.value is not None
+    emit, (h, dk, dv) = o.emit, (o.heads, o.key_width, o.value_width)
+    weight = o.value.weight.reshape(h, dv, -1).transpose(0, 2, 1)
     state = emit.op("MatMul", "kv_weighted", [gram, emit.constant("v_weight", weight)], [h, dk, dv])
     if not o.value.bias.any():
-        return state, sums
+        return state
     shift = emit.op("Mul", "kv_shift", [sums, emit.constant("v_bias", o.value.bias.reshape(h, 1, dv))], [h, dk, dv])
-    return emit.op("Add", "kv", [state, shift], [h, dk, dv]), sums
+    return emit.op("Add", "kv", [state, shift], [h, dk, dv])
+
+
+def _blocks(tokens: int) -> int:
+    """How many equal parts of at most ``BLOCK`` tokens there are; 1 where the tokens divide into much smaller ones
+    alone.
+    """
+    count = next(count for count in range(-(-tokens // BLOCK), tokens + 1) if tokens % count == 0)
+    return count if tokens // count >= BLOCK // 4 else 1
 
 
 def _head_major(o: Operands, name: str, value: ir.Value | None, width: int) -> ir.Value:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,11 +21,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from converters.passes import default_passes
+from converters.passes import default_passes, run_passes
 from converters.passes.linear_attention import ATTENTION_FORMS
 from converters.passes.linear_attention.forms import Form
 from evit_mobile.errors import RequestError
-from evit_mobile.specs import Precision
+from evit_mobile.specs import Core, Precision, Target
 from tests.kits.graphs import (
     Attention,
     Shape,
@@ -47,6 +48,7 @@ FORM_OPS = {
     "fold-output": {"MatMul": 3, "Div": 1, "ReduceSum": 2, "Conv": 3},
     "gram": {"MatMul": 4, "Div": 1, "ReduceSum": 2, "Conv": 2},
     "gram-matmul": {"MatMul": 5, "Div": 1, "ReduceSum": 2, "Conv": 1},
+    "gram-blocks": {"MatMul": 4, "Div": 1, "ReduceSum": 2, "Conv": 2},
 }
 
 
@@ -75,6 +77,32 @@ def test_ops_of_each_form(form: str) -> None:
     assert "Gather" not in after and "Slice" not in after and "Pad" not in after
     assert {op: after[op] for op in FORM_OPS[form]} == FORM_OPS[form]
     assert after["Relu"] == 2
+
+
+@pytest.mark.parametrize(
+    ("height", "length", "sums"),
+    [(16, 32, 4), (32, 9, 4), (15, 15, 2), (1, 257, 2), (1, 2 * 131, 4)],
+    ids=["two blocks", "two of 144", "one block", "a prime number of tokens", "two of 131"],
+)
+def test_many_tokens_are_summed_in_blocks(height: int, length: int, sums: int) -> None:
+    """As many equal blocks of at most 256 tokens as it takes, where they are not much smaller; adding the k and G of
+    blocks takes two more sums.
+    """
+    shape = Shape(height=height, length=length)
+    after = ops(check_same(seeded(Attention(shape)), shape, "gram-blocks"))
+    assert after["ReduceSum"] == sums and after["MatMul"] == 4
+
+
+def test_auto_chooses_for_the_core() -> None:
+    """At 1024 tokens, as benchmarks/results has it."""
+    shape = Shape(height=32, length=32)
+    stock = export(seeded(Attention(shape)), shape.image)
+    chosen = {}
+    for core in Core:
+        graph = ir.from_proto(stock)
+        run_passes(graph, Target(core=core))
+        chosen[core] = ops(ir.to_proto(graph))["MatMul"], ops(ir.to_proto(graph))["ReduceSum"]
+    assert chosen == {Core.ARMV8_0: (4, 4), Core.ARMV8_2: (4, 4), Core.ARMV9: (4, 4), Core.X86_64: (5, 2)}
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
