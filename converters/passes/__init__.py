@@ -43,6 +43,7 @@ from converters.passes.spatial_mean import SpatialMean
 from converters.passes.split_projections import SplitProjections
 from converters.passes.static_gather import StaticGather
 from converters.passes.static_reshape import StaticReshape
+from converters.passes.static_scatter import StaticScatter
 from converters.passes.subsample import Subsample
 from converters.passes.tools.graph import tidy
 from converters.passes.tools.pins import pin_outputs, unpin
@@ -66,6 +67,7 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         FoldConstants(),  # first: the others read constants and static shapes
         InputNormalisation(),
         SinglePrecision(),  # after the folding, which computes in double precision what is constant
+        StaticScatter(),  # before all that recognises slices and concatenations
         PlainEinsum(),  # before the passes that know letters alone
         LongEinsum(),
         Resample(),

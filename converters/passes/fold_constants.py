@@ -30,6 +30,10 @@ _ROUNDS = 100
 #: Tensors that are computed from constants are stored up to this many elements: shapes, pads and bounds, not
 #: activations.
 _STORED_ELEMENTS = 1024
+#: Tensors of more elements are computed at run time: the library's own limit.
+_LIMIT = 2**18
+#: The same of indices, each of which names one number of an activation that is written; static-scatter removes them.
+_INDICES_LIMIT = 2**24
 #: Computed from constants, and kept all the same: a quantised weight is smaller.
 _QUANTISED = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
@@ -51,7 +55,7 @@ class FoldConstants:
             _forget_open_shapes(model)
             common.ShapeInferencePass()(model)
             resized = _resize_constants(model)
-            folded = optimizer.fold_constants(model, should_fold=_should_fold)
+            folded = optimizer.fold_constants(model, should_fold=_should_fold, output_size_limit=_INDICES_LIMIT)
             common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
             common.IdentityEliminationPass()(model)
             common.CommonSubexpressionEliminationPass()(model)
@@ -91,7 +95,24 @@ def _should_fold(node: ir.Node) -> bool | None:
         return False  # see _resize_constants
     if node.op_type in _QUANTISED or not node.inputs:
         return None
+    if _size_of(node.outputs[0]) > _LIMIT and not _are_indices(node.outputs[0]):
+        return False
     return all(value is None or constant_of(value) is not None for value in node.inputs) or None
+
+
+def _size_of(value: ir.Value) -> int:
+    shape = shape_of(value)
+    return 0 if shape is None else math.prod(shape)
+
+
+def _are_indices(value: ir.Value) -> bool:
+    """Whether all that reads ``value``, through whatever moves it, is a scatter that takes it as places."""
+    uses = list(value.uses())
+    return bool(uses) and all(
+        (node.op_type in ("ScatterND", "ScatterElements") and position == 1)
+        or (node.op_type in ("Concat", "Expand", "Unsqueeze", "Reshape", "Add") and _are_indices(node.outputs[0]))
+        for node, position in uses
+    )
 
 
 def _resize_constants(model: ir.Model) -> bool:
