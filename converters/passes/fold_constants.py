@@ -30,10 +30,11 @@ _ROUNDS = 100
 #: Tensors that are computed from constants are stored up to this many elements: shapes, pads and bounds, not
 #: activations.
 _STORED_ELEMENTS = 1024
-#: Tensors of more elements are computed at run time: the library's own limit.
+#: What would make the file larger by more elements is computed at run time.
 _LIMIT = 2**18
-#: The same of indices, each of which names one number of an activation that is written; static-scatter removes them.
-_INDICES_LIMIT = 2**24
+#: The same of repeated constants, because TILE leaves the delegate, and of indices, each of which names one number of
+#: an activation that is written: static-scatter removes them.
+_HIGHEST_LIMIT = 2**24
 #: Computed from constants, and kept all the same: a quantised weight is smaller.
 _QUANTISED = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
@@ -55,7 +56,7 @@ class FoldConstants:
             _forget_open_shapes(model)
             common.ShapeInferencePass()(model)
             resized = _resize_constants(model)
-            folded = optimizer.fold_constants(model, should_fold=_should_fold, output_size_limit=_INDICES_LIMIT)
+            folded = optimizer.fold_constants(model, should_fold=_should_fold, output_size_limit=_HIGHEST_LIMIT)
             common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
             common.IdentityEliminationPass()(model)
             common.CommonSubexpressionEliminationPass()(model)
@@ -95,14 +96,16 @@ def _should_fold(node: ir.Node) -> bool | None:
         return False  # see _resize_constants
     if node.op_type in _QUANTISED or not node.inputs:
         return None
-    if _size_of(node.outputs[0]) > _LIMIT and not _are_indices(node.outputs[0]):
+    if _growth(node) > _LIMIT and node.op_type != "Tile" and not _are_indices(node.outputs[0]):
         return False
     return all(value is None or constant_of(value) is not None for value in node.inputs) or None
 
 
-def _size_of(value: ir.Value) -> int:
-    shape = shape_of(value)
-    return 0 if shape is None else math.prod(shape)
+def _growth(node: ir.Node) -> int:
+    """Elements that a constant of the node's output has beyond the constants that nothing else reads, which go."""
+    shape = shape_of(node.outputs[0])
+    replaced = [constant_of(value) for value in node.inputs if value is not None and len(value.uses()) == 1]
+    return math.prod(shape or (0,)) - sum(array.size for array in replaced if array is not None)
 
 
 def _are_indices(value: ir.Value) -> bool:

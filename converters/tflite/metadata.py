@@ -61,8 +61,22 @@ def describe(model: Any, description: ModelDescription, labels: Labels | None, m
         entry.name, entry.buffer = name.encode(), len(model.buffers) - 1
         kept.append(entry)
     model.metadata = kept
+    _share_buffers(model)
     size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
     return with_labels(pack(model, size), labels.names if labels is not None else None)
+
+
+def _share_buffers(model: Any) -> None:
+    """Let constants of equal bytes share them: masks and tables that a network makes anew in each of its blocks."""
+    places: dict[bytes, int] = {}
+    for tensor in (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors):
+        data = model.buffers[tensor.buffer].data
+        if data is None or not len(data):
+            continue
+        content = bytes(data)
+        first = places.setdefault(content, tensor.buffer)
+        if first != tensor.buffer:
+            model.buffers[tensor.buffer].data, tensor.buffer = None, first
 
 
 def runtime_content(version: str) -> bytes:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from converters.source.torch_export import Exportable, Exporter, export_module
 from tests.kits.graphs import export, noise, ops, relative_error, rewrite, run_onnx, seeded
 
 
@@ -63,6 +64,14 @@ def test_rewritten(module: nn.Module, shape: tuple[int, ...]) -> None:
     assert (
         relative_error(module.double()(torch.from_numpy(x).double()).detach().numpy(), run_onnx(rewritten, x)) <= 2e-6
     )
+
+
+def test_large_weights_of_the_newer_exporter() -> None:
+    """It transposes them in the graph, where 768 x 512 numbers are more than are computed of small constants."""
+    module, shape = seeded(nn.Linear(768, 512)), (1, 3, 4, 768)
+    stock = export_module(Exportable(module, {"x": shape}, ("y",), "linear"), Exporter.DYNAMO).model
+    rewritten, reports = rewrite(stock)
+    assert reports["linear-layer"].fired == 1 and not {"MatMul", "Add", "Transpose"} & ops(rewritten).keys()
 
 
 def test_a_product_that_is_read_without_its_bias_keeps_the_sum() -> None:

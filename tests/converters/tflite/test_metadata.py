@@ -71,3 +71,15 @@ def test_a_cut_or_foreign_file_has_no_description(small_tflite: Path, tmp_path: 
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(keep))
     with pytest.raises(RequestError, match="not a .tflite"):
         read_description(path)
+
+
+def test_no_values_are_stored_twice(small_tflite: Path) -> None:
+    """Its attention layers have equal tables, such as the one that divides by a number of tokens."""
+    _, model = _flatbuffer(small_tflite)
+    values = [model.Buffers(index).DataAsNumpy() for index in range(model.BuffersLength())]
+    stored = [value.tobytes() for value in values if isinstance(value, np.ndarray) and value.size]
+    assert len(stored) == len(set(stored))
+    graph = model.Subgraphs(0)
+    tensors = [graph.Tensors(index).Buffer() for index in range(graph.TensorsLength())]
+    read = [buffer for buffer in tensors if isinstance(values[buffer], np.ndarray)]
+    assert len(set(read)) < len(read)
