@@ -47,6 +47,7 @@ from converters.passes.static_scatter import StaticScatter
 from converters.passes.subsample import Subsample
 from converters.passes.tools.graph import tidy
 from converters.passes.tools.pins import pin_outputs, unpin
+from converters.passes.uneven_split import UnevenSplit
 from converters.passes.wide_concat import WideConcat
 from evit_mobile.errors import ConversionError, EvitMobileError
 from evit_mobile.specs import Target
@@ -96,6 +97,7 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         ScaledElu(),
         Expand(),
         Subsample(),
+        UnevenSplit(),
         WideConcat(),  # after the passes that join maps
         StaticReshape(),  # after the passes that recognise what moves
         NoSoftmax(),  # last: it reports what is left

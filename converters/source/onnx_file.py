@@ -193,9 +193,11 @@ def _check_runs(model: onnx.ModelProto, name: str) -> None:
         Exception
     ) as error:  # onnx and ONNX Runtime raise classes of their own, derived from RuntimeError or from Exception
         lines = [line for line in str(error).splitlines() if line.strip()]
-        raise RequestError(
-            f"{name} contradicts itself: {lines[-1].strip() if lines else type(error).__name__}"
-        ) from error
+        words = lines[-1].strip() if lines else type(error).__name__
+        if "NOT_IMPLEMENTED" in words:  # a valid graph, of an operator or a type that the checks cannot be made with
+            what = f"ONNX Runtime cannot run {name}: {words.partition('NOT_IMPLEMENTED : ')[2]}"
+            raise RequestError(what, hint="export it with an older opset, or with other operators") from error
+        raise RequestError(f"{name} contradicts itself: {words}") from error
     for value in model.graph.output:
         dims = outputs[value.name].shape
         if not all(dims):

@@ -162,6 +162,18 @@ def test_refused(tmp_path: Path, change: Callable[[onnx.ModelProto], None], mess
     assert caught.value.exit_code == 2 and "\n" not in str(caught.value)
 
 
+def test_an_operator_that_onnx_runtime_has_not_is_no_contradiction(tmp_path: Path) -> None:
+    """Of RoiAlign it has the form of opset 16; that of opset 22 came with onnx 1.17."""
+    model = network()
+    boxes = numpy_helper.from_array(np.array([[0, 0, 4, 4]], np.float32), "boxes")
+    model.graph.initializer.extend([boxes, numpy_helper.from_array(np.zeros(1, np.int64), "images")])
+    model.graph.node.append(helper.make_node("RoiAlign", ["y", "boxes", "images"], ["crop"]))
+    model.graph.output.append(value("crop", [1, 4, 1, 1]))
+    model.opset_import[0].version, model.ir_version = 22, 10
+    with pytest.raises(RequestError, match="ONNX Runtime cannot run .*RoiAlign"):
+        read_onnx(saved(model, tmp_path), {})
+
+
 def test_double_precision_is_refused_for_its_type(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="input x of .* is double"):
         read_onnx(saved(network(kind=TensorProto.DOUBLE), tmp_path), {})
