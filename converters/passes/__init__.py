@@ -20,6 +20,7 @@ from converters.passes.einsum_product import EinsumProduct
 from converters.passes.exact_clamp import ExactClamp
 from converters.passes.expand import Expand
 from converters.passes.fold_constants import FoldConstants
+from converters.passes.gather_places import GatherPlaces
 from converters.passes.gelu import Gelu
 from converters.passes.group_norm import GroupNorm
 from converters.passes.hard_sigmoid import HardSigmoid
@@ -69,6 +70,7 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         InputNormalisation(),
         SinglePrecision(),  # after the folding, which computes in double precision what is constant
         StaticScatter(),  # before all that recognises slices and concatenations
+        GatherPlaces(),
         PlainEinsum(),  # before the passes that know letters alone
         LongEinsum(),
         Resample(),
