@@ -128,10 +128,10 @@ def _forms() -> str:
 
 
 def _forms_arm64() -> str:
-    from benchmarks.attention.count_forms import Count, as_markdown
+    from benchmarks.attention.estimate_forms import Cost, as_markdown
 
     document = _json("attention_forms_arm64")
-    return _untitled(as_markdown(_records(Count, document["counts"]), document["note"]))
+    return _untitled(as_markdown(_records(Cost, document["costs"]), document["note"]))
 
 
 def _untitled(markdown: str) -> str:

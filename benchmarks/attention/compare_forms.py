@@ -1,13 +1,11 @@
-"""One attention layer in each canonical form, against the exporter's graph and against its two projections alone (the
-floor).
+"""The layer of ``layers`` in each canonical form, against the exporter's graph and against its two projections alone
+(the floor), by measured time.
 
     python -m benchmarks.attention.compare_forms [--runtime litert --runtime litert-latest] [--rounds 25] [--out
     benchmarks/results]
 
-The layer is equation (4) with its q, k, v projection and its output projection, without normalisation and residual; the
-floor is a graph with the same two convolutions and nothing else. Every form has the same seeded weights. All models of
-one size are loaded at once and timed in turn, forwards and backwards (A B C C B A …), one thread; a figure is the
-median over rounds, a ratio the median of the rounds' ratios with a 95 % bootstrap interval. Writes
+All models of one size are loaded at once and timed in turn, forwards and backwards (A B C C B A …), one thread; a
+figure is the median over rounds, a ratio the median of the rounds' ratios with a 95 % bootstrap interval. Writes
 ``attention_forms.json`` and ``attention_forms.md``.
 """
 
@@ -24,34 +22,13 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.attention.layers import FLOOR, SIZES, Size, build_forms, build_others
 from benchmarks.results_files import write_results
+from evit_mobile.specs import Core, Target
 from evit_mobile.turns import turns
 
-FLOOR = "two projections"
-EXPORTED = "as exported"
-SOFTMAX = "softmax"
-#: A softmax over more tokens takes seconds and gigabytes.
-SOFTMAX_TOKENS = 1024
+TARGET = Target(core=Core.X86_64)
 SAMPLE_US = 20_000.0
-
-
-@dataclass(frozen=True)
-class Size:
-    """Input channels, heads of 16 channels, image height and width."""
-
-    channels: int
-    heads: int
-    height: int
-    width: int
-
-    @property
-    def tokens(self) -> int:
-        return self.height * self.width
-
-
-#: The paper's two attention stages at 224, then the first of them at 512, 1024 and 1024x2048 pixels.
-SIZES = (Size(192, 24, 7, 7), Size(96, 12, 14, 14), Size(96, 12, 32, 32), Size(96, 12, 64, 64), Size(96, 12, 64, 128))
-HEAD_WIDTH = 16
 
 
 @dataclass(frozen=True)
@@ -69,92 +46,6 @@ class Row:
     ratio: float
     ratio_low: float
     ratio_high: float
-
-
-def build_models(size: Size, folder: Path) -> dict[str, Path]:
-    """Every form of one layer as a .tflite."""
-    from converters.passes.linear_attention import ATTENTION_FORMS
-
-    layer, floor, softmax = _modules(size)
-    inner = size.heads * HEAD_WIDTH
-    image, middle = (1, size.channels, size.height, size.width), (1, inner, size.height, size.width)
-    models = {FLOOR: _lowered(floor, [image, middle], folder / "floor.tflite", None)}
-    models[EXPORTED] = _lowered(layer, [image], folder / "exported.tflite", None)
-    for form in ATTENTION_FORMS[1:]:
-        models[form] = _lowered(layer, [image], folder / f"{form}.tflite", form)
-    if size.tokens <= SOFTMAX_TOKENS:
-        models[SOFTMAX] = _lowered(softmax, [image], folder / "softmax.tflite", "auto")
-    return models
-
-
-def _modules(size: Size) -> tuple[object, object, object]:
-    import torch
-    import torch.nn.functional as F
-    from torch import Tensor, nn
-
-    inner = size.heads * HEAD_WIDTH
-
-    class Layer(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.qkv, self.proj = nn.Conv2d(size.channels, 3 * inner, 1), nn.Conv2d(inner, size.channels, 1)
-
-        def heads(self, x: Tensor) -> Tensor:
-            y: Tensor = self.qkv(x)
-            return y.reshape(1, 3, size.heads, HEAD_WIDTH, size.tokens)
-
-        def image(self, out: Tensor) -> Tensor:
-            y: Tensor = self.proj(out.reshape(1, inner, size.height, size.width))
-            return y
-
-    class Linear(Layer):
-        def forward(self, x: Tensor) -> Tensor:
-            y = self.heads(x)
-            q, k, v = F.relu(y[:, 0]), F.relu(y[:, 1]), y[:, 2]
-            numerator = (v @ k.transpose(-1, -2)) @ q
-            return self.image(numerator / (k.sum(-1, keepdim=True).transpose(-1, -2) @ q + 1e-6))
-
-    class Softmax(Layer):
-        def forward(self, x: Tensor) -> Tensor:
-            q, k, v = self.heads(x).transpose(-1, -2).unbind(1)
-            weights = torch.softmax(q @ k.transpose(-1, -2) * HEAD_WIDTH**-0.5, dim=-1)
-            return self.image((weights @ v).transpose(-1, -2))
-
-    class Floor(Layer):
-        def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-            return self.qkv(x), self.proj(y)
-
-    torch.manual_seed(0)
-    layer = Linear().eval()
-    others = Floor().eval(), Softmax().eval()
-    for other in others:
-        other.load_state_dict(layer.state_dict())
-    return layer, *others
-
-
-def _lowered(module: object, shapes: list[tuple[int, ...]], path: Path, form: str | None) -> Path:
-    """Export, rewrite to ``form`` (None: leave as exported) and lower."""
-    import io
-
-    import onnx
-    import onnx_ir as ir
-    import torch
-
-    from converters.lowering.lower import Lowering
-    from converters.passes import default_passes, run_passes
-    from evit_mobile.specs import Target
-
-    buffer = io.BytesIO()
-    example = tuple(map(torch.zeros, shapes))
-    torch.onnx.export(module, example, buffer, dynamo=False, opset_version=17)  # type: ignore[arg-type]
-    model = onnx.load_model_from_string(buffer.getvalue())
-    with Lowering(simplify=form is None) as lowering:
-        if form is not None:
-            graph = ir.from_proto(model)
-            run_passes(graph, Target(), default_passes(form))
-            model = ir.to_proto(graph)
-        path.write_bytes(lowering.lower(model))
-    return path
 
 
 def measure(runtime: str, size: Size, models: dict[str, Path], rounds: int) -> Iterator[Row]:
@@ -266,7 +157,7 @@ def main(runtimes: tuple[str, ...], rounds: int, out: Path) -> None:
         for size in SIZES:
             folder = Path(scratch) / f"{size.channels}-{size.tokens}"
             folder.mkdir()
-            models = build_models(size, folder)
+            models = {**build_others(size, folder), **build_forms(size, folder, TARGET)}
             for runtime in runtimes:
                 rows += measure(runtime, size, models, rounds)
             click.echo(f"{size.tokens} tokens done", err=True)

@@ -187,8 +187,8 @@ def _gram(o: Operands, blocks: int) -> tuple[ir.Value, ir.Value]:
     x = emit.reshape("x", emit.transpose("x_nhwc", o.value.source, _NHWC), [blocks, part, inputs])
     k = emit.reshape("k", emit.transpose("k_nhwc", o.k, _NHWC), [blocks, part, rows])
     k = emit.transpose("k_channel_major", k, (0, 2, 1))
-    sums = emit.reduce("ReduceSum", "k_sum_flat", k, 2)
     gram = emit.op("MatMul", "gram_flat", [k, x], [blocks, rows, inputs])
+    sums = emit.reduce("ReduceSum", "k_sum_flat", k, 2)
     if blocks > 1:
         sums = emit.reduce("ReduceSum", "k_sum_of_blocks", sums, 0)
         gram = emit.reduce("ReduceSum", "gram_of_blocks", gram, 0)
@@ -213,8 +213,8 @@ def _by_head(o: Operands, gram: ir.Value, sums: ir.Value) -> tuple[ir.Value, ir.
     """G [h, dₖ, C] and Σφ(k) [h, dₖ, 1], whose rows are all heads' in one."""
     h, dk, shape = o.heads, o.key_width, shape_of(gram)
     assert shape is not None
-    sums = o.emit.reshape("k_sum", _marked(o, KEY_SUM, sums), [h, dk, 1])
-    return o.emit.reshape("gram", gram, [h, dk, shape[-1]]), sums
+    gram = o.emit.reshape("gram", gram, [h, dk, shape[-1]])
+    return gram, o.emit.reshape("k_sum", _marked(o, KEY_SUM, sums), [h, dk, 1])
 
 
 def _weighted(o: Operands, gram: ir.Value, sums: ir.Value) -> ir.Value:

@@ -9,7 +9,9 @@ conversion may lose.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -21,6 +23,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from benchmarks.attention.estimate_forms import Cost, behind
+from benchmarks.attention.layers import HEAD_WIDTH, SIZES
 from converters.passes import default_passes, run_passes
 from converters.passes.linear_attention import ATTENTION_FORMS
 from converters.passes.linear_attention.forms import Form
@@ -40,6 +44,7 @@ from tests.kits.graphs import (
 )
 
 TOLERANCE = 1e-5
+RESULTS = Path(__file__).resolve().parents[3] / "benchmarks" / "results"
 FORMS = [form.value for form in Form]
 #: What one layer of each form is made of, beside Reshape.
 FORM_OPS = {
@@ -97,12 +102,32 @@ def test_auto_chooses_for_the_core() -> None:
     """At 1024 tokens, as benchmarks/results has it."""
     shape = Shape(height=32, length=32)
     stock = export(seeded(Attention(shape)), shape.image)
-    chosen = {}
-    for core in Core:
-        graph = ir.from_proto(stock)
-        run_passes(graph, Target(core=core))
-        chosen[core] = ops(ir.to_proto(graph))["MatMul"], ops(ir.to_proto(graph))["ReduceSum"]
-    assert chosen == {Core.ARMV8_0: (4, 4), Core.ARMV8_2: (4, 4), Core.ARMV9: (4, 4), Core.X86_64: (5, 2)}
+    chosen = {core: chosen_for(core, stock) for core in Core}
+    assert chosen == dict.fromkeys(Core, "gram-blocks") | {Core.X86_64: "gram-matmul"}
+
+
+def chosen_for(core: Core, stock: onnx.ModelProto) -> str:
+    """What ``auto`` makes of ``stock`` for ``core``, by its ops."""
+    graph = ir.from_proto(stock)
+    run_passes(graph, Target(core=core))
+    after = ops(ir.to_proto(graph))
+    if after["ReduceSum"] == 4:
+        return "gram-blocks"
+    return next(form for form in FORMS if all(after[op] == count for op, count in FORM_OPS[form].items()))
+
+
+def test_auto_takes_what_is_recorded_and_that_is_within_two_per_cent_of_the_best() -> None:
+    document = json.loads((RESULTS / "attention_forms_arm64.json").read_text())
+    costs = [Cost(**cost) for cost in document["costs"]]
+    for size in SIZES:
+        own = [cost for cost in costs if (cost.channels, cost.tokens) == (size.channels, size.tokens)]
+        shape = Shape(size.heads, HEAD_WIDTH, size.height, size.width, size.channels)
+        stock = export(Attention(shape), shape.image) if own else None
+        for device, core in {(cost.device, cost.core) for cost in own}:
+            of_device = [cost for cost in own if cost.device == device]
+            assert stock is not None and behind(of_device, (size.channels, size.tokens)) <= 0.02
+            recorded = next(cost.form for cost in of_device if cost.chosen)
+            assert chosen_for(Core(core), stock) == recorded, (device, size)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], derandomize=True)
