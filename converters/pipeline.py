@@ -116,6 +116,7 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
         ranges = attention_ranges(attempt.graph, source) if options.precision is Precision.FP16 else []
     with watch.stage("quantise"):
         result = in_precision(attempt.lowered, source, stock, options, quantised)
+        precision = result.precision or options.target
     with watch.stage("write"):
         description = _description(source, options, exported.model, result)
         content = _described(result, description, labels)
@@ -123,11 +124,11 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
         with watch.stage("check"):
             if quantised is not None:
                 expected = Expected(source, exported.model, options.output_layout)
-            check_finished(Tflite(content, source.name), options.target, expected, result.calibration_image)
+            check_finished(Tflite(content, source.name), precision, expected, result.calibration_image)
     report = ConversionReport(
         model=source.name,
         resolution=description.resolution,
-        precision=options.target,
+        precision=precision,
         cached=False,
         sha256=hashlib.sha256(content).hexdigest(),
         bytes_onnx=exported.model.ByteSize(),
@@ -247,7 +248,8 @@ def _description(
         model=source.name if source.onnx_path is None else visible(source.onnx_path.name),
         task=source.task,
         resolution=input_size(stock),
-        precision=options.target,
+        precision=result.precision or options.target,
+        half=result.half,
         seed=options.seed,
         rewrite=options.rewrite,
         attention_form=options.attention_form,

@@ -36,6 +36,7 @@ class ConversionReport:
         passes: what each graph pass did, in order; empty where none ran.
         plan: for each op of a quantised model its precision and why.
         attention: of an fp16 model, what each linear attention divides by.
+        choice: why the file is in its precision, where that was left to the conversion.
         warnings: what the user should know, one line each.
         versions: of the packages that took part.
         seconds: time by stage.
@@ -60,6 +61,7 @@ class ConversionReport:
     versions: dict[str, str]
     seconds: dict[str, float] = field(default_factory=dict)
     signatures: dict[str, ConversionReport] = field(default_factory=dict)
+    choice: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The report as plain values."""

@@ -41,6 +41,12 @@ class Precision(StrEnum):
     INT8 = "int8"
 
 
+#: In place of a precision: the fastest that keeps an SQNR.
+AUTO = "auto"
+#: SQNR that a file keeps where none is asked for.
+DEFAULT_MIN_SQNR_DB = 30.0
+
+
 class Core(StrEnum):
     """Class of the core that runs a model, by what XNNPACK's kernels ask of it."""
 

@@ -29,8 +29,18 @@ HEADROOM = 4.0
 
 
 def to_half(file: Tflite) -> Any:
-    """The object tree (``ModelT``) of a float32 .tflite with every float constant of more than one element in float16,
-    unpacked by DEQUANTIZE.
+    """``halve`` of a tree of the caller's own."""
+    tree = file.editable_tree()
+    halve(tree)
+    return tree
+
+
+def halve(model: Any) -> int:
+    """Put every float constant of more than one element of an object tree (``ModelT``, edited) into float16, unpacked
+    by DEQUANTIZE. Biases of layers with int8 weights stay as they are.
+
+    Returns:
+        The number of DEQUANTIZE ops, which come first.
 
     Raises:
         RequestError: a weight is larger than float16 can hold.
@@ -39,14 +49,14 @@ def to_half(file: Tflite) -> Any:
 
     from converters.tflite.editor import FlatbufferEditor
 
-    model = file.editable_tree()
     graph = model.subgraphs[0]
     code = FlatbufferEditor(model).opcode("DEQUANTIZE", 3)  # the first version that takes float16
     constants = [(index, _float_constant(model, tensor)) for index, tensor in enumerate(graph.tensors)]
+    full = _biases_of_int8(model)
     ops = []
     for index, values in constants:
         # XNNPACK wants a convolution's weights and bias alike, so short biases are packed too.
-        if values is None or values.size < 2:
+        if values is None or values.size < 2 or graph.tensors[index].buffer in full:
             continue
         tensor = graph.tensors[index]
         if (largest := float(np.abs(values).max())) > LARGEST:
@@ -62,7 +72,20 @@ def to_half(file: Tflite) -> Any:
         op.builtinOptionsType, op.builtinOptions = schema.BuiltinOptions.DequantizeOptions, schema.DequantizeOptionsT()
         ops.append(op)
     graph.operators = ops + list(graph.operators)
-    return model
+    return len(ops)
+
+
+def _biases_of_int8(model: Any) -> set[int]:
+    """Buffers of the constants that layers with int8 weights read."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = model.subgraphs[0]
+    layers = [
+        operator.inputs
+        for operator in graph.operators
+        if len(operator.inputs) > 2 and graph.tensors[operator.inputs[1]].type == schema.TensorType.INT8
+    ]
+    return {graph.tensors[index].buffer for inputs in layers for index in inputs[2:]}
 
 
 @dataclass(frozen=True)

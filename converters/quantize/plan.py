@@ -18,8 +18,9 @@ QEMU's counter): only their order matters to the cut.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +32,13 @@ from evit_mobile.tflite.flatbuffer import pack
 from evit_mobile.tflite.graph import Graph, Op
 
 #: (float32, int8) instructions a multiplication.
-_PER_MAC = {"CONV_2D": (0.33, 0.1), "FULLY_CONNECTED": (0.33, 0.1), "DEPTHWISE_CONV_2D": (0.6, 0.6)}
+PER_MAC = {"CONV_2D": (0.33, 0.1), "FULLY_CONNECTED": (0.33, 0.1), "DEPTHWISE_CONV_2D": (0.6, 0.6)}
 #: (float32, int8) instructions an element of the result, where it is not the usual.
-_PER_ELEMENT = {"RESHAPE": (0.1, 0.1), "TRANSPOSE": (1.7, 0.5), "PAD": (2.5, 0.7), "RELU": (0.6, 0.0)} | dict.fromkeys(
+PER_ELEMENT = {"RESHAPE": (0.1, 0.1), "TRANSPOSE": (1.7, 0.5), "PAD": (2.5, 0.7), "RELU": (0.6, 0.0)} | dict.fromkeys(
     TABLE, (1.8, 0.6)
 )
-_USUAL = (1.0, 2.3)
-_QUANTIZE, _DEQUANTIZE = 1.3, 1.2
+USUAL = (1.0, 2.3)
+QUANTIZE, DEQUANTIZE = 1.3, 1.2
 _FORCED = 2**30
 #: Cuts are integers: instructions are counted in these.
 _UNIT = 64
@@ -49,8 +50,8 @@ _ARITHMETIC = frozenset(
 
 @dataclass(frozen=True)
 class OpPlan:
-    """The choice for one op. ``op`` is its index; ``precision`` int8, fp32, or dynamic: float activations, int8
-    weights.
+    """The choice for one op. ``op`` is its index; ``precision`` int8, fp32, dynamic (float activations, int8 weights),
+    or fp16 where a core computes in it.
     """
 
     op: int
@@ -83,23 +84,28 @@ def make_plan(graph: Graph, refused: dict[int, str], *, int8_input: bool, int8_o
     forced = {op.index: reason for op in graph.ops if (reason := int8_refusal(op, graph)) is not None}
     rows = _single_rows(graph)
     forced = {**rows, **_before(rows, graph), **denominators(graph), **refused, **forced}
-    int8 = _cut(graph, set(forced), int8_input, int8_output)
+    int8 = cut(graph, set(forced), _Instructions(graph), int8_input=int8_input, int8_output=int8_output)
     islands = _islands(graph, int8)
     forced, int8 = forced | islands, int8 - islands.keys()
-    return [OpPlan(op.index, op.type, _name(op, graph), *_choice(op, graph, forced, int8)) for op in graph.ops]
+    return [OpPlan(op.index, op.type, name_of(op, graph), *_choice(op, graph, forced, int8)) for op in graph.ops]
 
 
 def _choice(op: Op, graph: Graph, forced: dict[int, str], int8: set[int]) -> tuple[Precision, str]:
     if op.index in forced or op.index not in int8:
         reason = forced.get(op.index, "int8 would save less here than the conversions around it cost")
         return (Precision.FP32 if hybrid_refusal(op, graph) else Precision.DYNAMIC), reason
+    return Precision.INT8, int8_reason(op)
+
+
+def int8_reason(op: Op) -> str:
+    """Why ``op`` can be int8."""
     if op.type in WEIGHTED:
-        return Precision.INT8, "delegated, int8 weights per channel"
+        return "delegated, int8 weights per channel"
     if op.type in CLAMPS:
-        return Precision.INT8, "the range of its result cuts off what it does"
+        return "the range of its result cuts off what it does"
     if op.type in TABLE:
-        return Precision.INT8, f"the delegate makes one table of DEQUANTIZE, {op.type} and QUANTIZE"
-    return Precision.INT8, "delegated, and its neighbours are int8 too"
+        return f"the delegate makes one table of DEQUANTIZE, {op.type} and QUANTIZE"
+    return "delegated, and its neighbours are int8 too"
 
 
 def _single_rows(graph: Graph) -> dict[int, str]:
@@ -190,14 +196,56 @@ def _is_inside(op: Op, graph: Graph) -> bool:
     return not (op.type == "ADD" and len(shapes) == 2 and shapes[0] == shapes[1] and math.prod(shapes[0]) > 1)
 
 
-def _cut(graph: Graph, forced: set[int], int8_input: bool, int8_output: bool) -> set[int]:
-    """Indices of the ops on the int8 side of the cheapest cut."""
+class Costs(Protocol):
+    """What the cut weighs, in instructions or cycles."""
+
+    def of(self, op: Op) -> tuple[float, float]:
+        """Of an op on the float side, and on the int8 side."""
+
+    def quantise(self, tensor: int) -> float:
+        """Of a QUANTIZE of ``tensor``."""
+
+    def dequantise(self, tensor: int) -> float:
+        """Of a DEQUANTIZE of ``tensor``."""
+
+
+class _Instructions:
+    """Costs by the figures at the top."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    def of(self, op: Op) -> tuple[float, float]:
+        elements = sum(self._elements(index) for index in op.outputs)
+        if op.type in PER_MAC:
+            work, per = macs_of(op, self._graph), PER_MAC[op.type]
+            return work * per[0], work * per[1] + elements
+        as_float, as_int8 = PER_ELEMENT.get(op.type, USUAL)
+        return elements * as_float, elements * as_int8
+
+    def quantise(self, tensor: int) -> float:
+        return QUANTIZE * self._elements(tensor)
+
+    def dequantise(self, tensor: int) -> float:
+        return DEQUANTIZE * self._elements(tensor)
+
+    def _elements(self, tensor: int) -> int:
+        return math.prod(self._graph.tensors[tensor].shape)
+
+
+def cut(graph: Graph, forced: Collection[int], costs: Costs, *, int8_input: bool, int8_output: bool) -> set[int]:
+    """Indices of the ops on the int8 side of the cheapest cut.
+
+    Args:
+        forced: ops that are float.
+        int8_input, int8_output: the model's ends are int8, so a float op there pays for a conversion.
+    """
     network = _Network(len(graph.ops) + 2)
     first, last = len(graph.ops), len(graph.ops) + 1
     for op in graph.ops:
-        as_float, as_int8 = _costs(op, graph)
-        network.edge(network.source, op.index, _FORCED if op.index in forced else as_int8)
-        network.edge(op.index, network.sink, as_float)
+        as_float, as_int8 = costs.of(op)
+        network.edge(network.source, op.index, _FORCED if op.index in forced else _units(as_int8))
+        network.edge(op.index, network.sink, _units(as_float))
     network.edge(*((first, network.sink) if int8_input else (network.source, first)), _FORCED)
     network.edge(*((last, network.sink) if int8_output else (network.source, last)), _FORCED)
     producers = {tensor: first for tensor in graph.inputs} | {
@@ -207,22 +255,12 @@ def _cut(graph: Graph, forced: set[int], int8_input: bool, int8_output: bool) ->
     for tensor, producer in producers.items():
         users = [op.index for op in readers.get(tensor, [])] + [last] * graph.outputs.count(tensor)
         if users and graph.tensors[tensor].dtype == "float32":
-            elements = math.prod(graph.tensors[tensor].shape)
-            network.boundary(producer, users, _units(_QUANTIZE * elements), _units(_DEQUANTIZE * elements))
+            network.boundary(producer, users, _units(costs.quantise(tensor)), _units(costs.dequantise(tensor)))
     return network.sink_side() - {first, last}
 
 
-def _costs(op: Op, graph: Graph) -> tuple[int, int]:
-    elements = sum(math.prod(graph.tensors[index].shape) for index in op.outputs)
-    if op.type in _PER_MAC:
-        work, per = macs_of(op, graph), _PER_MAC[op.type]
-        return _units(work * per[0]), _units(work * per[1] + elements)
-    per = _PER_ELEMENT.get(op.type, _USUAL)
-    return _units(elements * per[0]), _units(elements * per[1])
-
-
-def _units(instructions: float) -> int:
-    return min(round(instructions / _UNIT), _FORCED // 4)
+def _units(cost: float) -> int:
+    return min(round(cost / _UNIT), _FORCED // 4)
 
 
 class _Network:
@@ -263,5 +301,6 @@ class _Network:
         return set(range(self._nodes)) - set(map(int, reached))
 
 
-def _name(op: Op, graph: Graph) -> str:
+def name_of(op: Op, graph: Graph) -> str:
+    """The name of what ``op`` gives."""
     return graph.tensors[op.outputs[0]].name if op.outputs else ""

@@ -50,6 +50,8 @@ class InPrecision:
         quantisation: what the file's metadata say of that.
         warnings: what the user should know.
         calibration_image: [1, H, W, C], the first that value ranges were measured on; None where none were.
+        precision: that it came to be, where a mix was asked for; else None.
+        half: what is float may be computed in half precision.
     """
 
     tree: Any
@@ -57,6 +59,8 @@ class InPrecision:
     quantisation: Quantisation | None = None
     warnings: list[str] = field(default_factory=list)
     calibration_image: NDArray[np.float32] | None = None
+    precision: Precision | None = None
+    half: bool = False
 
 
 def settled(options: ConvertOptions, name: str, *, quantised: bool) -> ConvertOptions:
@@ -88,6 +92,14 @@ def check_precision(options: ConvertOptions) -> None:
                 "int8 needs calibration data: value ranges are measured on it",
                 hint="--calibration FOLDER of some 32 to 128 typical pictures",
             )
+    elif options.min_sqnr_db is not None:
+        if options.calibration is None:
+            raise RequestError(
+                "a bound on SQNR needs calibration data: noise is measured on it",
+                hint="--calibration FOLDER of some 32 to 128 typical pictures",
+            )
+        if options.io_type is not IoType.FLOAT32:
+            raise RequestError("auto models take and give float32", hint="--io-type is for --precision int8")
     elif options.calibration is not None:
         raise RequestError(f"{options.target} takes no calibration data", hint="it is for --precision int8")
     elif options.io_type is not IoType.FLOAT32:
@@ -139,6 +151,8 @@ def in_precision(
     """
     if quantised is not None:
         return _encoded(model, source, quantised, options)
+    if options.min_sqnr_db is not None:
+        return _mixed(model, source, stock, options)
     if options.precision is Precision.INT8:
         return _int8(model, source, options)
     if options.precision is Precision.DYNAMIC:
@@ -173,6 +187,46 @@ def _fp16(model: Tflite, source: Source, stock: onnx.ModelProto) -> InPrecision:
     values = measure_range(model, graph_stimuli(source, stock))
     tree = to_half(model)
     return InPrecision(tree, _with_ends(tree, [], source), warnings=[WHERE_FAST[Precision.FP16], *values.warnings()])
+
+
+def _mixed(model: Tflite, source: Source, stock: onnx.ModelProto, options: ConvertOptions) -> InPrecision:
+    """The fastest mix that keeps ``options.min_sqnr_db``."""
+    from converters.parity.stimuli import graph_stimuli
+    from converters.quantize.calibration import open_calibration
+    from converters.quantize.half import halve, measure_range
+    from converters.quantize.held_out import calibration_size
+    from converters.quantize.input_format import InputFormat
+    from converters.quantize.mixed import MixRequest, quantise_within
+    from converters.quantize.prices import prices_for
+    from converters.quantize.weighed import Family
+
+    assert options.calibration is not None and options.min_sqnr_db is not None
+    data = open_calibration(options.calibration, InputFormat.of(model, source.preprocessing))
+    half = options.precision is Precision.FP16
+    family = Family(prices_for(options.core), Precision.FP16 if half else Precision.FP32, not half)
+    input_type = IoType.FLOAT32 if source.ends.pixels is not None else options.io_type
+    made = quantise_within(model, data, MixRequest(family, options.min_sqnr_db, input_type, options.io_type))
+    plan, warnings = made.plan, list(data.notes)
+    if half:
+        warnings += measure_range(model, graph_stimuli(source, stock)).warnings()
+        plan = _behind(halve(made.tree), plan)
+    kinds = {item.precision for item in plan}
+    precision = next((kind for kind in (Precision.INT8, Precision.DYNAMIC) if kind in kinds), family.floating)
+    plan = _with_ends(made.tree, plan, source)
+    described = quantisation_of(
+        plan, io_type=options.io_type, images=calibration_size(data), calibration_sha256=data.sha256
+    )
+    image = next(iter(data)) if precision is Precision.INT8 else None
+    return InPrecision(made.tree, plan, described, warnings, image, precision, half)
+
+
+def _behind(unpacked: int, plan: list[OpPlan]) -> list[OpPlan]:
+    """``plan`` behind the DEQUANTIZE ops of constants in float16, which come first."""
+    from converters.quantize.plan import OpPlan
+
+    reason = "a constant in float16, unpacked once"
+    first = [OpPlan(index, "DEQUANTIZE", "", Precision.FP16, reason) for index in range(unpacked)]
+    return [*first, *(dataclasses.replace(item, op=item.op + unpacked) for item in plan)]
 
 
 def _encoded(model: Tflite, source: Source, quantised: QuantisedGraph, options: ConvertOptions) -> InPrecision:

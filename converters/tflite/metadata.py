@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from evit_mobile.specs import Precision, Preprocessing
+from evit_mobile.specs import Preprocessing
 from evit_mobile.tflite.classes import SELECTED
 from evit_mobile.tflite.description import OWN_ENTRY, ModelDescription
 from evit_mobile.tflite.flatbuffer import pack
@@ -50,7 +50,7 @@ def describe(model: Any, description: ModelDescription, labels: Labels | None, m
     }
     if minimum_runtime is not None:
         entries[RUNTIME_ENTRY] = runtime_content(minimum_runtime)
-    if description.precision == Precision.FP16:
+    if description.in_half:
         entries[HALF_ENTRY] = HALF_CONTENT
     # onnx2tf writes this entry into every model: a model that was asked for in fp32 must not say so.
     kept = [entry for entry in model.metadata or [] if entry.name.decode() not in {*entries, HALF_ENTRY}]

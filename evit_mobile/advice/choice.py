@@ -12,11 +12,10 @@ from converters.report import Conversion
 from evit_mobile.errors import RequestError
 from evit_mobile.results.record import Point, Quantity, ResultSet
 from evit_mobile.results.summary import ratio_of, show, significant, summary_of, unit
-from evit_mobile.specs import Precision
+from evit_mobile.specs import DEFAULT_MIN_SQNR_DB, Precision
 
 #: Files whose times are nearer than this share count as equally fast: the more accurate one is shipped.
 EQUAL = 0.02
-DEFAULT_MIN_SQNR_DB = 30.0
 #: By what is compared: what the faster of two files does.
 _FASTER: dict[Quantity, str] = {
     "latency_us": "is {times} times as fast as {other} ({values}, measured)",
@@ -63,15 +62,17 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Option:
-    """One precision of the model.
+    """One precision of the model, or a mix.
 
     Attributes:
+        precision: of the file; of a mix the smallest that is in it.
         conversion: the file; None where it was refused.
         memory_bytes: what running it needs: constants, their packed copy, and the activations that are alive together.
         point: its rounds on the device.
         sqnr_db: SQNR of its worst output against fp32; infinite where there is no difference, None where it is unknown.
         accuracy: its accuracy on the data, from 0 to 1; None without data.
         refusal: why there is no file, or no figure.
+        label: see ``name``.
     """
 
     precision: Precision
@@ -81,6 +82,12 @@ class Option:
     sqnr_db: float | None = None
     accuracy: float | None = None
     refusal: str | None = None
+    label: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The precision, or ``fp16 mix``, ``int8 mix``."""
+        return self.label or self.precision
 
     @property
     def value(self) -> float | None:
@@ -100,7 +107,7 @@ class Advice:
     Attributes:
         model, device: by their names.
         requirement: what a file has to keep.
-        options: one for each precision; fp32, the reference, is the first.
+        options: one for each precision, and mixes of them; fp32, the reference, is the first.
         chosen: the one to ship.
         tested_on: the inputs of the SQNR, in words.
         figure: name of the accuracy: ``top1``, ``ap`` or ``miou``; None without data.
@@ -169,7 +176,7 @@ class Advice:
                  "on_pareto_front": option in front}
                 for option in self.options
             ],
-            "chosen": self.chosen.precision,
+            "chosen": self.chosen.name,
             "advice": self.sentence(),
         }  # fmt: skip
 
@@ -213,6 +220,7 @@ def _plain(option: Option) -> dict[str, Any]:
     quantity = option.point.quantity if option.point is not None else None
     report = option.conversion.report if option.conversion is not None else None
     return {
+        "name": option.name,
         "precision": option.precision,
         "bytes": report.bytes_tflite if report is not None else None,
         "sha256": report.sha256 if report is not None else None,
@@ -227,13 +235,13 @@ def _plain(option: Option) -> dict[str, Any]:
 def _sentences(advice: Advice) -> Iterator[str]:
     chosen, reference = advice.chosen, advice.reference
     if chosen is reference or reference.value is None:
-        yield f"Ship {chosen.precision}: no faster file keeps {advice.requirement}."
+        yield f"Ship {chosen.name}: no faster file keeps {advice.requirement}."
     else:
         kept = f"it keeps {_figure(advice, chosen)}, where {advice.requirement} is asked for"
-        yield f"Ship {chosen.precision}: {kept}, and {_faster(chosen, reference)}."
+        yield f"Ship {chosen.name}: {kept}, and {_faster(chosen, reference)}."
     for option in advice.options:
         if option.value is not None and chosen.value is not None and option.value < chosen.value / (1 + EQUAL):
-            yield f"{option.precision} keeps {_figure(advice, option)}, though it {_faster(option, chosen)}."
+            yield f"{option.name} keeps {_figure(advice, option)}, though it {_faster(option, chosen)}."
 
 
 def _faster(option: Option, other: Option) -> str:
@@ -241,7 +249,7 @@ def _faster(option: Option, other: Option) -> str:
     quantity = option.point.quantity or "latency_us"
     times = significant(other.value / option.value, 3)
     values = f"{show(quantity, option.value)} against {show(quantity, other.value)} {unit(quantity)}"
-    return _FASTER[quantity].format(times=times, other=other.precision, values=values)
+    return _FASTER[quantity].format(times=times, other=other.name, values=values)
 
 
 def _figure(advice: Advice, option: Option) -> str:

@@ -43,7 +43,7 @@ def chart(advice: Advice, form: Form) -> bytes:
 def _label(option: Option) -> str:
     assert option.conversion is not None and option.memory_bytes is not None
     size, memory = option.conversion.report.bytes_tflite / 1e6, option.memory_bytes / 1e6
-    return f"{option.precision}\n{size:.1f} MB, needs {memory:.0f} MB"
+    return f"{option.name}\n{size:.1f} MB, needs {memory:.0f} MB"
 
 
 def _height(option: Option, advice: Advice) -> float:

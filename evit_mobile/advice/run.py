@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from android_bench.device import DeviceOptions, kind_of, open_device, open_runtime
 from android_bench.suites.resume import begin, sweep
+from converters.auto import plain_options
 from converters.options import ConvertOptions
 from converters.parity.sqnr import Outputs, outputs_of, worst_sqnr_db
 from converters.quantize.comparison_inputs import Stimuli, stimuli_of
+from converters.quantize.prices import prices_for
 from converters.report import Conversion
 from evit_mobile.advice.accuracy import accuracy_of
 from evit_mobile.advice.choice import Advice, Option, Requirement, choose
@@ -21,7 +23,7 @@ from evit_mobile.campaign import candidate_of
 from evit_mobile.errors import DeviceError, EvitMobileError, first_line
 from evit_mobile.results.record import ResultSet, RunSettings
 from evit_mobile.runtimes import RUNTIMES
-from evit_mobile.specs import IoType, Precision
+from evit_mobile.specs import DEFAULT_MIN_SQNR_DB, Core, IoType, Precision
 from evit_mobile.tflite.costs import memory_bytes
 from evit_mobile.tflite.file import Tflite
 
@@ -56,7 +58,8 @@ def advise(
         convert: makes the conversions.
         place: what is measured on.
         requirement: what a file has to keep.
-        options: of every conversion; its precision is not read. Without calibration data int8 is refused.
+        options: of every conversion; its precision and core are not read. Without calibration data int8 is refused,
+            and no mix is made.
         command: the argument vector that the results record.
 
     Raises:
@@ -66,110 +69,130 @@ def advise(
     """
     device = open_device(place.device, place.options)
     before = begin(device, datetime.now(UTC), command, None)
-    made = _converted(convert, options, place.options.say)
+    described = before.device
+    options = dataclasses.replace(options, core=Core.of(described.abi, described.instruction_sets))
     with contextlib.ExitStack() as stack:
-        files = {
-            precision: Tflite.read(stack.enter_context(Tflite(conversion.content).on_disk()))
-            for precision, conversion in made.files.items()
-        }
-        stimuli = stimuli_of(files[Precision.FP32], options.calibration)
+        made = _Made(convert, place, requirement, options, stack)
+        for precision in Precision:
+            made.add(precision, plain_options(options, precision))
+        for name, wanted in made.mixes().items():
+            made.add(name, wanted)
         place.options.say("comparing outputs")
-        paths = {precision: file.path for precision, file in files.items() if file.path is not None}
-        quality = _Quality(
-            _sqnrs(paths, stimuli, place),
-            {} if requirement.data is None else {item: accuracy_of(path, requirement) for item, path in paths.items()},
-            {precision: memory_bytes(file.graph) for precision, file in files.items()},
+        paths = {name: file.path for name, file in made.files.items() if file.path is not None}
+        accuracy = (
+            {} if requirement.data is None else {it: accuracy_of(path, requirement) for it, path in paths.items()}
         )
-        results = _measured(device, files, place, before)
-    rows = _rows(made, quality, results)
+        results = _measured(device, made.files, place, before)
+    rows = _rows(made, accuracy, results)
     chosen = choose(rows, requirement)
     if chosen is None:
         raise DeviceError(f"no file ran on {place.device}: {rows[0].refusal}")
-    report = made.files[Precision.FP32].report
-    figure = next((name for name, _ in quality.accuracy.values()), None)
-    return Advice(
-        report.model, place.device, requirement, rows, chosen, stimuli.words, figure, results, tuple(report.warnings)
-    )
+    report = made.conversions[Precision.FP32].report
+    figure = next((name for name, _ in accuracy.values()), None)
+    words = made.stimuli.words if made.stimuli is not None else ""
+    return Advice(report.model, place.device, requirement, rows, chosen, words, figure, results, tuple(report.warnings))
 
 
-@dataclasses.dataclass(frozen=True)
 class _Made:
-    files: dict[Precision, Conversion]
-    refusals: dict[Precision, str]
+    """The files by name, fp32 the first, or why there is none; and the SQNR of each.
+
+    Args:
+        convert, place, requirement, options: as ``advise`` takes them.
+        stack: what the files are on the disk for.
+    """
+
+    def __init__(
+        self,
+        convert: Convert,
+        place: Place,
+        requirement: Requirement,
+        options: ConvertOptions,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self._convert, self._place, self._options, self._stack = convert, place, options, stack
+        self._bound_db = requirement.bound_db or DEFAULT_MIN_SQNR_DB
+        self.wanted: dict[str, ConvertOptions] = {}
+        self.conversions: dict[str, Conversion] = {}
+        self.files: dict[str, Tflite] = {}
+        self.sqnr_db: dict[str, float | None] = {}
+        self.refusals: dict[str, str] = {}
+        self.stimuli: Stimuli | None = None
+        self._expected: list[Outputs] = []
+
+    def add(self, name: str, wanted: ConvertOptions) -> None:
+        """Convert, and compare with fp32."""
+        self._place.options.say(f"converting to {name}")
+        self.wanted[name] = wanted
+        try:
+            conversion = self._convert(wanted)
+        except EvitMobileError as error:
+            if name == Precision.FP32:
+                raise
+            self.refusals[name] = first_line(error)
+            return
+        self.conversions[name] = conversion
+        file = Tflite.read(self._stack.enter_context(Tflite(conversion.content).on_disk()))
+        self.files[name] = file
+        self.sqnr_db[name] = self._sqnr_of(file)
+
+    def _sqnr_of(self, file: Tflite) -> float | None:
+        """Against fp32; a file for half precision runs in it where the device's processor can be emulated."""
+        assert file.path is not None
+        host = RUNTIMES["litert"]
+        if self.stimuli is None:
+            self.stimuli = stimuli_of(file, self._options.calibration)
+            self._expected = outputs_of(file.path, host, self.stimuli.inputs)
+            return math.inf
+        inputs, runtime = self.stimuli.inputs, host
+        if (
+            file.description is not None
+            and file.description.in_half
+            and kind_of(self._place.device).runtime_module is not None
+        ):
+            inputs, runtime = inputs[:EMULATED_INPUTS], open_runtime(self._place.device, self._place.options.runtime)
+        outputs = outputs_of(file.path, runtime, inputs)
+        return worst_sqnr_db(self._expected[: len(outputs)], outputs)
+
+    def mixes(self) -> dict[str, ConvertOptions]:
+        """The mixes that may be faster than what keeps the bound: half precision with int8 weights, where the core
+        computes in it, and int8 with float ops, where int8 alone does not keep it.
+        """
+        if self._options.calibration is None:
+            return {}
+        mixed = dataclasses.replace(self._options, min_sqnr_db=self._bound_db, io_type=IoType.FLOAT32)
+        int8 = self.sqnr_db.get(Precision.INT8)
+        bases = [Precision.FP16] if prices_for(self._options.core).half and Precision.FP16 in self.files else []
+        bases += [Precision.INT8] if int8 is not None and int8 < self._bound_db else []
+        return {f"{base} mix": dataclasses.replace(mixed, precision=base) for base in bases}
 
 
-@dataclasses.dataclass(frozen=True)
-class _Quality:
-    """Of each file its SQNR, name and value of its accuracy, and the memory that it needs."""
-
-    sqnr_db: dict[Precision, float | None]
-    accuracy: dict[Precision, tuple[str, float]]
-    memory: dict[Precision, int]
-
-
-def _rows(made: _Made, quality: _Quality, results: ResultSet) -> tuple[Option, ...]:
-    """An option for each precision."""
+def _rows(made: _Made, accuracy: dict[str, tuple[str, float]], results: ResultSet) -> tuple[Option, ...]:
+    """An option for each file that was asked for."""
     points = {point.name: point for point in results.points}
     rows = []
-    for precision in (item for item in Precision if item in made.files or item in made.refusals):
-        point = points.get(precision)
+    for name, wanted in made.wanted.items():
+        point = points.get(name)
+        conversion = made.conversions.get(name)
         rows.append(
             Option(
-                precision,
-                made.files.get(precision),
-                quality.memory.get(precision),
+                conversion.report.precision if conversion is not None else wanted.target,
+                conversion,
+                memory_bytes(made.files[name].graph) if name in made.files else None,
                 point,
-                quality.sqnr_db.get(precision),
-                quality.accuracy[precision][1] if precision in quality.accuracy else None,
-                made.refusals.get(precision) or (point.error if point is not None else None),
+                made.sqnr_db.get(name),
+                accuracy[name][1] if name in accuracy else None,
+                made.refusals.get(name) or (point.error if point is not None else None),
+                name,
             )
         )
     return tuple(rows)
 
 
-def _converted(convert: Convert, options: ConvertOptions, say: Callable[[str], None]) -> _Made:
-    """The conversion in each precision, or why there is none."""
-    made = _Made({}, {})
-    for precision in Precision:
-        say(f"converting to {precision}")
-        is_int8 = precision is Precision.INT8
-        wanted = dataclasses.replace(
-            options,
-            precision=precision,
-            calibration=options.calibration if is_int8 else None,
-            hold_out=is_int8,
-            io_type=options.io_type if is_int8 else IoType.FLOAT32,
-        )
-        try:
-            made.files[precision] = convert(wanted)
-        except EvitMobileError as error:
-            if precision is Precision.FP32:
-                raise
-            made.refusals[precision] = first_line(error)
-    return made
-
-
-def _sqnrs(paths: dict[Precision, Path], stimuli: Stimuli, place: Place) -> dict[Precision, float | None]:
-    """The SQNR of each file against fp32; a file for half precision runs in it where the device's processor can be
-    emulated.
-    """
-    host = RUNTIMES["litert"]
-    reference = outputs_of(paths[Precision.FP32], host, stimuli.inputs)
-    answers: dict[Precision, list[Outputs]] = {}
-    for precision, path in paths.items():
-        if precision is Precision.FP16 and kind_of(place.device).runtime_module is not None:
-            emulated = open_runtime(place.device, place.options.runtime)
-            answers[precision] = outputs_of(path, emulated, stimuli.inputs[:EMULATED_INPUTS])
-        else:
-            answers[precision] = outputs_of(path, host, stimuli.inputs)
-    return {precision: worst_sqnr_db(reference[: len(values)], values) for precision, values in answers.items()}
-
-
-def _measured(device: Device, files: dict[Precision, Tflite], place: Place, results: ResultSet) -> ResultSet:
+def _measured(device: Device, files: dict[str, Tflite], place: Place, results: ResultSet) -> ResultSet:
     candidates = []
-    for precision, file in files.items():
+    for name, file in files.items():
         assert file.path is not None
-        candidates.append(candidate_of(precision, file.path, file, place.options.runtime))
+        candidates.append(candidate_of(name, file.path, file, place.options.runtime))
     settings = place.settings or kind_of(place.device).settings
     for points in sweep(device, candidates, [settings]):
         done = sum(len(point.rounds) for point in points)

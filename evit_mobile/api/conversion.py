@@ -17,7 +17,7 @@ from evit_mobile.card import CardArguments, ModelCard
 from evit_mobile.errors import RequestError
 from evit_mobile.models.registry import check_name
 from evit_mobile.processes import temporary_folder
-from evit_mobile.specs import Precision, Resolution
+from evit_mobile.specs import AUTO, DEFAULT_MIN_SQNR_DB, Precision, Resolution
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -45,9 +45,11 @@ def convert(
         options: everything that a conversion can be asked for; the arguments below replace its fields.
         resolution: of the input image: a side, ``"HxW"``, or (height, width), in pixels. A list of several gives one
             file with a signature for each, ``r192``, ``r224``, …, that share their weights.
-        precision: ``"fp32"``, ``"fp16"``, ``"dynamic"`` or ``"int8"``.
-        calibration: int8: a folder of pictures, an .npz file, ``package.module:function``, or an array [N, H, W, C] or
-            a sequence of [H, W, C]: uint8 RGB pictures at the model's resolution, or float32 model inputs.
+        precision: ``"fp32"``, ``"fp16"``, ``"dynamic"`` or ``"int8"``; ``"auto"`` is the fastest that keeps
+            ``options.min_sqnr_db`` (None: 30) on ``options.core``.
+        calibration: int8 and auto: a folder of pictures, an .npz file, ``package.module:function``, or an array
+            [N, H, W, C] or a sequence of [H, W, C]: uint8 RGB pictures at the model's resolution, or float32 model
+            inputs.
         example_inputs: for a module whose input is not one RGB image: a float32 tensor for each argument of its
             ``forward``, in order or by name. Only their shapes matter.
         card: what the network is, where it cannot say that itself: ``mean`` and ``std`` of the red, green and blue
@@ -78,7 +80,9 @@ def convert(
     resolutions = [_resolution(item) for item in asked if item is not None]
     if len(resolutions) == 1:
         options = dataclasses.replace(options, resolution=resolutions[0])
-    if precision is not None:
+    if precision == AUTO:
+        options = dataclasses.replace(options, precision=None, min_sqnr_db=options.min_sqnr_db or DEFAULT_MIN_SQNR_DB)
+    elif precision is not None:
         options = dataclasses.replace(options, precision=_precision(precision))
     if card:
         options = dataclasses.replace(options, card=ModelCard.of(**card))
@@ -94,13 +98,24 @@ def _convert_several(
 ) -> Conversion:
     from converters.several import merged, options_of
 
+    if options.min_sqnr_db is not None:
+        raise RequestError(
+            "the precision is chosen for one resolution at a time", hint="name one, or a precision in place of auto"
+        )
     return merged([_convert_one(model, item, example_inputs) for item in options_of(resolutions, options)])
 
 
 def _convert_one(model: nn.Module | str | Path, options: ConvertOptions, example_inputs: Examples) -> Conversion:
-    if isinstance(model, (str, Path)):
-        return _convert_named(str(model), options)
-    return _convert_module(model, options, example_inputs)
+    def convert_with(options: ConvertOptions) -> Conversion:
+        if isinstance(model, (str, Path)):
+            return _convert_named(str(model), options)
+        return _convert_module(model, options, example_inputs)
+
+    if options.precision is None and options.min_sqnr_db is not None:
+        from converters.auto import convert_fastest
+
+        return convert_fastest(convert_with, options)
+    return convert_with(options)
 
 
 def _convert_named(model: str, options: ConvertOptions) -> Conversion:
@@ -142,7 +157,8 @@ def _precision(value: Precision | str) -> Precision:
     try:
         return Precision(value)
     except ValueError as error:
-        raise RequestError(f"there is no precision {value!r}", hint=f"one of {', '.join(Precision)}") from error
+        known = ", ".join([*Precision, AUTO])
+        raise RequestError(f"there is no precision {value!r}", hint=f"one of {known}") from error
 
 
 @contextlib.contextmanager

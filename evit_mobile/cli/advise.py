@@ -156,11 +156,11 @@ def _print(advice: Advice, out: Path | None) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", overflow="fold")
     for option in advice.options:
-        table.add_row(option.precision, *map(Text, _cells(option, advice)))
+        table.add_row(option.name, *map(Text, _cells(option, advice)))
     table_console(160).print(table)
     click.echo(visible(advice.sentence()))
     if out is not None:
-        click.echo(f"{out}: {advice.chosen.precision}")
+        click.echo(f"{out}: {advice.chosen.name}")
 
 
 def _cells(option: Option, advice: Advice) -> list[str]:

@@ -10,6 +10,7 @@ import click
 
 from evit_mobile.card import ModelCard
 from evit_mobile.cli.options import (
+    FiniteRange,
     ResolutionType,
     card_of,
     card_options,
@@ -20,7 +21,8 @@ from evit_mobile.cli.options import (
     seed_option,
     weights_option,
 )
-from evit_mobile.specs import Core, Ends, IoType, OutputLayout, Pixels, Precision, Resolution
+from evit_mobile.errors import RequestError
+from evit_mobile.specs import AUTO, DEFAULT_MIN_SQNR_DB, Core, Ends, IoType, OutputLayout, Pixels, Precision, Resolution
 
 if TYPE_CHECKING:
     from converters.options import ConvertOptions
@@ -64,11 +66,20 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--precision",
-    type=click.Choice([item.value for item in Precision]),
-    help="fp16: for Armv8.2 and newer; int8 needs --calibration.  [default: fp32; int8 of a quantised ONNX file]",
+    type=click.Choice([*(item.value for item in Precision), AUTO]),
+    help="fp16: for Armv8.2 and newer; int8, auto: with --calibration.  [default: fp32; int8 of a quantised ONNX file]",
 )
 @click.option(
-    "--calibration", metavar="FOLDER|FILE.npz|package.module:function", help="int8: what to measure value ranges on."
+    "--min-sqnr",
+    "min_sqnr_db",
+    type=FiniteRange(0, 200, min_open=True),
+    metavar="DB",
+    help="auto: the fastest precision on --core that keeps so much against fp32.  [default: 30]",
+)
+@click.option(
+    "--calibration",
+    metavar="FOLDER|FILE.npz|package.module:function",
+    help="int8, auto: what to measure value ranges and noise on.",
 )
 @click.option(
     "--io-type",
@@ -139,6 +150,7 @@ def command(**values: Any) -> None:
     evit-mobile convert --model base-r224 --resolution 192 --resolution 224 --resolution 288 --out model.tflite
     evit-mobile convert --model base-r224 --precision fp16 --out model.tflite
     evit-mobile convert --model base-r224 --precision int8 --calibration photos/ --out model.tflite
+    evit-mobile convert --model base-r224 --precision auto --core armv8.2 --calibration photos/ --out model.tflite
     evit-mobile convert --model det-r416 --out detector.tflite
     evit-mobile convert --model timm:mobilenetv3_large_100 --out mobilenet.tflite
     evit-mobile convert --model timm:resnet18 --weights flowers.pth --labels flowers.txt --out flowers.tflite
@@ -189,6 +201,7 @@ class ConvertRequest:
     attention_form: str
     core: str
     precision: str | None
+    min_sqnr_db: float | None
     calibration: str | None
     io_type: str
     normalise: bool | None
@@ -229,7 +242,8 @@ class ConvertRequest:
 
         return ConvertOptions(
             weights=self.weights,
-            precision=None if self.precision is None else Precision(self.precision),
+            precision=None if self.precision in (None, AUTO) else Precision(self.precision),
+            min_sqnr_db=self._bound_db(),
             seed=self.seed,
             rewrite=not self.no_rewrite,
             attention_form=self.attention_form,
@@ -244,6 +258,13 @@ class ConvertRequest:
             ends=self._ends(),
         )
 
+    def _bound_db(self) -> float | None:
+        if self.precision == AUTO:
+            return self.min_sqnr_db or DEFAULT_MIN_SQNR_DB
+        if self.min_sqnr_db is not None:
+            raise RequestError("--min-sqnr is for --precision auto", hint="verify says what a file keeps")
+        return None
+
     def _ends(self) -> Ends:
         behind = {"softmax": self.softmax, "sigmoid": self.sigmoid, "nms": self.postprocess == "nms"}
         return Ends.of(
@@ -256,6 +277,8 @@ def _print(report: ConversionReport, out: Path) -> None:
     click.echo(
         f"{out}: {report.model} at {report.resolution}, {report.precision}, {report.bytes_tflite / 1e6:.1f} MB, {spent}"
     )
+    if report.choice is not None:
+        click.echo(report.choice)
     for signature, one in (report.signatures or {"": report}).items():
         before, after, lowered = (
             sum(ops.values()) for ops in (one.onnx_ops_before, one.onnx_ops_after, one.tflite_ops)

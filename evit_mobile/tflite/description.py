@@ -70,6 +70,7 @@ class ModelDescription(BaseModel):
     ``output_layout`` is of the outputs of rank 4; None in files of before it was fixed, whose outputs have either.
     ``preprocessing`` is None where it is not known how a picture becomes the input. ``classes`` is how many were asked
     for; ``labels`` are their names, where they are not those of the task's own data set.
+    ``half``: what is float may be computed in half precision, which fp16 says by itself.
     ``ends`` are what the conversion put at both ends of the network, which by itself takes what
     ``network_preprocessing`` gives.
     ``from_module`` marks a network that was given as an object: ``model`` is its class's name, which cannot build it
@@ -85,6 +86,7 @@ class ModelDescription(BaseModel):
     task: Text | None
     resolution: Shape
     precision: Precision
+    half: bool = False
     seed: Seed
     rewrite: bool
     attention_form: Text = "auto"
@@ -115,6 +117,11 @@ class ModelDescription(BaseModel):
         """What a file with this signature alone would say."""
         fields = {**self.model_dump(mode="json", exclude={"signatures"}), **self.signatures[signature]}
         return ModelDescription.model_validate({**fields, "signatures": {}})
+
+    @property
+    def in_half(self) -> bool:
+        """Whether what is float may be computed in half precision."""
+        return self.half or self.precision is Precision.FP16
 
     @property
     def is_own_network(self) -> bool:

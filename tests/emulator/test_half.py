@@ -13,8 +13,12 @@ from android_bench.emulator.qemu import Qemu
 from android_bench.emulator.root import EmulatorRoot
 from android_bench.emulator.runtime import EmulatedRuntime
 from converters.parity.stimuli import ImageStimulus, verification_stimuli
+from converters.quantize.dynamic import quantise_dynamic
+from converters.quantize.half import halve
+from converters.tflite.metadata import describe
 from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Precision, Preprocessing, Resolution
+from evit_mobile.tflite.file import Tflite
 
 SMALL = Resolution(96, 96)
 
@@ -32,6 +36,27 @@ def test_armv8_2_needs_fewer_instructions(half_tflite: Path, small_tflite: Path,
     half, older = a76.count(half_tflite, 2)[-1], a72.count(half_tflite, 2)[-1]
     assert half < 0.6 * older
     assert half < 0.6 * a76.count(small_tflite, 2)[-1]
+
+
+def test_int8_weights_beside_half_precision(half_tflite: Path, small_tflite: Path, a76: Qemu, tmp_path: Path) -> None:
+    """XNNPACK takes hybrid layers in a graph of half precision: it stays far below the instructions of float32, which
+    it would need if it refused, and below those of half precision alone. Its outputs keep what hybrid layers keep in
+    float32, for which ``verify`` asks 18 dB.
+    """
+    file = Tflite.read(small_tflite)
+    made = quantise_dynamic(file)
+    unpacked = halve(made.tree)
+    mix = tmp_path / "mix.tflite"
+    description = file.description
+    assert description is not None and unpacked
+    described = description.model_copy(update={"precision": Precision.DYNAMIC, "half": True})
+    mix.write_bytes(describe(made.tree, described, None, None))
+    assert a76.count(mix, 2)[-1] < a76.count(half_tflite, 2)[-1] < 0.6 * a76.count(small_tflite, 2)[-1]
+    image = verification_stimuli(SMALL, 3, Preprocessing())[0].image
+    with RUNTIMES["litert"].open(small_tflite) as host, EmulatedRuntime(a76).open(mix) as session:
+        [expected], [actual] = host.run([image]), session.run([image])
+    noise = np.sum((actual.astype(np.float64) - expected) ** 2)
+    assert 10 * np.log10(np.sum(expected.astype(np.float64) ** 2) / noise) >= 18
 
 
 def test_outputs_in_half_precision(half_tflite: Path, small_tflite: Path, a76: Qemu) -> None:
