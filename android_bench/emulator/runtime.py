@@ -8,13 +8,11 @@ import contextlib
 from pathlib import Path
 from typing import Callable, Iterator, Sequence
 
-import numpy as np
-
 from android_bench.emulator.device import open_qemu
 from android_bench.emulator.qemu import Qemu, Signature
 from evit_mobile.errors import RequestError
 from evit_mobile.runtimes.base import Configuration, RuntimeStatus
-from evit_mobile.runtimes.session import Array, OpInfo, TensorInfo
+from evit_mobile.runtimes.session import Array, OpInfo, TensorInfo, check_inputs
 from evit_mobile.tflite.file import Tflite
 
 
@@ -26,6 +24,7 @@ class EmulatedSession:
         self.inputs, self.outputs = signature.inputs, signature.outputs
 
     init_us = None
+    fully_accelerated: bool | None = None
 
     def output_names(self) -> list[str]:
         """Names of the outputs by the model's signature, in the order of ``run``."""
@@ -38,11 +37,7 @@ class EmulatedSession:
             ValueError: they do not fit.
             DeviceError: the run did not end as it should.
         """
-        if len(inputs) != len(self.inputs):
-            raise ValueError(f"the model has {len(self.inputs)} inputs, {len(inputs)} were given")
-        for info, array in zip(self.inputs, inputs):
-            if array.shape != info.shape or array.dtype != np.dtype(info.dtype):
-                raise ValueError(f"{info.name} takes {info.dtype} {info.shape}, {array.dtype} {array.shape} was given")
+        check_inputs(self.inputs, inputs)
         return self._qemu.infer(self._model, inputs, self._signature)
 
     def peak_memory_bytes(self) -> int | None:
@@ -71,6 +66,7 @@ class EmulatedRuntime:
     """LiteRT for arm64 on an emulated processor, under the name of its device."""
 
     configurations: tuple[Configuration, ...] = ((True, 1),)
+    lists_ops = False
 
     def __init__(self, qemu: Qemu) -> None:
         self._qemu = qemu

@@ -53,7 +53,7 @@ class Result:
     megabytes: float
     seconds: float
     ops: int
-    partitions: int
+    partitions: int | None
     undelegated: int
     median_ms: float
     ratio: float

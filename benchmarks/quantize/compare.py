@@ -40,7 +40,7 @@ class Row:
 
     name: str
     megabytes: float
-    partitions: int
+    partitions: int | None
     undelegated: int
     sqnr_db: float | None
     median_ms: float | None

@@ -39,7 +39,7 @@ class Judged:
 
     error: float
     rounding: float
-    partitions: int
+    partitions: int | None
     undelegated: int
     ops: int
 

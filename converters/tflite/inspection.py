@@ -36,8 +36,8 @@ class OpSummary:
     """One op of the file. ``name`` is its first output's; shapes are of run-time operands, constants left out.
 
     ``partition`` is None for an op that no partition runs: ``undelegated`` ops are run by TFLite's own kernels, others
-    by nothing. ``precision`` is the type of its run-time operands, with that of its weights where they differ;
-    ``reason`` is the quantisation plan's, None where the file has none.
+    by nothing; and for all where the runtime does not list its ops. ``precision`` is the type of its run-time operands,
+    with that of its weights where they differ; ``reason`` is the quantisation plan's, None where the file has none.
     """
 
     index: int
@@ -66,7 +66,11 @@ class UndelegatedOp:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A file under one runtime. Sizes in bytes; ``macs`` are multiply-accumulates of one run."""
+    """A file under one runtime. Sizes in bytes; ``macs`` are multiply-accumulates of one run.
+
+    A runtime that does not list its ops leaves ``partitions`` None, ``undelegated`` and ``idle`` empty.
+    ``fully_accelerated`` is whether no op is undelegated; None where such a runtime does not say that either.
+    """
 
     file: str
     size_bytes: int
@@ -82,7 +86,8 @@ class Inspection:
     macs: int
     parameter_bytes: int
     subgraphs: int
-    partitions: int
+    partitions: int | None
+    fully_accelerated: bool | None
     undelegated: list[UndelegatedOp]
     idle: list[int]
     ops: list[OpSummary]
@@ -94,14 +99,21 @@ class Inspection:
             precision=self.description.precision if self.description else None,
             ops=self.op_total,
             partitions=self.partitions,
-            undelegated_ops=len(self.undelegated),
+            undelegated_ops=self.undelegated_count,
         )
+
+    @property
+    def undelegated_count(self) -> int | None:
+        """How many ops are undelegated; None where the runtime does not say."""
+        if self.partitions is None:
+            return 0 if self.fully_accelerated else None
+        return len(self.undelegated)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         description = self.description.model_dump(mode="json") if self.description else None
         plain = dataclasses.replace(self, description=None)
-        counts = {"undelegated_count": len(self.undelegated)}
+        counts = {"undelegated_count": self.undelegated_count}
         return {**dataclasses.asdict(plain), **counts, "description": description}
 
 
@@ -124,8 +136,12 @@ def inspect_model(model: Tflite | Path, runtime: Runtime | None = None, *, expla
     runtime = runtime or RUNTIMES["litert"]
     graph, description = file.graph, file.description
     with file.on_disk() as path, runtime.open(path) as session:
-        parts = read_partitioning(session.ops(), [info.index for info in session.outputs])
-    experimenter = Experimenter(file, runtime) if explain and parts.undelegated else None
+        parts = None
+        if runtime.lists_ops:
+            parts = read_partitioning(session.ops(), [info.index for info in session.outputs])
+        accelerated = session.fully_accelerated if parts is None else not parts.undelegated
+    undelegated = parts.undelegated if parts else ()
+    experimenter = Experimenter(file, runtime) if explain and undelegated else None
     reasons = _reasons(description, len(graph.ops))
     summaries = [_summary(op, graph, parts, reason) for op, reason in zip(graph.ops, reasons)]
     names = file.signature_names
@@ -144,17 +160,18 @@ def inspect_model(model: Tflite | Path, runtime: Runtime | None = None, *, expla
         macs=sum(summary.macs for summary in summaries),
         parameter_bytes=_parameter_bytes(graph),
         subgraphs=graph.subgraphs,
-        partitions=parts.count,
+        partitions=parts.count if parts else None,
+        fully_accelerated=accelerated,
         undelegated=[
             UndelegatedOp(op.index, op.type, _name(op, graph), experimenter.reason(op) if experimenter else "")
-            for op in (graph.ops[index] for index in parts.undelegated)
+            for op in (graph.ops[index] for index in undelegated)
         ],
-        idle=list(parts.idle),
+        idle=list(parts.idle) if parts else [],
         ops=summaries,
     )
 
 
-def _summary(op: Op, graph: Graph, parts: Partitioning, reason: str | None) -> OpSummary:
+def _summary(op: Op, graph: Graph, parts: Partitioning | None, reason: str | None) -> OpSummary:
     return OpSummary(
         index=op.index,
         type=op.type,
@@ -165,7 +182,7 @@ def _summary(op: Op, graph: Graph, parts: Partitioning, reason: str | None) -> O
         macs=macs_of(op, graph),
         weight_bytes=weight_bytes(op, graph),
         activation_bytes=activation_bytes(op, graph),
-        partition=parts.partition_of.get(op.index),
+        partition=parts.partition_of.get(op.index) if parts else None,
         precision=_precision(op, graph),
         reason=reason,
     )

@@ -33,7 +33,9 @@ class SurveyRow:
     Attributes:
         version: package and version; None where the runtime is not installed.
         error: why the runtime could not load or run the model; None where it could, or is not installed.
+        partitions: None where the runtime does not list its ops, or there is an error.
         undelegated: type -> number of the ops that TFLite's own kernels run.
+        fully_accelerated: whether there are none; None where the runtime does not say.
         latency_us: median over rounds.
         ratio: latency over that of the first runtime that runs the model, from paired rounds; with its 95 % interval.
     """
@@ -43,6 +45,7 @@ class SurveyRow:
     error: str | None = None
     partitions: int | None = None
     undelegated: dict[str, int] = dataclasses.field(default_factory=dict)
+    fully_accelerated: bool | None = None
     latency_us: float | None = None
     ratio: float | None = None
     ratio_interval: Interval | None = None
@@ -64,7 +67,7 @@ def survey(path: Path, runtimes: Sequence[Runtime]) -> list[SurveyRow]:
                 continue
             try:
                 session = stack.enter_context(runtime.open(path))
-                rows[runtime.name] = _divided(rows[runtime.name], session)
+                rows[runtime.name] = _divided(rows[runtime.name], runtime, session)
             except (EvitMobileError, RuntimeError) as error:
                 rows[runtime.name] = dataclasses.replace(rows[runtime.name], error=first_line(error))
             else:
@@ -81,12 +84,19 @@ def survey(path: Path, runtimes: Sequence[Runtime]) -> list[SurveyRow]:
     return list(rows.values())
 
 
-def _divided(row: SurveyRow, session: Session) -> SurveyRow:
+def _divided(row: SurveyRow, runtime: Runtime, session: Session) -> SurveyRow:
+    if not runtime.lists_ops:
+        return dataclasses.replace(row, fully_accelerated=session.fully_accelerated)
     ops = session.ops()
     parts = read_partitioning(ops, [info.index for info in session.outputs])
     names = {op.index: op.name for op in ops}
     undelegated = Counter(names[index] for index in parts.undelegated)
-    return dataclasses.replace(row, partitions=parts.count, undelegated=dict(undelegated.most_common()))
+    return dataclasses.replace(
+        row,
+        partitions=parts.count,
+        undelegated=dict(undelegated.most_common()),
+        fully_accelerated=not parts.undelegated,
+    )
 
 
 def _take_turns(sessions: dict[str, Session]) -> tuple[dict[str, list[list[float]]], dict[str, str]]:

@@ -26,14 +26,15 @@ def print_survey(rows: Sequence[SurveyRow], parity: Mapping[str, str] | None = N
                 row.runtime, "", *verdict, "", "", f"not installed: evit-mobile runtimes install {row.runtime}"
             )
             continue
-        partitions = "" if row.partitions is None else str(row.partitions)
+        partitions = str(row.partitions) if row.partitions is not None else "" if row.error else "not told"
         table.add_row(row.runtime, row.version, *verdict, partitions, _undelegated(row), row.error or _latency(row))
     table_console().print(table)
 
 
 def _undelegated(row: SurveyRow) -> str:
     if row.partitions is None:
-        return ""
+        known = {True: "0", False: "some", None: "not told"}
+        return "" if row.error else known[row.fully_accelerated]
     kinds = ", ".join(f"{count} {kind}" for kind, count in row.undelegated.items())
     return f"{sum(row.undelegated.values())}{f': {kinds}' if kinds else ''}"
 

@@ -4,12 +4,13 @@ import difflib
 
 from evit_mobile.errors import RequestError
 from evit_mobile.runtimes.base import Runtime, RuntimeStatus, Session
-from evit_mobile.runtimes.foreign import LITERT_LATEST, TENSORFLOW, TFLITE_RUNTIME
-from evit_mobile.runtimes.litert import LITERT
+from evit_mobile.runtimes.foreign import COMPILED_MODEL_LATEST, LITERT_LATEST, TENSORFLOW, TFLITE_RUNTIME
+from evit_mobile.runtimes.litert import COMPILED_MODEL, LITERT
 
 #: Registration order is the order in which tables show them.
 RUNTIMES: dict[str, Runtime] = {
-    runtime.name: runtime for runtime in (LITERT, LITERT_LATEST, TFLITE_RUNTIME, TENSORFLOW)
+    runtime.name: runtime
+    for runtime in (LITERT, LITERT_LATEST, COMPILED_MODEL, COMPILED_MODEL_LATEST, TFLITE_RUNTIME, TENSORFLOW)
 }
 
 __all__ = ["RUNTIMES", "Runtime", "RuntimeStatus", "Session", "find_runtime"]

@@ -11,12 +11,13 @@ from evit_mobile.runtimes.session import Array, OpInfo, TensorInfo
 
 
 class Session(Protocol):
-    """A loaded model; see ``session.InterpreterSession`` for what each method gives.
+    """A loaded model; see ``session.InterpreterSession`` and ``session.LoadedModel`` for what each method gives.
 
     ``run``, ``time_us`` and ``calls_ns`` raise ValueError for inputs that do not fit, RuntimeError where the runtime
     refuses to run the model (a kernel that divides by zero, say), and MachineError or RequestError where the runtime
     itself died.
-    ``init_us`` and ``peak_memory_bytes`` are None where nobody can say.
+    ``init_us`` and ``peak_memory_bytes`` are None where nobody can say. ``fully_accelerated`` is the runtime's own word
+    on whether accelerators run every op, None where it gives none.
     """
 
     inputs: list[TensorInfo]
@@ -24,6 +25,9 @@ class Session(Protocol):
 
     @property
     def init_us(self) -> float | None: ...
+
+    @property
+    def fully_accelerated(self) -> bool | None: ...
 
     def output_names(self) -> list[str]: ...
     def run(self, inputs: Sequence[Array]) -> list[Array]: ...
@@ -75,6 +79,10 @@ class Runtime(Protocol):
     @property
     def configurations(self) -> tuple[Configuration, ...]:
         """The ways in which it can run a model."""
+
+    @property
+    def lists_ops(self) -> bool:
+        """Whether a session tells its ops and partitions."""
 
     def version(self) -> str | None:
         """The installed package and its version, or None where it is not installed."""

@@ -50,7 +50,7 @@ def runtime_command(python: Path, module: str, path: Sequence[str] = ()) -> list
 
     Args:
         python: the interpreter of the runtime's environment.
-        module: the runtime's module that holds ``Interpreter``.
+        module: the runtime's module that holds ``Interpreter`` or ``CompiledModel``.
         path: further folders in which the worker finds modules.
     """
     return [str(python), "-I", str(Path(__file__).with_name("worker.py")), module, *path]
@@ -201,6 +201,7 @@ class WorkerSession:
         self.inputs = [_tensor(info) for info in opened["inputs"]]
         self.outputs = [_tensor(info) for info in opened["outputs"]]
         self.init_us: float = opened["init_us"]
+        self.fully_accelerated: bool | None = opened["fully_accelerated"]
         self._output_names: list[str] = opened["output_names"]
 
     def output_names(self) -> list[str]:

@@ -34,7 +34,7 @@ class Environment:
     Attributes:
         name: the runtime's name, and the folder's.
         package, version: what is installed, pinned.
-        module: the module that holds ``Interpreter``.
+        module: the module that holds ``Interpreter`` or ``CompiledModel``.
         python: the Python that the package needs, as ``3.11``; None takes the one that runs evit-mobile.
     """
 

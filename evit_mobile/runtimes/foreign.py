@@ -1,10 +1,12 @@
-"""Runtimes that run in an environment of their own, through a worker: the newest LiteRT, tflite-runtime and TensorFlow.
+"""Runtimes that run in an environment of their own, through a worker: the newest LiteRT by both of its APIs,
+tflite-runtime and TensorFlow.
 
 A further one is an entry here, its lock beside (``NAME.txt``), and its place in ``RUNTIMES``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Callable, Iterator
@@ -25,18 +27,26 @@ class ForeignRuntime:
     workers end with this process.
 
     Args:
-        environment: where it is installed.
+        environment: where it is installed; its module is what runs models.
+        name: of the runtime; None takes the environment's.
         tflite_version: the TFLite release that its kernels belong to, where the table of op versions knows it.
         timeout_s: longest wait for one answer of a worker, seconds.
     """
 
     configurations = CONFIGURATIONS
 
+    lists_ops = True
+
     def __init__(
-        self, environment: Environment, *, tflite_version: str | None = None, timeout_s: float = TIMEOUT_S
+        self,
+        environment: Environment,
+        name: str | None = None,
+        *,
+        tflite_version: str | None = None,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         self.environment = environment
-        self.name = environment.name
+        self.name = name or environment.name
         self._tflite_version = tflite_version
         self._timeout_s = timeout_s
         self._workers = WorkerPool(self._start)
@@ -86,8 +96,20 @@ class ForeignRuntime:
             raise MachineError(error.message, hint=f"repair it: evit-mobile runtimes install {self.name}") from error
 
 
-LITERT_LATEST: Runtime = ForeignRuntime(
-    Environment("litert-latest", package="ai-edge-litert", version="2.3.0", module="ai_edge_litert.interpreter")
+class CompiledForeignRuntime(ForeignRuntime):
+    """LiteRT in an environment of its own by its newer API, ``CompiledModel``."""
+
+    lists_ops = False
+
+    def version(self) -> str | None:
+        version = super().version()
+        return f"{version} CompiledModel" if version else None
+
+
+_LATEST = Environment("litert-latest", package="ai-edge-litert", version="2.3.0", module="ai_edge_litert.interpreter")
+LITERT_LATEST: Runtime = ForeignRuntime(_LATEST)
+COMPILED_MODEL_LATEST: Runtime = CompiledForeignRuntime(
+    dataclasses.replace(_LATEST, module="ai_edge_litert.compiled_model"), "compiled-model-latest"
 )
 TFLITE_RUNTIME: Runtime = ForeignRuntime(
     Environment(

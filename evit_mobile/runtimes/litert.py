@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 from evit_mobile.errors import CrashingFileError, MachineError, RequestError
-from evit_mobile.runtimes.base import CONFIGURATIONS, Runtime, RuntimeStatus, Session
+from evit_mobile.runtimes.base import CONFIGURATIONS, Configuration, Runtime, RuntimeStatus, Session
 from evit_mobile.runtimes.client import CallError, CrashError, Worker, WorkerSession, runtime_command
 from evit_mobile.runtimes.pool import WorkerPool
 from evit_mobile.runtimes.session import InterpreterSession
@@ -23,7 +23,6 @@ from evit_mobile.tflite.flatbuffer import read_whole
 from evit_mobile.tflite.versions import load_error
 
 _PACKAGE = "ai-edge-litert"
-_MODULE = "ai_edge_litert.interpreter"
 #: Longest wait for one answer, seconds: hundreds of runs of a large model on TFLite's own kernels are one answer.
 _TIMEOUT_S = 7200.0
 
@@ -34,7 +33,10 @@ class LiteRt:
     """
 
     name = "litert"
-    configurations = CONFIGURATIONS
+    configurations: tuple[Configuration, ...] = CONFIGURATIONS
+    lists_ops = True
+    #: Holds the API by which models are run.
+    module = "ai_edge_litert.interpreter"
 
     def __init__(self) -> None:
         self._workers = WorkerPool(self._start)
@@ -107,7 +109,7 @@ class LiteRt:
         specs = (importlib.util.find_spec(name) for name in ("ai_edge_litert", "numpy"))
         folders = {str(Path(spec.origin).parent.parent) for spec in specs if spec is not None and spec.origin}
         label = self.version() or self.name
-        command = runtime_command(Path(sys.executable), _MODULE, sorted(folders))
+        command = runtime_command(Path(sys.executable), self.module, sorted(folders))
         return Worker(command, label, timeout_s=_TIMEOUT_S)
 
 
@@ -126,6 +128,19 @@ class LiteRtInProcess(LiteRt):
         except (OSError, ValueError, RuntimeError) as error:
             raise _load_error(model, str(error) or type(error).__name__) from error
         yield session
+
+
+class CompiledLiteRt(LiteRt):
+    """The same package by its newer API, ``CompiledModel``. In this version that has no options."""
+
+    name = "compiled-model"
+    configurations = ((True, 1),)
+    lists_ops = False
+    module = "ai_edge_litert.compiled_model"
+
+    def version(self) -> str | None:
+        version = super().version()
+        return f"{version} CompiledModel" if version else None
 
 
 def _check(model: Path) -> None:
@@ -156,4 +171,5 @@ def _installed_version() -> str | None:
 
 
 LITERT = LiteRt()
+COMPILED_MODEL: Runtime = CompiledLiteRt()
 LITERT_IN_PROCESS: Runtime = LiteRtInProcess()

@@ -59,86 +59,33 @@ class OpInfo:
     outputs: tuple[int, ...]
 
 
-class InterpreterSession:
-    """A model loaded by a TFLite ``Interpreter`` class; all known runtimes share that API.
+def check_inputs(infos: Sequence[TensorInfo], inputs: Sequence[Array]) -> None:
+    """Raise ValueError unless there is one array for each of ``infos``, of its shape and type."""
+    if len(inputs) != len(infos):
+        raise ValueError(f"the model has {len(infos)} inputs, {len(inputs)} were given")
+    for info, array in zip(infos, inputs):
+        if array.shape != info.shape or array.dtype.name != info.dtype:
+            raise ValueError(f"{info.name} takes {info.dtype} {info.shape}, {array.dtype} {array.shape} was given")
 
-    ``init_us`` is how long it took to read and load the file, in microseconds.
 
-    Args:
-        module: the runtime's Python module that holds ``Interpreter`` and ``OpResolverType``.
-        model_path: the .tflite file.
-        threads: number of threads for the kernels and the delegate.
-        xnnpack: False keeps the default delegate out, so TFLite's own kernels run everything.
-        keep_values: every tensor has its value after a run, for ``value``; else tensors share memory.
-        signature: which to run, where the model has several; None runs the primary subgraph.
+class LoadedModel:
+    """What the sessions of all APIs share: how a model is timed, called at a pace, and weighed.
 
-    Raises:
-        OSError: the file cannot be read.
-        ValueError, RuntimeError: whatever the runtime raises for a model that it cannot load or plan.
+    A subclass loads the model after ``super().__init__()``, which notes the memory before, and says how inputs are set
+    and how one inference is made.
     """
 
-    def __init__(
-        self,
-        module: Any,
-        model_path: str,
-        *,
-        threads: int = 1,
-        xnnpack: bool = True,
-        keep_values: bool = False,
-        signature: str | None = None,
-    ) -> None:
+    inputs: list[TensorInfo]
+    outputs: list[TensorInfo]
+
+    def __init__(self) -> None:
         self._resident_before = _reset_peak()
-        start = time.perf_counter_ns()
-        resolver = module.OpResolverType.BUILTIN if xnnpack else module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        with open(model_path, "rb") as file:
-            content = file.read()
-        if not content:
-            raise ValueError("the file is empty")
-        # From a buffer the runtime verifies the flatbuffer; from a path it does not, and a truncated file is a
-        # segmentation fault.
-        self._interpreter = module.Interpreter(
-            model_content=content,
-            num_threads=threads,
-            experimental_op_resolver_type=resolver,
-            experimental_preserve_all_tensors=keep_values,
-        )
-        # The default delegate is applied here, to all subgraphs; what a signature allocates alone goes without it.
-        self._interpreter.allocate_tensors()
-        self._model, self._subgraph = self._interpreter._interpreter, 0
-        if signature is not None:
-            self._subgraph = int(self._model.GetSubgraphIndexFromSignature(signature))
-            self._model.AllocateTensors(self._subgraph)
-        self.init_us = (time.perf_counter_ns() - start) / 1000
-        self.inputs, self.outputs = self._ends(signature)
 
-    def _ends(self, signature: str | None) -> tuple[list[TensorInfo], list[TensorInfo]]:
-        """Inputs and outputs: in the graph's order, or by the names of ``signature``, sorted."""
-        if signature is None:
-            details = (self._interpreter.get_input_details(), self._interpreter.get_output_details())
-            return [_tensor(detail) for detail in details[0]], [_tensor(detail) for detail in details[1]]
-        runner = self._interpreter.get_signature_runner(signature)
-        named = (runner.get_input_details(), runner.get_output_details())
-        inputs, outputs = ([_tensor(detail, name) for name, detail in sorted(end.items())] for end in named)
-        return inputs, outputs
+    def _set(self, inputs: Sequence[Array]) -> None:
+        raise NotImplementedError
 
-    def output_names(self) -> list[str]:
-        """Names of the outputs, in the order of ``run``: by the model's signature where it has one, else by tensor."""
-        by_index = {}
-        for key, signature in self._interpreter._get_full_signature_list().items():
-            if int(self._model.GetSubgraphIndexFromSignature(key)) == self._subgraph:
-                by_index.update({index: name for name, index in signature["outputs"].items()})
-        return [by_index.get(info.index, info.name) for info in self.outputs]
-
-    def run(self, inputs: Sequence[Array]) -> list[Array]:
-        """One inference; arrays in the model's own layout and type, in order of ``self.inputs``."""
-        self._set(inputs)
-        self._invoke()
-        return [self._model.GetTensor(info.index, self._subgraph) for info in self.outputs]
-
-    def value(self, index: int) -> Array:
-        """What a tensor holds after the last run; see ``keep_values``."""
-        array: Array = self._interpreter.get_tensor(index)
-        return array
+    def _invoke(self) -> None:
+        raise NotImplementedError
 
     def time_us(self, inputs: Sequence[Array], runs: int) -> list[float]:
         """Wall time of each of ``runs`` inferences in microseconds; inputs are set once, before the first."""
@@ -183,6 +130,108 @@ class InterpreterSession:
             durations.append(time.monotonic_ns() - now)
         return np.array([starts, durations], np.int64)
 
+    def peak_memory_bytes(self) -> int | None:
+        """How far this process's greatest resident set since just before loading was above its resident set then.
+
+        None where the system does not say. It counts this model alone only where no other was loaded meanwhile.
+        """
+        peak = _status("VmHWM")
+        if peak is None or self._resident_before is None:
+            return None
+        return max(peak - self._resident_before, 0)
+
+
+class InterpreterSession(LoadedModel):
+    """A model loaded by a TFLite ``Interpreter`` class; all known runtimes share that API.
+
+    ``init_us`` is how long it took to read and load the file, in microseconds. ``fully_accelerated`` is None: the API
+    does not say.
+
+    Args:
+        module: the runtime's Python module that holds ``Interpreter`` and ``OpResolverType``.
+        model_path: the .tflite file.
+        threads: number of threads for the kernels and the delegate.
+        xnnpack: False keeps the default delegate out, so TFLite's own kernels run everything.
+        keep_values: every tensor has its value after a run, for ``value``; else tensors share memory.
+        signature: which to run, where the model has several; None runs the primary subgraph.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError, RuntimeError: whatever the runtime raises for a model that it cannot load or plan.
+    """
+
+    fully_accelerated: bool | None = None
+
+    def __init__(
+        self,
+        module: Any,
+        model_path: str,
+        *,
+        threads: int = 1,
+        xnnpack: bool = True,
+        keep_values: bool = False,
+        signature: str | None = None,
+    ) -> None:
+        super().__init__()
+        start = time.perf_counter_ns()
+        resolver = module.OpResolverType.BUILTIN if xnnpack else module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        with open(model_path, "rb") as file:
+            content = file.read()
+        if not content:
+            raise ValueError("the file is empty")
+        # From a buffer the runtime verifies the flatbuffer; from a path it does not, and a truncated file is a
+        # segmentation fault.
+        self._interpreter = module.Interpreter(
+            model_content=content,
+            num_threads=threads,
+            experimental_op_resolver_type=resolver,
+            experimental_preserve_all_tensors=keep_values,
+        )
+        # The default delegate is applied here, to all subgraphs; what a signature allocates alone goes without it.
+        self._interpreter.allocate_tensors()
+        self._model, self._subgraph = self._interpreter._interpreter, 0
+        if signature is not None:
+            self._subgraph = int(self._model.GetSubgraphIndexFromSignature(signature))
+            self._model.AllocateTensors(self._subgraph)
+        self.init_us = (time.perf_counter_ns() - start) / 1000
+        self.inputs, self.outputs = self._ends(signature)
+
+    def _ends(self, signature: str | None) -> tuple[list[TensorInfo], list[TensorInfo]]:
+        """Inputs and outputs: in the graph's order, or by the names of ``signature``, sorted."""
+        if signature is None:
+            details = (self._interpreter.get_input_details(), self._interpreter.get_output_details())
+            return [_tensor(detail) for detail in details[0]], [_tensor(detail) for detail in details[1]]
+        runner = self._interpreter.get_signature_runner(signature)
+        named = (runner.get_input_details(), runner.get_output_details())
+        inputs, outputs = ([_tensor(detail, name) for name, detail in sorted(end.items())] for end in named)
+        return inputs, outputs
+
+    def input_names(self) -> list[str]:
+        """Names of the inputs, in their order: by the model's signature where it has one, else by tensor."""
+        return self._names("inputs", self.inputs)
+
+    def output_names(self) -> list[str]:
+        """Names of the outputs, in the order of ``run``, likewise."""
+        return self._names("outputs", self.outputs)
+
+    def _names(self, end: str, infos: Sequence[TensorInfo]) -> list[str]:
+        by_index = {}
+        for key, signature in self._interpreter._get_full_signature_list().items():
+            if int(self._model.GetSubgraphIndexFromSignature(key)) == self._subgraph:
+                by_index.update({index: name for name, index in signature[end].items()})
+        return [by_index.get(info.index, info.name) for info in infos]
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """One inference; arrays in the model's own layout and type, in order of ``self.inputs``."""
+        self._set(inputs)
+        self._invoke()
+        return [self._model.GetTensor(info.index, self._subgraph) for info in self.outputs]
+
+    def value(self, index: int) -> Array:
+        """What a tensor holds after the last run; see ``keep_values``."""
+        array: Array = self._interpreter.get_tensor(index)
+        return array
+
     def ops(self) -> list[OpInfo]:
         """Every node of the primary subgraph: the model's own ops and one ``DELEGATE`` a partition.
 
@@ -200,19 +249,8 @@ class InterpreterSession:
         """Every tensor that has a place in the interpreter."""
         return [_tensor(detail) for detail in self._interpreter.get_tensor_details()]
 
-    def peak_memory_bytes(self) -> int | None:
-        """How far this process's greatest resident set since just before loading was above its resident set then.
-
-        None where the system does not say. It counts this model alone only where no other was loaded meanwhile.
-        """
-        peak = _status("VmHWM")
-        if peak is None or self._resident_before is None:
-            return None
-        return max(peak - self._resident_before, 0)
-
     def _set(self, inputs: Sequence[Array]) -> None:
-        if len(inputs) != len(self.inputs):
-            raise ValueError(f"the model has {len(self.inputs)} inputs, {len(inputs)} were given")
+        check_inputs(self.inputs, inputs)
         for info, array in zip(self.inputs, inputs):
             self._model.SetTensor(info.index, np.ascontiguousarray(array), self._subgraph)
 

@@ -1,10 +1,11 @@
 """The program that runs a TFLite runtime under another Python, for ``client.Worker``.
 
-Started as ``python -I worker.py MODULE [FOLDER…]``, where MODULE holds the runtime's ``Interpreter``; it is also looked
-for in the FOLDERs. It answers frames (see ``wire``) on its standard output until its standard input ends: ``open``,
-``run``, ``value``, ``time_us``, ``calls_ns``, ``ops``, ``tensors``, ``peak_memory``, ``close``. At most one model is
-open at a time. It ends when its starter does, even in the middle of a run, and is the first to go when memory runs out.
-The package it belongs to is not installed under that Python, so its two siblings are loaded from their files.
+Started as ``python -I worker.py MODULE [FOLDER…]``, where MODULE holds the runtime's ``Interpreter`` or
+``CompiledModel``; it is also looked for in the FOLDERs. It answers frames (see ``wire``) on its standard output until
+its standard input ends: ``open``, ``run``, ``value``, ``time_us``, ``calls_ns``, ``ops``, ``tensors``, ``peak_memory``,
+``close``. At most one model is open at a time. It ends when its starter does, even in the middle of a run, and is the
+first to go when memory runs out.
+The package it belongs to is not installed under that Python, so its siblings are loaded from their files.
 """
 
 from __future__ import annotations
@@ -24,18 +25,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Callable
 
 
 def _sibling(name: str) -> Any:
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    own = f"evit_mobile.runtimes.{name}"
+    spec = importlib.util.spec_from_file_location(own, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up there
+    sys.modules[own] = module  # where dataclasses, and the next sibling, look it up
     spec.loader.exec_module(module)
     return module
 
 
-if TYPE_CHECKING:
-    from evit_mobile.runtimes import session, wire
+if TYPE_CHECKING or __package__:  # not started as a program
+    from evit_mobile.runtimes import compiled, session, wire
 else:
     session, wire = _sibling("session"), _sibling("wire")
+    compiled = _sibling("compiled")
 
 
 class Server:
@@ -43,7 +46,7 @@ class Server:
 
     def __init__(self, runtime: Any) -> None:
         self._runtime = runtime
-        self._session: session.InterpreterSession | None = None
+        self._session: session.InterpreterSession | compiled.CompiledSession | None = None
 
     def answer(self, request: dict[str, Any], arrays: list[session.Array]) -> tuple[Any, list[session.Array]]:
         """The value and the arrays that a request asks for; raises whatever the runtime raises."""
@@ -58,7 +61,7 @@ class Server:
             raise ValueError("no model is open")
         if call == "run":
             return None, opened.run(arrays)
-        if call == "value":
+        if call == "value" and isinstance(opened, session.InterpreterSession):
             return None, [opened.value(request["index"])]
         if call == "time_us":
             return opened.time_us(arrays, request["runs"]), []
@@ -76,14 +79,20 @@ class Server:
     def _open(self, request: dict[str, Any]) -> dict[str, Any]:
         self._session = None  # the old model's memory is free before the new one takes its own
         os.sched_setaffinity(0, request["cores"])
-        options = {name: request[name] for name in ("threads", "xnnpack", "keep_values", "signature")}
-        opened = session.InterpreterSession(self._runtime, request["model"], **options)
+        options = {name: request[name] for name in ("threads", "xnnpack", "signature")}
+        opened: session.InterpreterSession | compiled.CompiledSession
+        if hasattr(self._runtime, "CompiledModel"):
+            opened = compiled.CompiledSession(self._runtime, request["model"], **options)
+        else:
+            options["keep_values"] = request["keep_values"]
+            opened = session.InterpreterSession(self._runtime, request["model"], **options)
         self._session = opened
         return {
             "inputs": [dataclasses.asdict(info) for info in opened.inputs],
             "outputs": [dataclasses.asdict(info) for info in opened.outputs],
             "output_names": opened.output_names(),
             "init_us": opened.init_us,
+            "fully_accelerated": opened.fully_accelerated,
         }
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from evit_mobile.runtimes import RUNTIMES
 
+#: Both APIs of the package that evit-mobile depends on.
+BUNDLED = {"litert", "compiled-model"}
 COMMAND = [sys.executable, "-m", "evit_mobile.cli.main", "runtimes"]
 
 
@@ -26,7 +28,10 @@ def test_list(tmp_path: Path) -> None:
     assert done.stderr == ""
     for name in RUNTIMES:
         assert name in done.stdout
-    assert "to install: evit-mobile runtimes install litert-latest tflite-runtime tensorflow" in done.stdout
+    assert (
+        "to install: evit-mobile runtimes install litert-latest compiled-model-latest tflite-runtime tensorflow"
+        in done.stdout
+    )
 
 
 def test_list_as_json(tmp_path: Path) -> None:
@@ -34,10 +39,11 @@ def test_list_as_json(tmp_path: Path) -> None:
     assert [state["name"] for state in states] == list(RUNTIMES)
     for state in states:
         assert state.keys() == {"name", "package", "version", "installed", "problem", "python", "path"}
-        assert state["installed"] == (state["name"] == "litert")
+        assert state["installed"] == (state["name"] in BUNDLED)
         assert state["installed"] == (state["problem"] is None)
-    assert {state["name"]: state["version"] for state in states if state["name"] != "litert"} == {
+    assert {state["name"]: state["version"] for state in states if state["name"] not in BUNDLED} == {
         "litert-latest": "2.3.0",
+        "compiled-model-latest": "2.3.0",
         "tflite-runtime": "2.14.0",
         "tensorflow": "2.21.0",
     }

@@ -44,6 +44,18 @@ def declares(tmp_path: Path) -> Callable[[str, int], Path]:
 
 
 @pytest.fixture
+def rounding(tmp_path: Path) -> Path:
+    """``y = int64(x)`` of float32 [2, 3]."""
+    op, options = schema.OperatorT(), schema.CastOptionsT()
+    op.opcodeIndex, op.inputs, op.outputs = 0, [0], [1]
+    op.builtinOptionsType, op.builtinOptions = schema.BuiltinOptions.CastOptions, options
+    tensors = [_tensor(name, [2, 3]) for name in "xy"]
+    options.inDataType, options.outDataType = schema.TensorType.FLOAT32, schema.TensorType.INT64
+    tensors[1].type = schema.TensorType.INT64
+    return _write(tmp_path / "rounding.tflite", "CAST", 1, [op], tensors, [0], [1])
+
+
+@pytest.fixture
 def addition(tmp_path: Path) -> Path:
     """``y = a + b`` on float32 [1, 2, 3]; without a signature."""
     op = schema.OperatorT()

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from evit_mobile.errors import MachineError, RequestError
-from evit_mobile.runtimes import RUNTIMES, Runtime
+from evit_mobile.runtimes import RUNTIMES, Runtime, Session
 from evit_mobile.runtimes.client import Worker, WorkerSession, runtime_command
 from evit_mobile.runtimes.foreign import ForeignRuntime
 
@@ -37,12 +37,17 @@ def foreign(installed: Callable[[str], Runtime]) -> ForeignRuntime:
     return cast(ForeignRuntime, installed("tflite-runtime"))
 
 
+def _ways(runtime: Runtime) -> list[bool]:
+    """With XNNPACK, and without where that can be had."""
+    return sorted({xnnpack for xnnpack, _ in runtime.configurations}, reverse=True)
+
+
 def _worker_of(session: object) -> Worker:
     return cast(WorkerSession, session)._worker
 
 
 def test_all_look_alike(runtime: Runtime, addition: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    for xnnpack in (True, False):
+    for xnnpack in _ways(runtime):
         with runtime.open(addition, xnnpack=xnnpack) as session:
             assert [(info.name, info.shape, info.dtype) for info in session.inputs] == [
                 ("a", (1, 2, 3), "float32"),
@@ -51,16 +56,27 @@ def test_all_look_alike(runtime: Runtime, addition: Path, capfd: pytest.CaptureF
             assert session.output_names() == ["y"]
             (y,) = session.run([A, B])
             np.testing.assert_array_equal(y, A + B)
-            delegates = [op for op in session.ops() if op.name == "DELEGATE"]
-            assert [op.name for op in session.ops() if op.name != "DELEGATE"] == ["ADD"]
-            assert len(delegates) == int(xnnpack)
-            assert {"a", "b", "y"} <= {tensor.name for tensor in session.tensors()}
+            _tells_what_it_knows(runtime, session, xnnpack)
             samples = session.time_us([A, B], 7)
             assert len(samples) == 7
             assert all(sample > 0 for sample in samples)
     assert (
         not capfd.readouterr().err
     )  # nothing of the runtime's own words: the first delegate of a process announces itself
+
+
+def _tells_what_it_knows(runtime: Runtime, session: Session, xnnpack: bool) -> None:
+    if not runtime.lists_ops:
+        with pytest.raises(ValueError, match="CompiledModel"):
+            session.ops()
+        with pytest.raises(ValueError, match="CompiledModel"):
+            session.tensors()
+        assert session.fully_accelerated == (None if runtime.name == "compiled-model" else xnnpack)
+        return
+    delegates = [op for op in session.ops() if op.name == "DELEGATE"]
+    assert [op.name for op in session.ops() if op.name != "DELEGATE"] == ["ADD"]
+    assert len(delegates) == int(xnnpack)
+    assert {"a", "b", "y"} <= {tensor.name for tensor in session.tensors()}
 
 
 def test_results_are_the_callers_own(runtime: Runtime, addition: Path) -> None:
@@ -77,8 +93,8 @@ def test_a_real_model_agrees_with_litert(runtime: Runtime, small_tflite: Path) -
     image = np.random.default_rng(0).normal(size=(1, 96, 96, 3)).astype(np.float32)
     with RUNTIMES["litert"].open(small_tflite, xnnpack=False) as session:
         (expected,) = session.run([image])
-    for xnnpack in (True, False):
-        with runtime.open(small_tflite, xnnpack=xnnpack, threads=2) as session:
+    for xnnpack, threads in runtime.configurations:
+        with runtime.open(small_tflite, xnnpack=xnnpack, threads=threads) as session:
             assert session.output_names() == ["logits"]
             (logits,) = session.run([image])
         assert np.abs(logits - expected).max() <= 1e-4 * np.abs(expected).max()
@@ -106,18 +122,20 @@ def test_files_that_are_no_model(runtime: Runtime, small_tflite: Path, tmp_path:
 
 
 def test_a_model_that_loads_and_cannot_run(runtime: Runtime, dividing_tflite: Path) -> None:
-    """An integer division by zero. Newer runtimes refuse, in the kernel's own words; tflite-runtime 2.14.0 divides, and
-    is no more.
+    """An integer division by zero. Newer runtimes refuse, in the kernel's own words or in CompiledModel's;
+    tflite-runtime 2.14.0 divides, and is no more.
     """
     zeros, sevens = np.zeros(4, np.int32), np.full(4, 7, np.int32)
     crash = runtime.name == "tflite-runtime"
-    expected, words = (MachineError, "tflite-runtime 2.14.0 was ended by SIGFPE") if crash else (RuntimeError, "DIV")
-    with runtime.open(dividing_tflite, xnnpack=False) as session:
+    refused = (RuntimeError, "DIV|Failed to invoke")
+    expected, words = (MachineError, "tflite-runtime 2.14.0 was ended by SIGFPE") if crash else refused
+    xnnpack = _ways(runtime)[-1]
+    with runtime.open(dividing_tflite, xnnpack=xnnpack) as session:
         with pytest.raises(expected, match=words):
             session.run([zeros])
         if not crash:
             np.testing.assert_array_equal(session.run([sevens])[0], np.ones(4))
-    with runtime.open(dividing_tflite, xnnpack=False) as session:
+    with runtime.open(dividing_tflite, xnnpack=xnnpack) as session:
         np.testing.assert_array_equal(session.run([sevens])[0], np.ones(4))
 
 

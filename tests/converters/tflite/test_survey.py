@@ -49,6 +49,9 @@ def test_all_runtimes(small_tflite: Path, installed: Callable[[str], Runtime]) -
     for row in rows:
         inspection = inspect_model(small_tflite, RUNTIMES[row.runtime], explain=False)
         assert (row.partitions, sum(row.undelegated.values())) == (inspection.partitions, len(inspection.undelegated))
+        assert row.fully_accelerated == inspection.fully_accelerated
+        said = {"compiled-model": None, "compiled-model-latest": True}
+        assert inspection.fully_accelerated is said.get(row.runtime, not inspection.undelegated)
         assert row.error is None
         assert row.latency_us is not None and row.latency_us > 0
         assert row.ratio is not None and row.ratio_interval is not None
