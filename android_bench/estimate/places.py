@@ -1,8 +1,4 @@
-"""Where in the network the delegate's ops are: its profile in order of execution beside the ops of the file.
-
-The delegate folds padding and activations into their convolutions and adds reshapes of its own, but it keeps the order.
-So its ops are matched with those of the file as the longest common subsequence of their types.
-"""
+"""Where in the network the delegate's ops are, by the ops of the file that they are."""
 
 from __future__ import annotations
 
@@ -11,28 +7,9 @@ from dataclasses import dataclass
 
 from evit_mobile.results.record import OpTime
 from evit_mobile.tflite.costs import macs_of
+from evit_mobile.tflite.delegate_ops import is_believable, match
 from evit_mobile.tflite.file import Tflite
-from evit_mobile.tflite.graph import Graph
 from evit_mobile.tflite.scopes import blocks_of
-
-#: What the delegate's words stand for; any other word begins with the type (``Add``, ``Average Pooling``).
-_CALLED = {
-    "convolution": ("CONV_2D", "DEPTHWISE_CONV_2D"),
-    "fullyconnected": ("FULLY_CONNECTED", "CONV_2D"),
-    "batchmatrixmultiply": ("BATCH_MATMUL", "FULLY_CONNECTED"),
-    "deconvolution": ("TRANSPOSE_CONV",),
-    "staticreshape": ("RESHAPE", "EXPAND_DIMS", "SQUEEZE"),
-    "squareroot": ("SQRT",),
-    "reciprocalsquareroot": ("RSQRT",),
-    "sigmoid": ("LOGISTIC",),
-    "clamp": ("RELU", "RELU6", "RELU_N1_TO_1", "MAXIMUM", "MINIMUM"),
-    "convert": ("QUANTIZE", "DEQUANTIZE", "CAST"),
-    "copy": ("CONCATENATION", "SPLIT", "PACK"),
-    "constantpad": ("PAD", "PADV2"),
-    "slice": ("SLICE", "STRIDED_SLICE"),
-}
-#: Below this share of ops with a match the file's order is not that of the delegate, and no place is told.
-LEAST_MATCHED = 0.8
 
 
 @dataclass(frozen=True)
@@ -48,14 +25,15 @@ class Place:
 
 def places(profile: Sequence[OpTime], model: Tflite) -> list[Place]:
     """One entry per op of the profile, in its order; an op that the delegate added is in the block of the one before.
+    Without block where the profile's ops are not found in the file.
 
     Args:
         profile: the ops of one inference.
         model: the file that ran.
     """
     graph = model.graph
-    matched = match(profile, graph)
-    if sum(index is not None for index in matched) < LEAST_MATCHED * len(matched):
+    matched = match([op.op for op in profile], graph)
+    if not is_believable(matched):
         return [Place(None, 0)] * len(matched)
     blocks = blocks_of(graph)
     found: list[Place] = []
@@ -66,37 +44,3 @@ def places(profile: Sequence[OpTime], model: Tflite) -> list[Place]:
         readings = len(op.inputs) if op is not None and op.type == "CONCATENATION" else 1
         found.append(Place(block, macs_of(op, graph) if op is not None else 0, readings))
     return found
-
-
-def match(profile: Sequence[OpTime], graph: Graph) -> list[int | None]:
-    """The index of the file's op that each op of the profile is; None where it has none."""
-    ops = [op for op in graph.ops if op.depends_on_input]
-    words = [op.op.split(" (")[0].replace(" ", "").lower() for op in profile]
-    is_depthwise = ["DWConv" in op.op for op in profile]
-    alike = [[_is(word, depthwise, op.type) for op in ops] for word, depthwise in zip(words, is_depthwise, strict=True)]
-    # best[i][j]: matches that the profile from i on has with the ops from j on.
-    best = [[0] * (len(ops) + 1)]
-    for row in reversed(alike):
-        after, line = best[-1], [0] * (len(ops) + 1)
-        for column in range(len(ops) - 1, -1, -1):
-            line[column] = after[column + 1] + 1 if row[column] else max(after[column], line[column + 1])
-        best.append(line)
-    best.reverse()
-    matched: list[int | None] = []
-    column = 0
-    for number, row in enumerate(alike):
-        while column < len(ops) and not row[column] and best[number][column + 1] > best[number + 1][column]:
-            column += 1
-        is_match = column < len(ops) and row[column]
-        matched.append(ops[column].index if is_match else None)
-        column += is_match
-    return matched
-
-
-def _is(word: str, depthwise: bool, kind: str) -> bool:
-    """Whether the delegate's word may stand for an op of the file of type ``kind``."""
-    if (kind == "DEPTHWISE_CONV_2D") != depthwise and word == "convolution":
-        return False
-    if word in _CALLED:
-        return kind in _CALLED[word]
-    return word.startswith(kind.removesuffix("_2D").replace("_", "").lower())

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, Callable, Sequence
 
 import click
 
+from evit_mobile.cli.node_data import NodeDataFiles, how_to_open, node_data_options
 from evit_mobile.cli.options import (
     chosen_runtimes,
     chosen_signatures,
+    force_option,
     json_option,
     print_json,
     progress,
@@ -20,7 +22,7 @@ from evit_mobile.cli.options import (
     table_console,
 )
 from evit_mobile.cli.survey_table import print_survey
-from evit_mobile.errors import EvitMobileError
+from evit_mobile.errors import EvitMobileError, RequestError
 from evit_mobile.specs import Precision
 
 if TYPE_CHECKING:
@@ -37,37 +39,53 @@ if TYPE_CHECKING:
 @runtime_option
 @signature_option
 @click.option("--ops", "list_ops", is_flag=True, help="List every op with its shapes, costs and partition.")
+@node_data_options
+@force_option
 @json_option
-def command(file: Path, runtimes: Sequence[str], signature: str | None, list_ops: bool, as_json: bool) -> None:
+def command(
+    file: Path, runtimes: Sequence[str], signature: str | None, list_ops: bool, as_json: bool, **node_data: Any
+) -> None:
     """Show ops, delegate partitions, and which ops were not delegated, and why.
 
     \b
     evit-mobile inspect model.tflite
     evit-mobile inspect model.tflite --runtime litert-latest --ops
     evit-mobile inspect model.tflite --runtime all --json
+    evit-mobile inspect model.tflite --model-explorer nodes
     """
     from evit_mobile.tflite.file import Tflite
 
-    chosen = chosen_runtimes(runtimes)
+    chosen, files = chosen_runtimes(runtimes), NodeDataFiles(**node_data)
+    if files.folder is not None and len(chosen) > 1:
+        raise RequestError("node data are of one runtime", hint="name a single --runtime, or none")
     model = Tflite.read(file)
     documents = {}
     for name in chosen_signatures(model, signature):
         with progress(f"inspecting {file}"):
-            shown = _inspect(model.at(name), chosen, list_ops)
+            chosen_part = model.at(name)
+            shown = _inspect(chosen_part, chosen, list_ops)
+            if shown.inspection is not None:
+                files.add(chosen_part, name, shown.inspection)
         documents[name] = shown.document
         if not as_json:
             shown.show()
+    paths = files.write()
     if as_json:
-        several = {"file": str(file), "signatures": documents}
-        print_json(several if len(documents) > 1 else next(iter(documents.values())))
+        document = (
+            {"file": str(file), "signatures": documents} if len(documents) > 1 else next(iter(documents.values()))
+        )
+        print_json({**document, "node_data": [str(path) for path in paths]} if paths else document)
+    elif paths:
+        click.echo(f"open it with: {how_to_open(file, paths)}")
 
 
 @dataclass(frozen=True)
 class _Shown:
-    """What was found, as plain values and for people to read."""
+    """What was found, as plain values and for people to read; of one runtime also as it is."""
 
     document: dict[str, Any]
     show: Callable[[], None]
+    inspection: Inspection | None = None
 
 
 def _inspect(model: Tflite, runtimes: Sequence[Runtime], list_ops: bool) -> _Shown:
@@ -76,7 +94,7 @@ def _inspect(model: Tflite, runtimes: Sequence[Runtime], list_ops: bool) -> _Sho
 
     if len(runtimes) == 1:
         inspection = inspect_model(model, runtimes[0])
-        return _Shown(inspection.to_json(), lambda: _print_one(inspection, list_ops))
+        return _Shown(inspection.to_json(), lambda: _print_one(inspection, list_ops), inspection)
     results = {runtime.name: _try(model, runtime) for runtime in runtimes}
     with model.on_disk() as path:
         rows = survey(path, runtimes)
@@ -130,10 +148,7 @@ def _print_one(inspection: Inspection, list_ops: bool) -> None:
         f"needs TFLite {inspection.minimum_runtime or 'of unknown version'} or newer; signatures: "
         f"{', '.join(inspection.signatures) or 'none'}"
     )
-    console.print(
-        f"{inspection.runtime} ({inspection.runtime_version}): {inspection.partitions} partition(s), "
-        f"{len(inspection.undelegated)} undelegated op(s)"
-    )
+    console.print(f"{inspection.runtime} ({inspection.runtime_version}): {_division(inspection)}")
     kinds = Table(box=box.SIMPLE)
     for heading in ("op", "count", "undelegated", "M MACs", "weights MB", "values MB"):
         kinds.add_column(heading, no_wrap=True, justify="left" if heading == "op" else "right")
@@ -154,6 +169,17 @@ def _print_one(inspection: Inspection, list_ops: bool) -> None:
     _print_plan(inspection, console)
     if list_ops:
         _print_ops(inspection)
+
+
+def _division(inspection: Inspection) -> str:
+    if inspection.partitions is not None:
+        return f"{inspection.partitions} partition(s), {len(inspection.undelegated)} undelegated op(s)"
+    known = {
+        True: "fully accelerated, that is 0 undelegated op(s); it does not tell partitions",
+        False: "not fully accelerated; it does not tell which op(s) are undelegated",
+        None: "it tells neither partitions nor undelegated ops",
+    }
+    return known[inspection.fully_accelerated]
 
 
 def _print_plan(inspection: Inspection, console: Console) -> None:
@@ -178,13 +204,7 @@ def _print_ops(inspection: Inspection) -> None:
     console = table_console(soft_wrap=True)
     outside = {op.index for op in inspection.undelegated}
     for op in inspection.ops:
-        place = (
-            f"partition {op.partition}"
-            if op.partition is not None
-            else "undelegated"
-            if op.index in outside
-            else "idle"
-        )
+        place = _place(op.partition, op.index in outside, inspection.partitions is not None)
         why = f" ({op.reason})" if op.reason else ""
         shapes = (
             " ".join(_shape(shape) for shape in op.input_shapes)
@@ -192,8 +212,14 @@ def _print_ops(inspection: Inspection) -> None:
             + " ".join(_shape(shape) for shape in op.output_shapes)
         )
         console.print(
-            f"{op.index:4} {op.type} v{op.version} {shapes} {op.macs} MACs, {place}, {op.precision}: {op.name}{why}"
+            f"{op.index:4} {op.type} v{op.version} {shapes} {op.macs} MACs, {place}{op.precision}: {op.name}{why}"
         )
+
+
+def _place(partition: int | None, is_undelegated: bool, known: bool) -> str:
+    if not known:
+        return ""
+    return f"partition {partition}, " if partition is not None else "undelegated, " if is_undelegated else "idle, "
 
 
 def _tensor_text(tensor: TensorSummary) -> str:

@@ -4,7 +4,6 @@ same pixels.
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -17,14 +16,13 @@ from PIL import Image
 from benchmarks.accuracy import shapes
 from converters.parity.differences import CRITERIA, compare
 from converters.parity.stimuli import bundled_photograph
-from evit_mobile.errors import MachineError
 from evit_mobile.models.labels import class_names
-from evit_mobile.runtimes.environments import Environment
 from evit_mobile.specs import Activation, Ends, Pixels, Precision, Resolution
 from evit_mobile.vision.images import load_pixels
 from evit_mobile.vision.inference import mask_in, open_model
 from evit_mobile.vision.purpose import purpose_of
 from tests.conftest import ROOT
+from tests.kits.environments import ToolEnvironment
 
 DRAWING = ROOT / "evit_mobile" / "models" / "shapes" / "drawing.png"
 ASK = Path(__file__).with_name("ask.py")
@@ -33,22 +31,12 @@ SOFTMAX_OF_UNIT, SOFTMAX_OF_BYTES = (Ends(pixels, Activation.SOFTMAX) for pixels
 Ask = Callable[[str, Path, Path], dict[str, Any]]
 
 
-class MediaPipe(Environment):
-    @property
-    def lock(self) -> Path:
-        return Path(__file__).with_name("mediapipe.txt")
-
-
 @pytest.fixture(scope="session")
 def ask(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Ask:
     """``ask(task, file, picture)`` is what MediaPipe says, by name."""
-    environment = MediaPipe("mediapipe", package="mediapipe", version="1.2.3", module="mediapipe")
-    try:
-        environment.install()
-    except MachineError as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(f"MediaPipe cannot be had: {error}")
+    lock = ASK.with_name("mediapipe.txt")
+    environment = ToolEnvironment("mediapipe", "mediapipe", "1.2.3", "mediapipe", lock_file=lock)
+    environment.have()
 
     def asked(task: str, file: Path, picture: Path) -> dict[str, Any]:
         out = tmp_path_factory.mktemp("mediapipe") / "answer.npz"

@@ -12,11 +12,12 @@ from android_bench.emulator.profile import beginning, find_cuts
 from android_bench.emulator.qemu import Qemu
 from android_bench.estimate.devices import find_device
 from android_bench.estimate.kept import kept_works
-from android_bench.estimate.places import match, places
+from android_bench.estimate.places import places
 from android_bench.estimate.tools import Llvm
 from evit_mobile.results.record import OpTime
 from evit_mobile.specs import Resolution
 from evit_mobile.tflite.costs import macs_of
+from evit_mobile.tflite.delegate_ops import match
 from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.scopes import blocks_of
 
@@ -28,7 +29,7 @@ def profile(a76: Qemu, small_tflite: Path) -> tuple[OpTime, ...]:
 
 def test_every_product_is_found_once(profile: tuple[OpTime, ...], small_tflite: Path) -> None:
     model = Tflite.read(small_tflite)
-    matched = match(profile, model.graph)
+    matched = match([op.op for op in profile], model.graph)
     known = [index for index in matched if index is not None]
     assert known == sorted(set(known))
     added = {op.op for op, index in zip(profile, matched, strict=True) if index is None}
