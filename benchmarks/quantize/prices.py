@@ -23,7 +23,7 @@ from android_bench.benchmark_model.op_profile import parse_csv
 from android_bench.emulator.device import open_qemu
 from android_bench.estimate.devices import find_device
 from android_bench.estimate.kept import kept_works
-from android_bench.estimate.places import match, places
+from android_bench.estimate.places import places
 from android_bench.estimate.timing import cost
 from android_bench.estimate.tools import find_llvm
 from android_bench.estimate.works import segment_names
@@ -31,6 +31,7 @@ from converters.quantize import prices as tables
 from converters.quantize.prices import ANY, Features, Prices, price_of, states_of
 from converters.tflite.metadata import HALF_ENTRY
 from evit_mobile.specs import Core, Precision
+from evit_mobile.tflite.delegate_ops import match
 from evit_mobile.tflite.file import Tflite
 
 #: The device that stands for each class of core.
@@ -55,7 +56,7 @@ def op_cycles(model: Path, device: str) -> dict[int, float]:
     qemu = open_qemu(described.processor)
     works = kept_works(qemu, find_llvm(), model, described)
     profile = parse_csv(qemu.profile(model))
-    indices = match(profile, file.graph)
+    indices = match([op.op for op in profile], file.graph)
     segments = segment_names(profile, places(profile, file))
     cycles: dict[int, float] = {op.index: 0.0 for op in file.graph.ops if op.depends_on_input}
     waiting = 0.0
