@@ -134,6 +134,13 @@ def _forms_arm64() -> str:
     return _untitled(as_markdown(_records(Cost, document["costs"]), document["note"]))
 
 
+def _int8_arm() -> str:
+    from benchmarks.quantize.arm import Row, render
+
+    document = _json("int8_arm")
+    return render(_records(Row, document["rows"]), document["device"], document["pairs"])
+
+
 def _untitled(markdown: str) -> str:
     return re.sub(r"\A# .*\n+", "", markdown)
 
@@ -235,6 +242,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "half": lambda: _text("half"),
     "int8": lambda: _text("int8"),
     "int8-ablation": lambda: _text("int8_ablation"),
+    "int8-arm": _int8_arm,
     "int8-avx2": lambda: _text("int8_avx2"),
     "int8-zoo": lambda: _text("int8_zoo"),
     "models": _models,
