@@ -95,6 +95,18 @@ def small_tflite(converted: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
+def two_resolutions(cache: Path, small_tflite: Path) -> Path:
+    """base-r192 at 96x96 and 64x64 in one file: signatures r96 and r64."""
+    import evit_mobile as em
+
+    path = cache / "two-resolutions.tflite"
+    with FileLock(cache / "conversions.lock"):
+        if not path.exists():
+            em.convert(SMALL_MODEL, resolution=[SMALL_RESOLUTION, 64]).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
 def base_r192_tflite(converted: Callable[..., Path]) -> Path:
     """base-r192 at its own resolution."""
     return converted("base-r192")

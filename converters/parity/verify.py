@@ -47,7 +47,7 @@ class RuntimeState:
 @dataclass(frozen=True)
 class ParityReport:
     """The whole comparison. ``reference`` is the framework that every row is judged by; ``signature`` is set where the
-    file has several.
+    file has several; ``sha256`` is the file's.
     """
 
     file: str
@@ -62,6 +62,7 @@ class ParityReport:
     layers: LayerReport | None = None
     ill_conditioned: list[IllConditioned] = field(default_factory=list)
     signature: str | None = None
+    sha256: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -140,15 +141,16 @@ def verify_model(
     Raises:
         RequestError: the file, the image or the request cannot be used.
     """
-    with _without_detections(path, signature) as subject:
+    file = Tflite.read(path)
+    with _without_detections(file, path, signature) as subject:
         report = _verified(subject, request, runtimes, image=image, layers=layers)
-    return dataclasses.replace(report, file=str(path), signature=signature)
+    return dataclasses.replace(report, file=str(path), signature=signature, sha256=file.sha256)
 
 
 @contextlib.contextmanager
-def _without_detections(path: Path, signature: str | None) -> Iterator[Subject]:
+def _without_detections(whole: Tflite, path: Path, signature: str | None) -> Iterator[Subject]:
     """A file that selects boxes, up to there: what the network gives can be compared, not which boxes won."""
-    file = Tflite.read(path).at(signature)
+    file = whole.at(signature)
     before = without_detections(file)
     if before is file:
         yield Subject(path, file, signature)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Sequence
 
@@ -24,7 +23,6 @@ from evit_mobile.cli.survey_table import print_survey
 from evit_mobile.errors import ClaimError, RequestError
 
 if TYPE_CHECKING:
-    from converters.parity.comparison import ParityRow
     from converters.parity.layers import LayerReport
     from converters.parity.verify import ParityReport
     from converters.tflite.survey import SurveyRow
@@ -129,79 +127,22 @@ def _reason(report: ParityReport) -> str:
 def _print(report: ParityReport, survey_rows: Sequence[SurveyRow]) -> None:
     from rich.table import Table
 
-    table = Table(
-        "runtime",
-        "XNNPACK",
-        "threads",
-        "outputs",
-        "max rel. error",
-        "min SQNR dB",
-        "min cosine",
-        "top-1",
-        "",
-        title=f"{_name(report)}: {report.model} at {report.resolution}, {report.precision}, against {report.reference}",
-    )
-    groups: dict[tuple[str, bool | None, int | None], list[ParityRow]] = {}
-    for row in report.judged():
-        groups.setdefault((row.runtime, row.xnnpack, row.threads), []).append(row)
-    for (runtime, xnnpack, threads), rows in groups.items():
-        table.add_row(runtime, {True: "on", False: "off", None: "–"}[xnnpack], str(threads or "–"), *_figures(rows))
-    for state in report.runtimes:
-        if state.error or state.version is None:
-            table.add_row(
-                state.name,
-                "",
-                "",
-                "",
-                state.error or "not installed",
-                "",
-                "",
-                "",
-                "failed" if state.error else "left out",
-            )
+    from converters.parity.summary import HEADER, remarks, settings
+
+    title = f"{_name(report)}: {report.model} at {report.resolution}, {report.precision}, against {report.reference}"
+    table = Table(*HEADER, title=title)
+    for setting in settings(report):
+        table.add_row(*setting.cells)
     console = table_console()
     console.print(table)
     console.print(f"inputs: {', '.join(report.inputs)}; passes with: {report.criterion}", soft_wrap=True)
-    for text in (*_within_rounding(report), *_faint(report)):
+    for text in remarks(report):
         console.print(text, soft_wrap=True)
-    for item in report.ill_conditioned:
-        why = f"float32 itself rounds by {item.relative_error:.1e} of the largest value there"
-        console.print(f"not judged: input {item.input}, output {item.output}; {why}", soft_wrap=True)
     if survey_rows:
         print_survey(survey_rows, {state.name: _parity(report, state.name) for state in report.runtimes})
     if report.layers is not None:
         console.print(_layers_text(report.layers), soft_wrap=True)
     console.print("passed" if report.passed else "failed")
-
-
-def _within_rounding(report: ParityReport) -> list[str]:
-    """A line for each output that misses the criterion by no more than float32's own rounding."""
-    worst: dict[tuple[str, str], tuple[float, float]] = {}
-    for row in report.rows:
-        if row.rounding is not None:
-            key, error = (row.input, row.output), row.difference.max_abs_error or 0.0
-            worst[key] = max(worst.get(key, (0.0, 0.0)), (error, row.rounding))
-    return [
-        f"within float32's own rounding: input {name}, output {output}: off by {error:.1e}, the reference itself by "
-        f"{own:.1e}"
-        for (name, output), (error, own) in worst.items()
-    ]
-
-
-def _faint(report: ParityReport) -> list[str]:
-    """A line for each output that passed as one of more power."""
-    from converters.parity.comparison import FAINT_DB
-
-    worst: dict[tuple[str, str], float] = {}
-    for row in report.rows:
-        if row.faint_sqnr_db is not None:
-            key = (row.input, row.output)
-            worst[key] = min(worst.get(key, math.inf), row.faint_sqnr_db)
-    return [
-        f"far weaker than on a photograph: input {name}, output {output}; judged as {FAINT_DB:.0f} dB weaker: "
-        f"SQNR {value:.1f} dB"
-        for (name, output), value in worst.items()
-    ]
 
 
 def _parity(report: ParityReport, runtime: str) -> str:
@@ -210,24 +151,6 @@ def _parity(report: ParityReport, runtime: str) -> str:
         return ""
     worst = max(row.difference.relative_error or 0.0 for row in rows)
     return f"{'passed' if all(row.passed for row in rows) else 'failed'}, {worst:.1e}"
-
-
-def _figures(rows: list[ParityRow]) -> tuple[str, ...]:
-    errors = [row.difference.relative_error for row in rows]
-    ratios = [row.difference.sqnr_db for row in rows if row.difference.sqnr_db is not None]
-    cosines = [row.difference.cosine for row in rows if row.difference.cosine is not None]
-    top1 = [row.difference.top1_agrees for row in rows if row.difference.top1_agrees is not None]
-    worst = (
-        "not finite" if any(row.difference.failure for row in rows) else f"{max(error or 0.0 for error in errors):.2e}"
-    )
-    return (
-        str(len(rows)),
-        worst,
-        f"{min(ratios):.1f}" if ratios else "–",
-        f"{min(cosines):.7f}" if cosines else "–",
-        f"{sum(top1)}/{len(top1)}" if top1 else "–",
-        "passed" if all(row.passed for row in rows) else "failed",
-    )
 
 
 def _layers_text(layers: LayerReport) -> str:

@@ -14,9 +14,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from evit_mobile.api.file_page import file_page
 from evit_mobile.results.draw.charts import charts
 from evit_mobile.results.page.report import render
 from evit_mobile.results.record import DeviceInfo, ResultSet, Round, RunSettings
+from evit_mobile.tflite.file import Tflite
 from tests.kits.results import device, layer, place, point, results
 from tests.kits.timelines import hot_phone
 
@@ -83,23 +85,37 @@ PAGES: dict[str, Callable[[], list[tuple[str, ResultSet]]]] = {
 }
 
 
+def _of_file(model: Path) -> ResultSet:
+    """A measurement of ``model``."""
+    measured = _plain()
+    file = Tflite.read(model)
+    point = measured.points[0].evolve(model_sha256=file.sha256, model_bytes=len(file.content))
+    return measured.with_points((point,))
+
+
+#: The page of a .tflite, which needs one.
+FILE = "file"
 #: Width in CSS pixels and colour scheme; two of the pages are seen in all of them.
 VIEWS = [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")]
 CASES = [
     pytest.param(name, *view, id=f"{name}-{view[0]}-{view[1]}")
-    for name in PAGES
-    for view in (VIEWS if name in ("layer", "over-time") else VIEWS[1:3])
+    for name in (*PAGES, FILE)
+    for view in (VIEWS if name in ("layer", "over-time", FILE) else VIEWS[1:3])
 ]
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, int]]:
+def written(tmp_path_factory: pytest.TempPathFactory, small_tflite: Path) -> Callable[[str], tuple[Path, int]]:
     """``written(name)`` is the file of that page, and how many charts it has; each is made once."""
 
     @functools.cache
     def write(name: str) -> tuple[Path, int]:
-        named = PAGES[name]()
         path = tmp_path_factory.mktemp(name) / "report.html"
+        if name == FILE:
+            page = file_page(Tflite.read(small_tflite), [("r.json", _of_file(small_tflite))])
+            path.write_text(render(page.results, (), page.sections), encoding="utf-8")
+            return path, 2
+        named = PAGES[name]()
         path.write_text(render(named), encoding="utf-8")
         return path, sum(len(charts(result)) for _, result in named)
 

@@ -49,6 +49,17 @@ def test_a_factory_is_not_imported_on_a_files_word(
     assert str(folder_with_a_module) not in sys.path
 
 
+def test_nor_for_its_page(
+    described: Callable[..., Path], folder_with_a_module: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page is written all the same, and says why there is no parity on it."""
+    path = described(model="stranger_module:build")
+    with pytest.raises(SystemExit) as ended:
+        main(["report", str(path), "--out", str(tmp_path / "page.html")])
+    assert ended.value.code == 0, capsys.readouterr().err
+    assert "not imported on a file" in (tmp_path / "page.html").read_text() and not (tmp_path / "ran").exists()
+
+
 def test_a_factory_that_the_caller_names_is_imported(described: Callable[..., Path], tmp_path: Path) -> None:
     """The other side: with --model the same file gets as far as the import."""
     with pytest.raises(RequestError, match="no_such_module"):

@@ -7,6 +7,9 @@ from typing import Protocol
 
 from evit_mobile.results.draw.interval_plot import Form, Theme
 
+#: A figure of a table, not formatted, or a text; None where there is none.
+Cell = str | float | int | None
+
 
 class Draw(Protocol):
     """Draws a chart."""
@@ -33,5 +36,5 @@ class Chart:
     alt: str
     notes: tuple[str, ...]
     header: tuple[str, ...]
-    cells: tuple[tuple[str | float | int | None, ...], ...]
+    cells: tuple[tuple[Cell, ...], ...]
     draw: Draw

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from evit_mobile.errors import RequestError
@@ -16,14 +16,21 @@ from evit_mobile.results.draw.interval_plot import LIGHT
 from evit_mobile.results.record import ResultSet
 from evit_mobile.text import visible
 
+#: Charts with the names that their files are to have.
+Charts = Sequence[tuple[str, Chart]]
 
-def export(named: Sequence[tuple[str, ResultSet]], folder: Path, *, force: bool = False) -> list[Path]:
+
+def export(
+    named: Sequence[tuple[str, ResultSet]], folder: Path, *, force: bool = False, more: Charts = ()
+) -> list[Path]:
     """Write the charts of results, named as they are shown, into ``folder``, which is made if it is absent.
+
+    ``more`` are charts of something else, with what it is called.
 
     Raises:
         RequestError: a file is there already and ``force`` is not set, or the folder cannot be written to.
     """
-    named_charts = list(_named_charts(named))
+    named_charts = _named_charts([*more, *_charts_of(named)])
     if not named_charts:
         raise RequestError("there is no chart to export", hint="nothing in these files was measured")
     if folder.exists() and not folder.is_dir():
@@ -61,21 +68,25 @@ def _cell(value: str | float | int | None) -> str:
     return "" if value is None else repr(value)
 
 
-def _named_charts(named: Sequence[tuple[str, ResultSet]]) -> list[tuple[str, Chart]]:
-    """Charts under file names that differ: the result file's name, then the chart's key without what the name says
-    already.
-    """
-    charts_of: dict[str, Chart] = {}
+def _charts_of(named: Sequence[tuple[str, ResultSet]]) -> Iterator[tuple[str, Chart]]:
+    """Each chart with its result file's name and its key, without what the name says already."""
     for name, results in named:
         file = Path(name).stem
         known = f"{results.suite.name}-" if results.suite is not None and results.suite.name in file else ""
         for chart in charts(results):
-            stem = first = _slug(f"{file}-{chart.key.removeprefix(known)}")
-            number = 1
-            while stem in charts_of:
-                number += 1
-                stem = f"{first}-{number}"
-            charts_of[stem] = chart
+            yield f"{file}-{chart.key.removeprefix(known)}", chart
+
+
+def _named_charts(charts: Charts) -> list[tuple[str, Chart]]:
+    """Charts under file names that differ."""
+    charts_of: dict[str, Chart] = {}
+    for name, chart in charts:
+        stem = first = _slug(name)
+        number = 1
+        while stem in charts_of:
+            number += 1
+            stem = f"{first}-{number}"
+        charts_of[stem] = chart
     return list(charts_of.items())
 
 

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import importlib.resources
-import math
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from evit_mobile.results.conditions import Conditions
-from evit_mobile.results.draw.chart import Chart
 from evit_mobile.results.draw.charts import charts
-from evit_mobile.results.draw.interval_plot import DARK, LIGHT
 from evit_mobile.results.judge.verdict import Number, Verdict
 from evit_mobile.results.judge.verdicts import verdicts
+from evit_mobile.results.page.file_section import FileSection
 from evit_mobile.results.page.pictures import Illustration
+from evit_mobile.results.page.printed import NONE, Picture, picture_of, printed_rows
 from evit_mobile.results.record import Point, ResultSet, RunSettings
 from evit_mobile.results.source import SourceFile
 from evit_mobile.results.stats import Interval
@@ -38,22 +36,10 @@ from evit_mobile.results.timeline_words import table as course_table
 from evit_mobile.text import visible
 
 TEMPLATE = "report.html.j2"
-NONE = "–"
-#: Rows of a chart's table that a page shows; ``report --export`` writes all.
-MOST_ROWS = 100
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A chart on the page: its two pictures as data URIs, and its figures ready to be printed; of a long table one row
-    in ``every``.
-    """
-
-    chart: Chart
-    light: str
-    dark: str
-    table: list[list[str]]
-    every: int
+#: Columns of what estimates are made of; see ``_estimate_cells``.
+ESTIMATE_HEADER = (
+    "Model", "Instructions, M", "Cycles, M", "Waiting", "L2, MB", "L3, MB", "Memory, MB", "Written, MB",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -123,6 +109,7 @@ class Section:
     pictures: list[Picture]
     illustrations: Sequence[Illustration]
     claims: list[Claim]
+    estimate_header: Sequence[str]
     estimates: list[list[str]]
     course_header: list[str]
     courses: list[list[str]]
@@ -163,24 +150,40 @@ class Section:
         return [cells for cells in self.cells if cells.point.rounds]
 
 
-def render(named: Sequence[tuple[str, ResultSet]], illustrations: Sequence[Illustration] = ()) -> str:
-    """The page for results with the names (of files) under which they are shown; at least one.
+def render(
+    named: Sequence[tuple[str, ResultSet]],
+    illustrations: Sequence[Illustration] = (),
+    files: Sequence[FileSection] = (),
+) -> str:
+    """The page for results with the names (of files) under which they are shown, and for .tflite files before them; at
+    least one of either.
 
-    ``illustrations`` stand beside the charts of the first.
+    ``illustrations`` stand beside the charts of the first result.
     """
     import jinja2
+    from markupsafe import Markup
 
-    # Everything that the template prints is escaped: names of devices, models and files come from outside.
+    # Everything that the templates print is escaped: names of devices, models and files come from outside.
     environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: visible(value) if isinstance(value, str) else value,
+        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
-    source = importlib.resources.files(__package__).joinpath(TEMPLATE).read_text(encoding="utf-8")
+    environment.filters["picture"] = picture_of
+    environment.filters["printed"] = printed_rows
     sections = [_section(name, results, () if index else illustrations) for index, (name, results) in enumerate(named)]
-    return environment.from_string(source).render(sections=sections)
+    heading = _heading(sections) if not files else "One file, by evit-mobile"
+    return environment.get_template(TEMPLATE).render(heading=heading, files=[*files], sections=sections)
+
+
+def _heading(sections: Sequence[Section]) -> str:
+    """What was done with all of them."""
+    if all(section.is_estimate for section in sections):
+        return "Estimated with evit-mobile"
+    return f"{'Imported' if all(section.is_imported for section in sections) else 'Measured'} with evit-mobile"
 
 
 def _section(name: str, results: ResultSet, illustrations: Sequence[Illustration]) -> Section:
@@ -200,32 +203,15 @@ def _section(name: str, results: ResultSet, illustrations: Sequence[Illustration
         has_ratios=results.suite is None,
         settings=list(dict.fromkeys(point.settings for point in results.points if point.rounds)),
         cells=[_cells(row) for row in table],
-        pictures=[_picture(chart) for chart in charts(results)],
+        pictures=[picture_of(chart) for chart in charts(results)],
         illustrations=illustrations,
         claims=_claims(verdicts(results)),
+        estimate_header=ESTIMATE_HEADER,
         estimates=[cells for row in table for cells in _estimate_cells(row)],
         course_header=course_header,
         courses=course_rows,
         said=said(results),
     )
-
-
-def _picture(chart: Chart) -> Picture:
-    light, dark = (_data_uri(chart.draw(theme, "svg", titled=False)) for theme in (LIGHT, DARK))
-    every = math.ceil(len(chart.cells) / MOST_ROWS) or 1
-    return Picture(chart, light, dark, [[_printed(value) for value in row] for row in chart.cells[::every]], every)
-
-
-def _data_uri(svg: bytes) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg).decode()
-
-
-def _printed(value: str | float | int | None) -> str:
-    if isinstance(value, float):
-        if value.is_integer():
-            return f"{value:,.0f}"
-        return ("−" if value < 0 else "") + significant(abs(value))
-    return NONE if value is None else str(value)
 
 
 def _claims(judged: Sequence[Verdict]) -> list[Claim]:
