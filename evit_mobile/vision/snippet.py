@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zipfile
 from pathlib import Path
@@ -21,6 +22,8 @@ LANGUAGES = {"kotlin": "kotlin.kt.j2", "swift": "swift.swift.j2", "python": "pyt
 #: Names that every language takes in a string and in a comment.
 _NAME = re.compile(r"[\w./:;@+ -]{1,200}")
 _BOUNDS = {"int8": (-128, 127), "uint8": (0, 255)}
+#: C++'s names of the types that ends may have.
+_CPP_TYPES = {"float32": "float", "int8": "int8_t", "uint8": "uint8_t", "int32": "int32_t", "int64": "int64_t"}
 _TEMPLATES = Path(__file__).with_name("snippets")
 
 
@@ -56,13 +59,18 @@ def _values(path: Path, purpose: Purpose) -> dict[str, Any]:
 
     ``factor`` and ``offset`` take a byte of a pixel to the input's value, by channel, quantisation included.
     """
-    chosen = Tflite.read(path).at(purpose.signature)
+    whole = Tflite.read(path)
+    chosen = whole.at(purpose.signature)
     names, pixels = chosen.signature_names, purpose.preprocessing
     entry = chosen.graph.tensors[chosen.graph.inputs[0]]
     if entry.dtype not in ("float32", *_BOUNDS):
         raise RequestError(f"{path} takes {entry.dtype}, which no picture is turned into")
     if not chosen.signatures:
         raise RequestError(f"{path} has no signature, by which apps name its input", hint="convert it again")
+    outputs = [chosen.graph.tensors[index] for index in chosen.graph.outputs]
+    strange = next((tensor for tensor in outputs if tensor.dtype not in _CPP_TYPES), None)
+    if strange is not None:
+        raise RequestError(f"{path} gives {strange.dtype}, which no answer is read from")
     ends = [names.get(index, "") for index in (*chosen.graph.inputs, *chosen.graph.outputs)]
     for name in (chosen.signatures[0], *ends):
         if not _NAME.fullmatch(name):
@@ -95,11 +103,25 @@ def _values(path: Path, purpose: Purpose) -> dict[str, Any]:
         "cover_width": int(purpose.resolution.width / pixels.crop_fraction),
         "cover_height": int(purpose.resolution.height / pixels.crop_fraction),
         "grey": GREY,
-        "outputs": [_output(chosen.graph.tensors[index], names) for index in chosen.graph.outputs],
+        "outputs": [_output(tensor, names) for tensor in outputs],
+        "ordered": [_output(chosen.graph.tensors[index], names) for index in _in_order(chosen)],
+        "place": _place(whole, chosen.signatures[0]),
+        "types": _CPP_TYPES,
         "layout": "NCHW" if purpose.description.output_layout is OutputLayout.NCHW else "NHWC",
         "probabilities": purpose.probabilities,
         "labels": zipfile.is_zipfile(path),
     }
+
+
+def _place(file: Tflite, signature: str) -> int:
+    """Of a signature among those of the file."""
+    keys = [entry.signatureKey.decode() for entry in file.tree.signatureDefs]
+    return keys.index(signature)
+
+
+def _in_order(file: Tflite) -> list[int]:
+    """The outputs in the order of the first signature, which need not be the graph's."""
+    return [int(entry.tensorIndex) for entry in file.tree.signatureDefs[0].outputs]
 
 
 def _output(tensor: Tensor, names: dict[int, str]) -> dict[str, Any]:
@@ -107,6 +129,7 @@ def _output(tensor: Tensor, names: dict[int, str]) -> dict[str, Any]:
     return {
         "name": names.get(tensor.index, tensor.name),
         "shape": list(tensor.shape),
+        "count": math.prod(tensor.shape),
         "type": tensor.dtype,
         "scale": scale,
         "zero": zero,
