@@ -44,8 +44,8 @@ class Detector(nn.Module):
         return {"scores": self.chances * light, "boxes": self.boxes + 0 * light}
 
 
-def _found(path: Path, picture: Path) -> list[dict[str, Any]]:
-    done = CliRunner().invoke(run, [str(path), "--image", str(picture), "--json"], catch_exceptions=False)
+def _found(path: Path, picture: Path, *options: str) -> list[dict[str, Any]]:
+    done = CliRunner().invoke(run, [str(path), "--image", str(picture), "--json", *options], catch_exceptions=False)
     answers: list[dict[str, Any]] = json.loads(done.stdout)["result"]
     return answers
 
@@ -84,6 +84,22 @@ def test_a_detector_of_ones_own(tmp_path: Path) -> None:
     np.testing.assert_allclose(outputs["location"][0, :3], [*ratios, ratios[0]], atol=1e-5)
     assert outputs["category"][0, :3].tolist() == [0, 2, 1] and count >= 3
     assert em.verify(path, module).passed
+
+
+def test_each_of_several_resolutions_selects(tmp_path: Path) -> None:
+    """Boxes as from the file of that resolution alone; ``verify`` compares what goes into the selection."""
+    sides = (320, 160)
+    conversion = em.convert("shapes-det", ConvertOptions(ends=Ends(Pixels.UINT8, nms=True)), resolution=[*sides])
+    path, alone = conversion.save(tmp_path / "several.tflite"), tmp_path / "alone.tflite"
+    assert len(conversion.content) < 1.1 * max(len(part.content) for part in conversion.parts.values())
+    for signature, part in conversion.parts.items():
+        part.save(alone)
+        assert _found(path, DRAWING, "--signature", signature) == _found(alone, DRAWING)
+        inspection = em.inspect(path, signature=signature)
+        assert inspection.partitions == 1 and [item.type for item in inspection.undelegated] == [OP]
+        report = em.verify(path, signature=signature)
+        assert report.passed and {row.output for row in report.rows} == {"encodings", "scores"}
+    assert len(_found(path, DRAWING, "--signature", "r320")) == 3
 
 
 @pytest.mark.parametrize(

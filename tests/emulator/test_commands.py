@@ -52,6 +52,23 @@ def test_bench_counts_instructions_and_no_time(invoke: Callable[..., None], smal
     assert "latency_us" not in json.dumps(json.loads((tmp_path / "out.json").read_text())["points"])
 
 
+def test_each_signature_is_counted_as_its_own_file(
+    invoke: Callable[..., None], two_resolutions: Path, small_tflite: Path, tmp_path: Path
+) -> None:
+    """The other signature is loaded and costs an inference nothing; see AGREEMENT for what two counts differ by."""
+    invoke(str(two_resolutions), str(small_tflite))
+    large, small, alone = load(tmp_path / "out.json").points
+    assert (large.resolution, small.resolution) == ("96", "64") and small.values < large.values
+    assert large.values[0][0] == pytest.approx(alone.values[0][0], rel=AGREEMENT)
+
+
+def test_each_signature_is_verified(root: EmulatorRoot, two_resolutions: Path) -> None:
+    arguments = [str(two_resolutions), "--device", "qemu:cortex-a76", "--json"]
+    done = CliRunner().invoke(verify, arguments, catch_exceptions=False)
+    document = json.loads(done.stdout)
+    assert document["passed"] and list(document["signatures"]) == ["r96", "r64"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"), [(["--threads", "2"], "runs one thread"), (["--cores", "3"], "no cores to choose from")]
 )

@@ -69,6 +69,24 @@ def test_instructions_are_those_of_the_counter(device: EstimatedDevice, a76: Qem
     assert traced < 1.02 * counted
 
 
+def test_each_signature_is_estimated_as_its_own_file(
+    device: EstimatedDevice, two_resolutions: Path, small_tflite: Path, tmp_path: Path
+) -> None:
+    """The weights of both lie in one file, and so elsewhere in memory: the caches' sets are others, the work is not."""
+    out = tmp_path / "out.json"
+    done = CliRunner().invoke(cli, ["bench", "--device", DEVICE, "--profile", str(two_resolutions), "--out", str(out)])
+    assert done.exception is None, done.output
+    points = load(out).points
+    large, small = (point.rounds[0].estimate for point in points)
+    assert large is not None and small is not None
+    alone = _estimate(device, small_tflite)
+    assert large.instructions == pytest.approx(alone.instructions, rel=0.002)
+    assert large.cycles == pytest.approx(alone.cycles, rel=0.02)
+    assert small.estimated_latency_us < large.estimated_latency_us
+    blocks = [{op.block for op in point.op_estimates} for point in points]
+    assert blocks[0] == blocks[1] and len(blocks[0]) > 10
+
+
 def test_ops_add_up_and_have_names(device: EstimatedDevice, small_tflite: Path) -> None:
     whole = _estimate(device, small_tflite)
     ops = _op_estimates(device, small_tflite)
