@@ -45,14 +45,22 @@ def with_detections(tree: Any) -> None:
 
 
 def without_detections(model: Tflite) -> Tflite:
-    """The model up to the op, with the outputs that it had before; itself where it has no such op."""
+    """The model up to the op, with the outputs that it had before, and without other signatures; itself where it has no
+    such op.
+    """
     if OP.encode() not in model.content:  # most files: to unpack one takes longer than to look for the op's name
         return model
     ops = model.graph.ops
     if not ops or ops[-1].type != OP:
         return model
     last = ops[-1]
-    editor = FlatbufferEditor(model.editable_tree())
+    tree = model.editable_tree()
+    # Other signatures select too, with anchors and codes that the first does not use.
+    tree.subgraphs, tree.signatureDefs = (
+        tree.subgraphs[:1],
+        [item for item in tree.signatureDefs if item.subgraphIndex == 0],
+    )
+    editor = FlatbufferEditor(tree)
     before = dict(zip((ENCODINGS, SCORES), last.inputs))
     editor.subgraph.operators = editor.subgraph.operators[:-1]
     editor.subgraph.outputs = np.array(list(before.values()), np.int32)
