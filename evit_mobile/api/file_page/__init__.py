@@ -88,6 +88,6 @@ def _section(
     return FileSection(name, about_file(chosen), notes, [part for part in parts if part is not None])
 
 
-def _delegate(partitions: int, outside: int, ops: int) -> str:
-    pieces = f"{partitions} partition{'' if partitions == 1 else 's'}"
+def _delegate(partitions: int | None, outside: int, ops: int) -> str:
+    pieces = f"{'unknown' if partitions is None else partitions} partition{'' if partitions == 1 else 's'}"
     return f"{pieces}, {outside} of {ops} ops outside"
