@@ -29,7 +29,7 @@ from evit_mobile.errors import EvitMobileError
 from evit_mobile.models import ModelSpec, all_models
 from evit_mobile.models.registry import VARIANT
 from evit_mobile.runtimes import RUNTIMES, Runtime
-from evit_mobile.specs import Precision, Resolution
+from evit_mobile.specs import AUTO, Precision, Resolution
 
 pytestmark = pytest.mark.timeout(900)  # the first use of a runtime downloads and installs it
 
@@ -58,10 +58,10 @@ class Case:
 
 
 def _precisions() -> list[Precision]:
-    """The precisions that ``convert`` offers."""
+    """The precisions that ``convert`` offers, without the word that has it choose one."""
     for option in convert_command.params:
         if option.name == "precision" and isinstance(option.type, click.Choice):
-            return [Precision(choice) for choice in option.type.choices]
+            return [Precision(choice) for choice in option.type.choices if choice != AUTO]
     return [Precision.FP32]
 
 
