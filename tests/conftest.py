@@ -208,8 +208,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         row[cell["setting"]] = f"{cell['worst'] or 0:.1e}{'' if cell['passed'] else ' FAILED'}"
     lines = [["model", "runtime", *settings, "partitions", "undelegated"]]
     for (case, runtime), row in sorted(rows.items()):
-        partitions, undelegated = row["division"] or ("", {})
-        outside = ", ".join(f"{count} {kind}" for kind, count in undelegated.items()) or "0"
+        outside, partitions = "", ""  # of a runtime that does not tell them
+        if row["division"]:
+            partitions, undelegated = row["division"]
+            outside = ", ".join(f"{count} {kind}" for kind, count in undelegated.items()) or "0"
         lines.append([case, runtime, *(row.get(setting, "") for setting in settings), str(partitions), outside])
     widths = [max(map(len, column)) for column in zip(*lines)]
     lines.insert(1, ["-" * width for width in widths])

@@ -130,6 +130,9 @@ class _Made:
                 raise
             self.refusals[name] = first_line(error)
             return
+        if name not in Precision and conversion.report.precision in (Precision.FP32, Precision.FP16):
+            del self.wanted[name]  # a mix in which nothing is int8 is that precision's own file
+            return
         self.conversions[name] = conversion
         file = Tflite.read(self._stack.enter_context(Tflite(conversion.content).on_disk()))
         self.files[name] = file
