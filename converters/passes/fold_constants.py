@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from converters.onnx_session import open_session
 from converters.passes.base import PassResult
+from converters.passes.tools.evaluate import constant_through
 from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of, where
 from evit_mobile.specs import Target
 
@@ -63,8 +63,9 @@ class FoldConstants:
             applied = rules.apply_to_model(model)
             common.RemoveUnusedNodesPass()(model)
             standardised = _standardise_weights(model)
-            result.fired += applied + int(folded.modified or standardised or resized)
-            if not (applied or folded.modified or standardised or resized):
+            computed = folded.modified or standardised or resized
+            result.fired += applied + int(computed)
+            if not applied and not computed:
                 break
         common.RemoveUnusedOpsetsPass()(model)
         return result
@@ -122,22 +123,12 @@ def _resize_constants(model: ir.Model) -> bool:
     """Compute each Resize of a constant, such as an embedding of positions at another size, by ONNX Runtime. The
     library's evaluator computes one number at a time in Python, which takes minutes.
     """
-    import onnx
-    import onnx_ir as ir
-
     changed = False
     for node in [node for node in model.graph if node.op_type == "Resize" and node.domain == ""]:
-        constants = {value.name or "": constant_of(value) for value in node.inputs if value is not None}
-        if not constants or any(array is None for array in constants.values()):
-            continue
-        output = onnx.helper.make_empty_tensor_value_info(node.outputs[0].name or "")
-        weights = [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in constants.items()]
-        graph = onnx.helper.make_graph([ir.to_proto(node)], "resize", [], [output], weights)
-        opset = onnx.helper.make_opsetid("", model.opset_imports[""])
-        resized = open_session(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=model.ir_version))({})
-        (values,) = resized.values()
-        replace_value(node.outputs[0], Emitter(model.graph, node, where(node)).constant("resized", values))
-        changed = True
+        values = constant_through(node)
+        if values is not None:
+            replace_value(node.outputs[0], Emitter(model.graph, node, where(node)).constant("resized", values))
+            changed = True
     return changed
 
 

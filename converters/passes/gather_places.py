@@ -14,6 +14,7 @@ import numpy as np
 
 from converters.passes.base import NodePass, Refused, Rewrite
 from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of
+from converters.passes.tools.indices import counted_from_the_start
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class GatherPlaces(NodePass):
         if shape is None or batch:
             raise Refused("its shape is not static, or its first axes are taken as a batch")
         indexed, rest = shape[: indices.shape[-1]], shape[indices.shape[-1] :]
-        places = np.where(indices < 0, indices + np.array(indexed), indices)
-        if np.any((places < 0) | (places >= np.array(indexed))):
+        places = counted_from_the_start(indices, indexed)
+        if places is None:
             raise Refused("it reads outside the map")
         flat_places = np.ravel_multi_index(tuple(np.moveaxis(places, -1, 0)), indexed)
 

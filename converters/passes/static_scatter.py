@@ -16,12 +16,14 @@ import numpy as np
 
 from converters.passes.base import NodePass, Refused, Rewrite
 from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of
+from converters.passes.tools.indices import counted_from_the_start
 from evit_mobile.arrays import Array
 from evit_mobile.specs import Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+_OUTSIDE = "it writes outside the map"
 _UNORDERED = "the places that are written to are no box, or are written in another order"
 
 
@@ -52,9 +54,13 @@ class StaticScatter(NodePass):
         if shape is None or written is None:
             raise Refused("its shape is not static")
         axis = node.attributes.get_int("axis", 0) % len(shape)
-        box = _box_of_tuples(indices, shape) if node.op_type == "ScatterND" else _box_along(indices, axis, shape)
+        is_nd = node.op_type == "ScatterND"
+        places = counted_from_the_start(indices, shape[: indices.shape[-1]] if is_nd else shape[axis])
+        if places is None:
+            raise Refused(_OUTSIDE)
+        box = _box_of_tuples(places, shape) if is_nd else _box_along(places, axis, shape)
         if any(not 0 <= start <= start + size <= end for start, size, end in zip(box.starts, box.sizes, shape)):
-            raise Refused("it writes outside the map")
+            raise Refused(_OUTSIDE)
 
         def rewrite(emit: Emitter) -> None:
             part = _reshaped(emit, updates, box.sizes)
@@ -63,11 +69,10 @@ class StaticScatter(NodePass):
         return rewrite
 
 
-def _box_of_tuples(indices: Array, shape: tuple[int, ...]) -> Box:
-    """Of ScatterND: ``indices`` [..., k] are places along the first k axes, the others are written whole."""
-    count = indices.shape[-1]
-    listed = indices.reshape(-1, count)
-    places: Array = np.where(listed < 0, listed + np.array(shape[:count]), listed)
+def _box_of_tuples(tuples: Array, shape: tuple[int, ...]) -> Box:
+    """Of ScatterND: ``tuples`` [..., k] are places along the first k axes, the others are written whole."""
+    count = tuples.shape[-1]
+    places = tuples.reshape(-1, count)
     starts, sizes = places.min(0), np.ptp(places, 0) + 1
     if math.prod(sizes.tolist()) != len(places):
         raise Refused(_UNORDERED)
@@ -76,9 +81,8 @@ def _box_of_tuples(indices: Array, shape: tuple[int, ...]) -> Box:
     return Box((*starts.tolist(), *[0] * (len(shape) - count)), (*sizes.tolist(), *shape[count:]))
 
 
-def _box_along(indices: Array, axis: int, shape: tuple[int, ...]) -> Box:
-    """Of ScatterElements: each number is written to its own place, but along ``axis`` to ``indices``."""
-    places = np.where(indices < 0, indices + shape[axis], indices)
+def _box_along(places: Array, axis: int, shape: tuple[int, ...]) -> Box:
+    """Of ScatterElements: each number is written to its own place, but along ``axis`` to ``places``."""
     start, size = int(places.min()), places.shape[axis]
     line = np.arange(start, start + size).reshape([-1 if place == axis else 1 for place in range(len(shape))])
     if not np.array_equal(np.broadcast_to(line, places.shape), places):

@@ -83,15 +83,16 @@ class Prober:
     def measure(self, parameters: Mapping[int, Parameters], layers: Collection[int]) -> Noise:
         """The noise of each tensor in ``parameters`` and of each of ``layers``."""
         holders = first_holders(self._graph)
-        tensors = sorted({holders.get(index, index) for index in parameters if not self._graph.tensors[index].constant})
+        held = {holders.get(index, index) for index in parameters if not self._graph.tensors[index].constant}
+        tensors = sorted(held & parameters.keys())
         ops = [self._graph.ops[index] for index in layers]
         hybrid = [op for op in ops if op.type in HYBRID]
         alone = [op for op in ops if op.type not in HYBRID]
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
-            rounded = pool.map(lambda index: self._rounded(index, parameters), [t for t in tensors if t in parameters])
+            rounded = pool.map(lambda index: self._rounded(index, parameters), tensors)
             as_hybrid, as_weights = pool.map(self._hybrid, hybrid), pool.map(self._weights, alone)
             return Noise(
-                dict(zip([t for t in tensors if t in parameters], rounded)),
+                dict(zip(tensors, rounded)),
                 dict(zip([op.index for op in hybrid], as_hybrid)),
                 dict(zip([op.index for op in alone], as_weights)),
                 holders,

@@ -17,6 +17,7 @@ from evit_mobile.specs import Preprocessing
 from evit_mobile.tflite.classes import SELECTED
 from evit_mobile.tflite.description import OWN_ENTRY, ModelDescription
 from evit_mobile.tflite.flatbuffer import pack
+from evit_mobile.tflite.signatures import content_of
 
 if TYPE_CHECKING:
     from converters.source.labels import Labels
@@ -70,10 +71,9 @@ def _share_buffers(model: Any) -> None:
     """Let constants of equal bytes share them: masks and tables that a network makes anew in each of its blocks."""
     places: dict[bytes, int] = {}
     for tensor in (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors):
-        data = model.buffers[tensor.buffer].data
-        if data is None or not len(data):
+        content = content_of(model.buffers[tensor.buffer])
+        if not content:
             continue
-        content = bytes(data)
         first = places.setdefault(content, tensor.buffer)
         if first != tensor.buffer:
             model.buffers[tensor.buffer].data, tensor.buffer = None, first

@@ -52,7 +52,7 @@ def joined(models: Mapping[str, Any]) -> Any:
     trees = list(models.values())
     whole, rest = trees[0], trees[1:]
     codes = {_kind(code): index for index, code in enumerate(whole.operatorCodes)}
-    buffers = {_content(buffer): index for index, buffer in reversed(list(enumerate(whole.buffers)))}
+    buffers = {content_of(buffer): index for index, buffer in reversed(list(enumerate(whole.buffers)))}
     for tree in rest:
         graph = tree.subgraphs[0]
         for operator in graph.operators:
@@ -62,7 +62,7 @@ def joined(models: Mapping[str, Any]) -> Any:
                 whole.operatorCodes.append(code)
         for tensor in graph.tensors:
             buffer = tree.buffers[tensor.buffer]
-            tensor.buffer = buffers.setdefault(_content(buffer), len(whole.buffers)) if _content(buffer) else 0
+            tensor.buffer = buffers.setdefault(content_of(buffer), len(whole.buffers)) if content_of(buffer) else 0
             if tensor.buffer == len(whole.buffers):
                 whole.buffers.append(buffer)
         whole.subgraphs.append(graph)
@@ -78,6 +78,6 @@ def _kind(code: Any) -> tuple[int, int, bytes | None]:
     return max(code.builtinCode, code.deprecatedBuiltinCode), code.version, code.customCode
 
 
-def _content(buffer: Any) -> bytes:
+def content_of(buffer: Any) -> bytes:
     """What tells buffers with values apart; nothing of one without."""
     return b"" if buffer.data is None or not len(buffer.data) else hashlib.sha256(bytes(buffer.data)).digest()

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
@@ -17,6 +16,7 @@ import evit_mobile as em
 from evit_mobile.advice import Advice, chart
 from evit_mobile.advice.choice import choose, keeps
 from evit_mobile.cli.advise import command
+from tests.kits.interpreter import bare_outputs
 from tests.kits.small_network import make
 
 SETTINGS = em.RunSettings(runs=12, rounds=6, min_time_s=0)
@@ -44,39 +44,25 @@ def advice(calibration: Path) -> Advice:
     return em.advise(make(), em.Place("host", SETTINGS), options=options)
 
 
-def _bare(content: bytes, images: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Outputs [N, …] without any code of ours."""
-    interpreter = Interpreter(model_content=content)
-    interpreter.allocate_tensors()
-    outputs = []
-    for image in images:
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[np.newaxis])
-        interpreter.invoke()
-        outputs.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
-    return np.stack(outputs).astype(np.float64)
-
-
 def test_sqnr_is_that_of_the_inputs_held_out(advice: Advice, images: NDArray[np.float32]) -> None:
     """The fourth, eighth, … image. Tolerance: both run the same kernels, which give equal values."""
     files = {option.precision: option.conversion for option in advice.options}
     fp32 = files[em.Precision.FP32]
     assert fp32 is not None and advice.tested_on.startswith(f"{IMAGES // 4} calibration inputs")
-    expected = _bare(fp32.content, images[3::4])
+    expected = bare_outputs(fp32.content, images[3::4])
     for option in advice.options[1:]:
         assert option.conversion is not None and option.sqnr_db is not None, option.refusal
-        noise = np.sum((_bare(option.conversion.content, images[3::4]) - expected) ** 2)
+        noise = np.sum((bare_outputs(option.conversion.content, images[3::4]) - expected) ** 2)
         assert option.sqnr_db == pytest.approx(10 * math.log10(np.sum(expected**2) / noise), abs=0.01)
 
 
 def test_int8_is_calibrated_on_the_other_inputs(advice: Advice, images: NDArray[np.float32], tmp_path: Path) -> None:
     """Oracle: a conversion that is calibrated on these alone."""
     np.savez(tmp_path / "others.npz", np.delete(images, np.s_[3::4], axis=0))
-    alone = em.convert(
-        make(), resolution=32, precision="int8", calibration=tmp_path / "others.npz"
-    )
+    alone = em.convert(make(), resolution=32, precision="int8", calibration=tmp_path / "others.npz")
     int8 = next(option.conversion for option in advice.options if option.precision is em.Precision.INT8)
     assert int8 is not None
-    np.testing.assert_array_equal(_bare(int8.content, images[3::4]), _bare(alone.content, images[3::4]))
+    np.testing.assert_array_equal(bare_outputs(int8.content, images[3::4]), bare_outputs(alone.content, images[3::4]))
 
 
 def test_the_choice_is_the_fastest_that_keeps_what_is_asked_for(advice: Advice) -> None:

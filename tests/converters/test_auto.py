@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ai_edge_litert.interpreter import Interpreter
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
@@ -19,6 +18,7 @@ from converters.quantize.prices import price_of, prices_for
 from evit_mobile.cli.convert import command
 from evit_mobile.specs import Core
 from evit_mobile.tflite.file import Tflite
+from tests.kits.interpreter import bare_outputs
 from tests.kits.small_network import make
 
 FACTORY = "tests.kits.small_network:make"
@@ -29,17 +29,6 @@ def images() -> NDArray[np.float32]:
     """[16, 32, 32, 3]: smooth, as photographs are."""
     drawn = np.random.default_rng(1).standard_normal((16, 8, 8, 3)).astype(np.float32)
     return drawn.repeat(4, 1).repeat(4, 2)
-
-
-def _bare(content: bytes, images: NDArray[np.float32]) -> NDArray[np.float64]:
-    interpreter = Interpreter(model_content=content)
-    interpreter.allocate_tensors()
-    outputs = []
-    for image in images:
-        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[np.newaxis])
-        interpreter.invoke()
-        outputs.append(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]))
-    return np.stack(outputs).astype(np.float64)
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +63,12 @@ def test_the_file_keeps_the_bound_and_nothing_that_does_is_cheaper(
     side = em.Resolution(32, 32)
     options = em.ConvertOptions(core=core, min_sqnr_db=bound_db, resolution=side, calibration=calibration)
     made = convert_fastest(convert, options)
-    expected = _bare(convert(em.ConvertOptions(resolution=side, precision=em.Precision.FP32)).content, images[3::4])
+    expected = bare_outputs(
+        convert(em.ConvertOptions(resolution=side, precision=em.Precision.FP32)).content, images[3::4]
+    )
 
     def kept_db(content: bytes) -> float:
-        noise = np.sum((_bare(content, images[3::4]) - expected) ** 2)
+        noise = np.sum((bare_outputs(content, images[3::4]) - expected) ** 2)
         return math.inf if not noise else 10 * math.log10(np.sum(expected**2) / noise)
 
     def price(content: bytes) -> float:
