@@ -142,18 +142,19 @@ class Qemu:
             self._run(model, ["--num_runs=1", "--warmup_runs=1"], before=[plugin, f"{argument},blocks={blocks}"])
             return blocks.read_text()
 
-    def trace(self, model: Path, caches: str, out: Path) -> None:
+    def trace(self, model: Path, caches: str, out: Path, library: Path) -> None:
         """Let the tracer (see ``estimate/tracer.c``) follow one inference of ``model`` after a first one, op by op.
 
         Args:
             caches: as ``65536:4/524288:8``: bytes and ways of each level.
             out: where the tracer writes.
+            library: LiteRT's, or a copy of it.
 
         Raises:
             DeviceError: the run did not end as it should.
         """
         arguments = [
-            *self._usual(model),
+            *self._usual(model, library),
             "--num_runs=2",
             "--warmup_runs=0",
             "--profile_runs=0",
@@ -165,8 +166,11 @@ class Qemu:
         if done.exit_code:
             raise self._failure(model, done)
 
-    def profile(self, model: Path) -> str:
+    def profile(self, model: Path, library: Path | None = None) -> str:
         """The ops of one inference as the runner's profiler writes them, as CSV; the times in it mean nothing.
+
+        Args:
+            library: LiteRT's, unless it is a copy.
 
         Raises:
             DeviceError: the run did not end as it should.
@@ -182,6 +186,7 @@ class Qemu:
                     *_PROFILING,
                     f"--op_profiling_output_file={out}",
                 ],
+                library=library,
             )
             return out.read_text(encoding="utf-8")
 
@@ -248,15 +253,17 @@ class Qemu:
         finally:
             self._stopped = False
 
-    def _run(self, model: Path, arguments: Sequence[str], *, before: Sequence[str] = ()) -> str:
+    def _run(
+        self, model: Path, arguments: Sequence[str], *, before: Sequence[str] = (), library: Path | None = None
+    ) -> str:
         """Run the runner on one thread and give its standard output."""
-        done = self.execute(self.root.runner, [*self._usual(model), *arguments], model, before=before)
+        done = self.execute(self.root.runner, [*self._usual(model, library), *arguments], model, before=before)
         if done.exit_code or "INFO: Inference timings in us:" not in done.stdout:
             raise self._failure(model, done)
         return done.stdout
 
-    def _usual(self, model: Path) -> list[str]:
-        paths = [f"--graph={model.absolute()}", f"--litert_lib={self.library}"]
+    def _usual(self, model: Path, library: Path | None) -> list[str]:
+        paths = [f"--graph={model.absolute()}", f"--litert_lib={library or self.library}"]
         return [*paths, "--num_threads=1", "--min_secs=0", "--warmup_min_secs=0", f"--max_secs={TIMEOUT_S:g}"]
 
     def _failure(self, model: Path, done: Finished) -> DeviceError:

@@ -71,8 +71,7 @@ class EstimatedDevice:
         self._check(settings)
         for model in models:
             self._qemu.check(model)
-        # Each model takes two processes: one is traced, the other names the ops.
-        pool = ThreadPoolExecutor(max_workers=max(1, len(os.sched_getaffinity(0)) // 2))
+        pool = ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)))
         try:
             for model in models:
                 key = sha256_of(model)

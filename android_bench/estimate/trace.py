@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evit_mobile.errors import DeviceError
@@ -76,6 +76,13 @@ class Trace:
     def mapping(self, address: int) -> Mapping | None:
         """The file that an address holds; None if it holds none."""
         return next((entry for entry in self.mappings if entry.start <= address < entry.end), None)
+
+    def of(self, copy: Path, original: Path) -> Trace:
+        """The trace of ``copy``, a file of the same layout as ``original``, as one of ``original``."""
+        for number, entry in enumerate(self.mappings):
+            if entry.path == copy:
+                self.mappings[number] = replace(entry, path=original)
+        return self
 
 
 def read(lines: Iterable[str]) -> Trace:

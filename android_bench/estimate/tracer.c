@@ -20,6 +20,9 @@
  * A block's cost depends on what is still in flight when it starts, so executions are counted by the HISTORY blocks before: a loop's
  * first turn, its later turns and its exit are contexts of their own, whatever branches are inside.
  *
+ * A block is a stretch of code up to a branch or the end of a page. QEMU divides a long one where its buffer for translated code is full,
+ * which depends on what each instruction is translated to; here it stays one block.
+ *
  * Branches: a table of what followed the last LONG_HISTORY blocks the last time, as a predictor with a long global history does.
  */
 #include <inttypes.h>
@@ -43,6 +46,7 @@ enum {
     CONTEXT_BITS = 18,
     PREDICTOR_BITS = 16,
     WIDEST = 16,        /* bytes of one access of QEMU's */
+    PAGE_BYTES = 4096,  /* no translation of QEMU's goes beyond */
 };
 
 typedef uint64_t qemu_plugin_id_t;
@@ -64,13 +68,14 @@ extern void qemu_plugin_register_atexit_cb(qemu_plugin_id_t, void (*)(qemu_plugi
 extern size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *);
 extern uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *);
 extern struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *, size_t);
+extern void *qemu_plugin_insn_haddr(const struct qemu_plugin_insn *);
 extern unsigned qemu_plugin_mem_size_shift(qemu_plugin_meminfo_t);
 extern bool qemu_plugin_mem_is_store(qemu_plugin_meminfo_t);
 
 EXPORT int qemu_plugin_version = PLUGIN_VERSION;
 
 static FILE *out;
-static bool is_between_marks;
+static bool is_between_marks, continues;
 static unsigned segment;
 static uint64_t executed; /* instructions since the last mark 0 */
 
@@ -89,6 +94,7 @@ static void *allocate(size_t count, size_t size)
 typedef struct Block {
     uint64_t address, instructions, key; /* the key is of the code's place alone, so that it repeats */
     uint32_t id;                         /* in order of writing; 0 before */
+    bool is_open;                        /* QEMU goes on with the rest of it in another translation */
 } Block;
 
 typedef struct {
@@ -98,8 +104,7 @@ typedef struct {
 } Context;
 
 typedef struct {
-    uint64_t key;
-    const Block *next;
+    uint64_t key, next; /* of the history, and of the block that followed */
 } Prediction;
 
 static uint32_t block_count;
@@ -134,9 +139,9 @@ static uint64_t mixed(uint64_t key)
 
 static void predict(const Block *block)
 {
-    if (prediction && prediction->next != block) {
+    if (prediction && prediction->next != block->key) {
         mispredicted++;
-        prediction->next = block;
+        prediction->next = block->key;
     }
     prediction = &predictions[mixed(long_key) >> (64 - PREDICTOR_BITS)];
     if (prediction->key != long_key)
@@ -186,9 +191,11 @@ static void count_context(void)
 static void on_block(unsigned thread, void *data)
 {
     (void)thread;
-    if (!is_between_marks)
-        return;
     Block *block = data;
+    bool is_rest = continues;
+    continues = block->is_open;
+    if (is_rest || !is_between_marks)
+        return;
     executed += block->instructions;
     predict(block);
     uint64_t dropped = key_before(HISTORY - 1), long_dropped = key_before(LONG_HISTORY - 1);
@@ -266,15 +273,32 @@ static void on_system_call(qemu_plugin_id_t id, unsigned thread, int64_t number,
     }
 }
 
+/* Whether an instruction ends a block: branches, calls and exceptions, of whose group of encodings the rest (0xD5) goes on. */
+static bool is_end(uint32_t instruction)
+{
+    return (instruction & 0x1C000000) == 0x14000000 && instruction >> 24 != 0xD5;
+}
+
+/* Instructions of the block that begins at an address. */
+static uint64_t stretch(uint64_t address, const uint32_t *code)
+{
+    uint64_t length = 1, most = (PAGE_BYTES - address % PAGE_BYTES) / sizeof *code;
+    while (length < most && !is_end(code[length - 1]))
+        length++;
+    return length;
+}
+
 static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *translated)
 {
     (void)id;
     Block *block = allocate(1, sizeof *block);
     block->address = qemu_plugin_tb_vaddr(translated);
-    block->instructions = qemu_plugin_tb_n_insns(translated);
+    size_t instructions = qemu_plugin_tb_n_insns(translated);
+    block->instructions = stretch(block->address, qemu_plugin_insn_haddr(qemu_plugin_tb_get_insn(translated, 0)));
+    block->is_open = instructions < block->instructions;
     block->key = mixed(block->address * FACTOR + block->instructions);
     qemu_plugin_register_vcpu_tb_exec_cb(translated, on_block, QEMU_PLUGIN_CB_NO_REGS, block);
-    for (size_t i = 0; i < block->instructions; i++)
+    for (size_t i = 0; i < instructions; i++)
         qemu_plugin_register_vcpu_mem_cb(qemu_plugin_tb_get_insn(translated, i), on_access, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW,
                                          NULL);
 }

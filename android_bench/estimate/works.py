@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from android_bench.benchmark_model.op_profile import parse_csv
 from android_bench.emulator.qemu import Qemu
 from android_bench.estimate.compute import Computing
 from android_bench.estimate.devices import DeviceModel
+from android_bench.estimate.hollow import hollow, works_alike
 from android_bench.estimate.places import Place, places
 from android_bench.estimate.timing import Work
 from android_bench.estimate.tools import Llvm
@@ -25,21 +26,34 @@ INVOCATION = "(runtime)"
 NOWHERE = Place(None, 0)
 
 
-def trace(qemu: Qemu, model: Path, device: DeviceModel) -> tuple[Trace, tuple[OpTime, ...]]:
+def trace(qemu: Qemu, model: Path, device: DeviceModel, *, is_hollow: bool = True) -> tuple[Trace, tuple[OpTime, ...]]:
     """Trace one inference of ``model`` after a first one, and name its ops.
+
+    Args:
+        is_hollow: whether the arithmetic is left out where what runs does not depend on it, see ``hollow.py``.
 
     Raises:
         DeviceError: the run did not end as it should.
     """
     caches = "/".join(f"{cache.bytes}:{cache.ways}" for cache in device.caches)
-    with temporary_folder() as folder, ThreadPoolExecutor(max_workers=1) as pool:
-        profile = pool.submit(qemu.profile, model)
+    library, ops = _profiled(qemu, model, hollow(qemu.library) if is_hollow else qemu.library)
+    with temporary_folder() as folder:
         out = folder / "trace"
-        qemu.trace(model, caches, out)
+        qemu.trace(model, caches, out, library)
         if not out.is_file():
             raise DeviceError(f"{model.name} was not traced: QEMU ended without a word of the tracer")
         with out.open(encoding="utf-8") as lines:
-            return read(lines), parse_csv(profile.result())
+            return read(lines).of(library, qemu.library), ops
+
+
+def _profiled(qemu: Qemu, model: Path, library: Path) -> tuple[Path, tuple[OpTime, ...]]:
+    """The model's ops, and the library to trace it with: ``library`` where that does the same as LiteRT's own."""
+    if library != qemu.library:
+        with contextlib.suppress(DeviceError):  # if the model is at fault, LiteRT's own library says so
+            ops = parse_csv(qemu.profile(model, library))
+            if works_alike(ops):
+                return library, ops
+    return qemu.library, parse_csv(qemu.profile(model, qemu.library))
 
 
 def works_of(

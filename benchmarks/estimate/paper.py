@@ -14,6 +14,7 @@ from android_bench.estimate.devices import find_device
 from android_bench.estimate.timing import cost, total_us
 from benchmarks.estimate.works import works
 from benchmarks.results_files import out_option, write_results
+from evit_mobile.specs import Precision
 
 OUT = Path(__file__).parent.parent / "results" / "estimate_paper.md"
 DEVICES = ("snapdragon-855", "snapdragon-855-gold")
@@ -22,28 +23,29 @@ THREADS = (1, 4)
 
 @dataclass(frozen=True)
 class Network:
-    """A network under a precision; ``top1`` is the published ImageNet accuracy of a classifier in percent."""
+    """A network at an input size under a precision; ``top1`` is the published ImageNet accuracy of a classifier in
+    percent.
+    """
 
     model: str
+    resolution: str
     precision: str = "fp32"
-    resolution: str | None = None
     top1: float | None = None
 
 
 #: Accuracies: arXiv 2205.14756 v1, Table 3; arXiv 1905.11946, Table 2; arXiv 1905.02244, Table 3.
 NETWORKS = (
-    Network("base-r192", top1=77.7),
-    Network("base-r224", top1=78.6),
-    Network("base-r224", "fp16"),
-    Network("base-r224", "dynamic"),
-    Network("base-r224", "int8"),
-    Network("base-r224-w1.2", top1=79.7),
-    Network("det-r416"),
-    Network("seg-r1408", resolution="512x1024"),
-    Network("timm:mobilenetv3_large_100", top1=75.2),
-    Network("timm:mobilenetv3_large_100", "fp16"),
-    Network("timm:efficientnet_b0", top1=77.1),
-    Network("timm:efficientnet_b1", resolution="240", top1=79.1),
+    Network("base-r192", "192", top1=77.7),
+    *(
+        Network("base-r224", "224", precision.value, 78.6 if precision is Precision.FP32 else None)
+        for precision in Precision
+    ),
+    Network("base-r224-w1.2", "224", top1=79.7),
+    *(Network(f"det-r{side}", str(side)) for side in (416, 512, 608)),
+    *(Network(f"seg-r{width}", f"{width // 2}x{width}") for width in (1408, 1536, 2048)),
+    *(Network("timm:mobilenetv3_large_100", "224", *more) for more in (("fp32", 75.2), ("fp16",))),
+    Network("timm:efficientnet_b0", "224", top1=77.1),
+    Network("timm:efficientnet_b1", "240", top1=79.1),
 )
 
 
@@ -96,7 +98,7 @@ def table(rows: Sequence[Estimated]) -> str:
         network = row.network
         cells = [
             network.model,
-            network.resolution or "",
+            network.resolution,
             network.precision,
             f"{network.top1:g}" if network.top1 else "",
             row.device,
@@ -120,7 +122,7 @@ def main(out: Path) -> None:
     for network in NETWORKS:
         for name in DEVICES:
             rows += estimated(network, name)
-        click.echo(f"{network.model} {network.precision} {network.resolution or ''}", err=True)
+        click.echo(f"{network.model} {network.precision} {network.resolution}", err=True)
     write_results(out, table(rows), [asdict(row) for row in rows])
     click.echo(out.read_text(encoding="utf-8"))
 
