@@ -25,6 +25,8 @@ from benchmarks.results_files import out_option, write_results
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
 OUT = Path(__file__).parent.parent / "results" / "estimate.md"
+#: Whose kernels the published latencies are of, as their runtimes are named.
+KERNELS = ("XNNPACK", "Paddle-Lite", "ncnn")
 #: The overlap powers that a fit chooses from.
 POWERS = tuple(np.round(np.arange(1.0, 4.01, 0.05), 2))
 #: Constants that are published or derived, and the factors by which the table of sensitivities changes each.
@@ -47,6 +49,11 @@ class Published:
     precision: str = "fp32"
     clock_ghz: float | None = None
     fit: str = ""
+
+    @property
+    def kernels(self) -> str:
+        """Whose kernels ran: a name of ``KERNELS``."""
+        return next(name for name in KERNELS if name in self.runtime)
 
 
 @dataclass(frozen=True)
@@ -181,6 +188,7 @@ def table(checked: Sequence[Checked], own: dict[str, list[float]], changes: dict
     lines += [
         "",
         *_summary(checked),
+        "",
         *(
             f"* {device}: the latencies that the overlap was fitted to, each by the others alone: "
             f"{', '.join(f'{error:+.1%}' for error in errors)}."
@@ -196,17 +204,29 @@ def table(checked: Sequence[Checked], own: dict[str, list[float]], changes: dict
 
 
 def _summary(checked: Sequence[Checked]) -> list[str]:
-    lines = []
-    for device in dict.fromkeys(entry.published.device for entry in checked):
-        alone = [entry for entry in checked if entry.published.device == device and entry.published.threads == 1]
-        errors = [abs(entry.error) for entry in alone]
-        left = [abs(entry.left_out) for entry in alone if entry.left_out is not None]
-        lines.append(
-            f"* {device}, one thread: largest error {max(errors):.1%}, mean {sum(errors) / len(errors):.1%} over "
-            f"{len(alone)} latencies; "
-            f"left out, largest {max(left):.1%}, mean {sum(left) / len(left):.1%}."
-        )
+    """Errors by core and by whose kernels ran: an estimate is of XNNPACK's, and others have their own."""
+    lines = [
+        "One thread, by who published and in which precision:",
+        "",
+        "| core | kernels | precision | latencies | largest error | mean | left out, largest | mean |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    alone = [entry for entry in checked if entry.published.threads == 1]
+    for device in dict.fromkeys(entry.published.device for entry in alone):
+        here = [entry for entry in alone if entry.published.device == device]
+        groups: dict[tuple[str, str], list[Checked]] = {}
+        for entry in here:
+            groups.setdefault((entry.published.kernels, entry.published.precision), []).append(entry)
+        for names, entries in [*sorted(groups.items()), (("all", "all"), here)]:
+            lines.append(f"| {' | '.join([device, *names, str(len(entries)), *_errors(entries)])} |")
     return lines
+
+
+def _errors(entries: Sequence[Checked]) -> list[str]:
+    """The largest and the mean error, then the same of those that were left out."""
+    errors = [abs(entry.error) for entry in entries]
+    left = [abs(entry.left_out) for entry in entries if entry.left_out is not None]
+    return [f"{figure:.1%}" for each in (errors, left) for figure in (max(each), sum(each) / len(each))]
 
 
 @click.command()

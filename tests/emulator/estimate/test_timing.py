@@ -68,5 +68,5 @@ def test_segments_are_named_by_partition() -> None:
 
 def test_published_latencies_name_devices_and_sources() -> None:
     rows = load_published()
-    assert all(row.source and row.ms > 0 and find_device(row.device) for row in rows)
+    assert all(row.source and row.ms > 0 and row.kernels and find_device(row.device) for row in rows)
     assert len({(row.model, row.precision, row.threads, row.runtime, row.device) for row in rows}) == len(rows)
