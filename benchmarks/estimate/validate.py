@@ -206,7 +206,7 @@ def table(checked: Sequence[Checked], own: dict[str, list[float]], changes: dict
 def _summary(checked: Sequence[Checked]) -> list[str]:
     """Errors by core and by whose kernels ran: an estimate is of XNNPACK's, and others have their own."""
     lines = [
-        "One thread, by who published and in which precision:",
+        "One thread, by whose kernels ran and in which precision:",
         "",
         "| core | kernels | precision | latencies | largest error | mean | left out, largest | mean |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |",
