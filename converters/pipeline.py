@@ -184,12 +184,14 @@ class _Maker:
         from converters.lowering.lower import Lowering
 
         lowering, self._lowering = self._lowering, None
+        # Integers take a quarter of the place already, and a product of them is not exact.
+        factored = self._options.rewrite and self._options.target in (Precision.FP32, Precision.FP16)
         if lowering is not None and rewrites:
             lowering.begin(graph)
             _load_what_comes_next(check=self._options.check)
-            return lowering.finish()
+            return lowering.finish(factored=factored)
         with Lowering(simplify=not self._options.rewrite, rewrites=rewrites) as another:
-            return another.lower(graph)
+            return another.lower(graph, factored=factored)
 
 
 def _load_what_comes_next(*, check: bool) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from converters.source.outputs import CONSTANT_OUTPUT
 from converters.tflite.editor import FlatbufferEditor
 from evit_mobile.errors import RequestError
 
@@ -34,7 +35,7 @@ def plain(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Boundary]:
     """A copy of ``model`` with plain names, without Identity, each computed output once; and what the names were.
 
     Raises:
-        RequestError: no output is computed: all are inputs.
+        RequestError: no output is computed: all are inputs; or one is a constant, as may show when it is folded.
     """
     import onnx
 
@@ -42,11 +43,7 @@ def plain(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Boundary]:
     copy.CopyFrom(model)
     graph = copy.graph
     constants = {tensor.name for tensor in graph.initializer}
-    behind = {
-        node.output[0]: node.input[0]
-        for node in graph.node
-        if node.op_type == "Identity" and node.domain == "" and node.input[0] not in constants
-    }
+    behind = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Identity" and node.domain == ""}
     names: dict[str, str] = {}
     for position, value in enumerate(value for value in graph.input if value.name not in constants):
         names[value.name] = _INPUT.format(position)
@@ -54,6 +51,8 @@ def plain(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Boundary]:
     outputs: dict[str, str] = {}
     for value in graph.output:
         root = _root(value.name, behind)
+        if root in constants:
+            raise RequestError(f"output {value.name} of the network is a constant", hint=CONSTANT_OUTPUT)
         outputs[value.name] = names.setdefault(root, _OUTPUT.format(len(names)))
     kept: list[onnx.ValueInfoProto] = []
     for value in graph.output:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Self
 
 from converters.lowering.boundary import plain, restore
 from converters.lowering.delegable import respell
+from converters.lowering.low_rank import factor_constants
 from converters.lowering.places import delegate_places
-from converters.lowering.refusal import UNSUPPORTED, check_operators, unsupported
+from converters.lowering.refusal import UNSUPPORTED, check_data, check_operators, unsupported
 from converters.lowering.transpositions import put_off_transpositions
 from converters.tflite.editor import FlatbufferEditor
 from evit_mobile.errors import ConversionError, MachineError
@@ -68,10 +69,10 @@ class Lowering:
         self._output.close()
         self._closing.close()
 
-    def lower(self, model: onnx.ModelProto) -> bytes:
+    def lower(self, model: onnx.ModelProto, *, factored: bool = False) -> bytes:
         """``begin`` and ``finish`` in one."""
         self.begin(model)
-        return self.finish()
+        return self.finish(factored=factored)
 
     def begin(self, model: onnx.ModelProto) -> None:
         """Let the process lower ``model``; the caller may do other things until ``finish``."""
@@ -87,8 +88,11 @@ class Lowering:
             except BrokenPipeError:  # it has died, and ``finish`` says of what
                 pass
 
-    def finish(self) -> bytes:
+    def finish(self, *, factored: bool = False) -> bytes:
         """A float32 .tflite that computes the model, NHWC, with a ``serving_default`` signature under the ONNX names.
+
+        Args:
+            factored: store large constants of low rank as two factors; see ``low_rank``.
 
         Raises:
             RequestError: ``model`` has an operator that TFLite has no form of.
@@ -115,12 +119,15 @@ class Lowering:
         content = results[0].read_bytes()
         editor = FlatbufferEditor(unpack(content, "the lowered model"))
         check_operators(editor.model, self._model)
+        check_data(editor, self._model)
         restore(editor, self._boundary)
         respell(editor)
         if not self._rewrites:
             put_off_transpositions(editor)
         if not self._simplify:  # a graph as exported shows what onnx2tf makes of it
             delegate_places(editor)
+        if factored:
+            factor_constants(editor)
         return pack(editor.model, len(content))
 
     def _last_words(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from converters.tflite.editor import FlatbufferEditor
 from evit_mobile.errors import RequestError
 
 #: Exit code of the worker where onnx2tf says that it has no lowering for an operator; the reason is the last line
@@ -12,6 +13,8 @@ from evit_mobile.errors import RequestError
 UNSUPPORTED = 3
 #: onnx2tf's own form of a reason.
 _REASON = re.compile(r"op=(?P<type>\w+) node=(?P<node>\S+) .*message=(?P<text>.*)")
+#: What onnx2tf calls a node without a name, and what belongs to it.
+_UNNAMED = re.compile(r"sng_([A-Za-z0-9]+)_\d+")
 #: What onnx2tf puts before the name of an operator that it passes on unlowered.
 _PREFIX = "ONNX_"
 _HINT = "write it with other operators"
@@ -20,8 +23,12 @@ _HINT = "write it with other operators"
 def unsupported(words: str) -> RequestError:
     """The refusal for onnx2tf's own reason."""
     match = _REASON.search(words)
-    what = f"{match['type']} at {match['node']}: {match['text']}" if match else words
-    return RequestError(f"the network has an operator that cannot be lowered to TFLite: {what}", hint=_HINT)
+    return unsupported_node(f"{match['type']} at {match['node']}", match["text"]) if match else unsupported_node(words)
+
+
+def unsupported_node(*words: str) -> RequestError:
+    """The refusal for one operator, of the words for it and for the reason."""
+    return RequestError(f"the network has an operator that cannot be lowered to TFLite: {': '.join(words)}", hint=_HINT)
 
 
 def check_operators(lowered: Any, model: Any) -> None:
@@ -48,6 +55,41 @@ def check_operators(lowered: Any, model: Any) -> None:
         for kind, those in outputs.items()
     )
     raise RequestError(f"the network has operators that TFLite has no form of: {named}", hint=_HINT)
+
+
+def check_data(editor: FlatbufferEditor, model: Any) -> None:
+    """Every tensor that an op reads has data: of an input, of a constant, or of another op.
+
+    Args:
+        editor: of a lowered model.
+        model: the ONNX graph that it was lowered from, for the places.
+
+    Raises:
+        RequestError: one has none; the op that reads it is named.
+    """
+    graph = editor.subgraph
+    known = {int(index) for index in graph.inputs}
+    known |= {int(index) for operator in graph.operators for index in operator.outputs}
+    for operator in graph.operators:
+        if any(_lacks_data(editor, index) for index in {int(index) for index in operator.inputs} - known - {-1}):
+            name = graph.tensors[operator.outputs[0]].name.decode()
+            reason = f"its {editor.kind(operator)} reads a tensor without data"
+            raise unsupported_node(_origin(name, model), reason)
+
+
+def _lacks_data(editor: FlatbufferEditor, index: int) -> bool:
+    tensor = editor.subgraph.tensors[index]
+    data = editor.model.buffers[tensor.buffer].data
+    return not tensor.isVariable and 0 not in editor.shape(index) and (data is None or not len(data))
+
+
+def _origin(tensor: str, model: Any) -> str:
+    """Type and name of the node that a tensor was made for, as far as its name says it."""
+    for node in model.graph.node:
+        if tensor.startswith((node.output[0], node.name or node.output[0])):
+            return f"{node.op_type} at {node.name or node.output[0]}"
+    unnamed = _UNNAMED.match(tensor)
+    return tensor if unnamed is None else unnamed[1]
 
 
 def _place(kind: str, outputs: list[str], model: Any) -> str:

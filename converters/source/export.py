@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from converters import onnx_reader
 from converters.source.ends import check_activation, graph_with_ends
 from converters.source.load import Source
+from converters.source.outputs import CONSTANT_OUTPUT
 from converters.source.torch_export import Exportable, Exported, export_module
 from evit_mobile.errors import RequestError
 from evit_mobile.text import visible
@@ -34,19 +35,18 @@ def export_source(source: Source) -> Exported:
         raise ValueError(f"{source.name} has neither a module nor a file")
     constant = _constant_outputs(exported.model)
     if constant:
-        # LiteRT has no data for an output that no op writes.
-        hint = "leave it out of what the model returns; an app can hold its value"
-        raise RequestError(f"output {visible(constant[0])} of {source.name} is a constant", hint=hint)
+        raise RequestError(f"output {visible(constant[0])} of {source.name} is a constant", hint=CONSTANT_OUTPUT)
     return exported
 
 
 def _constant_outputs(model: onnx.ModelProto) -> list[str]:
     """Names of the outputs that no input's values reach; every shape is fixed."""
+    masks = {name for node in model.graph.node if node.op_type == "Dropout" for name in node.output[1:]}
     reached = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
     for node in model.graph.node:
         has_body = any(attribute.HasField("g") for attribute in node.attribute)  # may read a value of the graph around
         if node.op_type not in ("Shape", "Size") and (has_body or reached.intersection(node.input)):
-            reached.update(node.output)
+            reached.update(set(node.output) - masks)  # outside training all is kept
     return [value.name for value in model.graph.output if value.name not in reached]
 
 

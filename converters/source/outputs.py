@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import onnx
     from torch import Tensor, nn
 
+#: What to do about a constant output: LiteRT has no data for one that no op writes.
+CONSTANT_OUTPUT = "leave it out of what the model returns; an app can hold its value"
+
 
 def flatten_outputs(value: object, names: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """Output tensors by name, from a tensor or any nesting of sequences, named tuples and mappings.

@@ -85,3 +85,14 @@ def test_the_backends_own_reason_is_kept() -> None:
         "flatbuffer_direct validation failed: op=Mod node=/a/Mod reason_code=x message=Mod with fmod=1 is not supported"
     )
     assert "Mod at /a/Mod: Mod with fmod=1 is not supported" in str(unsupported(words))
+
+
+@pytest.mark.parametrize("op", ["Identity", None])
+def test_constant_output_is_refused(op: str | None) -> None:
+    """As folding leaves it: an initializer, or a copy of one."""
+    model = graph([helper.make_node("Exp", ["in:0"], ["y"])], ["y", "ones"])
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(SHAPE, np.float32), "c" if op else "ones"))
+    if op is not None:
+        model.graph.node.append(helper.make_node(op, ["c"], ["ones"]))
+    with pytest.raises(RequestError, match="output ones of the network is a constant"):
+        plain(model)
