@@ -251,4 +251,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "result-file": _result_file,
     "statistics": lambda: _text("statistics"),
     "suites": _suites,
+    "zoo": lambda: _text("zoo"),
 }
