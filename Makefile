@@ -40,7 +40,7 @@ fuzz-files: $(VENV)/.installed-test ## an hour of hostile files: .tflite, ONNX, 
 	EVIT_MOBILE_FUZZ_MINUTES=10 $(BIN)/python -m pytest -q -s --timeout 0 tests/fuzz_files
 
 fuzz-networks: $(VENV)/.installed-test ## an hour of random networks: converted right, or refused
-	EVIT_MOBILE_FUZZ_NETWORKS=100000 timeout --foreground 3600 $(BIN)/python -m pytest -q -x --timeout 0 tests/fuzz || test $$? -eq 124
+	EVIT_MOBILE_FUZZ_NETWORKS=100000 timeout --foreground 3600 $(BIN)/python -m pytest -q -s -x --timeout 0 tests/fuzz || test $$? -eq 124
 
 test-all: $(VENV)/.installed-test ## the test suite with its slow part
 	$(BIN)/python -m pytest -n $(JOBS)

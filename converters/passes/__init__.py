@@ -10,11 +10,13 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from converters.passes.affine_grid import AffineGrid
 from converters.passes.base import Declined, Pass, PassReport, PassResult
 from converters.passes.batch_norm import BatchNorm
 from converters.passes.checks import NoSoftmax
 from converters.passes.convolution_1d import Convolution1d
 from converters.passes.cropping_pad import CroppingPad
+from converters.passes.cumulative_sum import CumulativeSum
 from converters.passes.dilated_max_pool import DilatedMaxPool
 from converters.passes.einsum_product import EinsumProduct
 from converters.passes.exact_clamp import ExactClamp
@@ -37,6 +39,7 @@ from converters.passes.plain_einsum import PlainEinsum
 from converters.passes.pooled_projection import PooledProjection
 from converters.passes.recurrent import Recurrent
 from converters.passes.resample import Resample
+from converters.passes.same_lower import SameLower
 from converters.passes.scaled_elu import ScaledElu
 from converters.passes.single_precision import SinglePrecision
 from converters.passes.small_pool import SmallPool
@@ -68,6 +71,9 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
     return (
         FoldConstants(),  # first: the others read constants and static shapes
         InputNormalisation(),
+        SameLower(),  # before all that reads pads
+        AffineGrid(),
+        CumulativeSum(),
         SinglePrecision(),  # after the folding, which computes in double precision what is constant
         StaticScatter(),  # before all that recognises slices and concatenations
         GatherPlaces(),

@@ -1,7 +1,8 @@
-"""Padding by less than nothing.
+"""Padding by less than nothing, and of named axes.
 
-Given: Pad by a constant whose pads are partly negative, of a value of static shape; PAD has no such.
-Result: Slice of what stays, then Pad by the pads that are positive.
+Given: Pad whose constant pads are partly negative, or belong to the axes that an input names, of a value of static
+shape; the lowering knows neither.
+Result: Slice of what stays, then Pad of all axes by the pads that are positive.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ if TYPE_CHECKING:
 
 
 class CroppingPad(NodePass):
-    """Rewrites Pad by negative numbers."""
+    """Rewrites Pad by negative numbers, or of named axes."""
 
     name = "cropping-pad"
-    reason = "TFLite pads by no negative numbers"
+    reason = "TFLite pads by no negative numbers, and names no axes"
     op_types = frozenset({"Pad"})
 
     def match(self, node: ir.Node, target: Target) -> Rewrite | None:
         value, shape, after = node.inputs[0], shape_of(node.inputs[0]), shape_of(node.outputs[0])
         pads = _pads(node, len(shape)) if shape is not None else None
-        if value is None or shape is None or pads is None or (pads >= 0).all():
+        if value is None or shape is None or pads is None or ((pads >= 0).all() and not _names_axes(node)):
             return None
-        if after is None or 0 in after or node.attributes.get_string("mode", "constant") != "constant":
+        mode, kept = node.attributes.get_string("mode", "constant"), np.minimum(pads, 0)
+        if after is None or 0 in after or (kept.any() and mode != "constant"):
             raise Refused("it repeats the border, or leaves nothing")
-        kept = np.minimum(pads, 0)
 
         def rewrite(emit: Emitter) -> None:
             part = value
@@ -46,9 +47,13 @@ class CroppingPad(NodePass):
                 return
             fill = [node.inputs[2]] if len(node.inputs) > 2 and node.inputs[2] is not None else []
             operands = [part, emit.ints("pads", [int(size) for size in positive.reshape(-1)]), *fill]
-            replace_value(node.outputs[0], emit.op("Pad", "padded", operands, after, mode="constant"))
+            replace_value(node.outputs[0], emit.op("Pad", "padded", operands, after, mode=mode))
 
         return rewrite
+
+
+def _names_axes(node: ir.Node) -> bool:
+    return len(node.inputs) > 3 and node.inputs[3] is not None
 
 
 def _pads(node: ir.Node, rank: int) -> Array | None:
@@ -57,7 +62,7 @@ def _pads(node: ir.Node, rank: int) -> Array | None:
     if pads is None:
         return None
     axes = list(range(rank))
-    if len(node.inputs) > 3 and node.inputs[3] is not None:
+    if _names_axes(node):
         constant = constant_of(node.inputs[3])
         if constant is None:
             return None

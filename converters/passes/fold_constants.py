@@ -55,6 +55,7 @@ class FoldConstants:
         for _ in range(_ROUNDS):
             _forget_open_shapes(model)
             common.ShapeInferencePass()(model)
+            _name_sizes(model)
             resized = _resize_constants(model)
             folded = optimizer.fold_constants(model, should_fold=_should_fold, output_size_limit=_HIGHEST_LIMIT)
             common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
@@ -84,6 +85,17 @@ def _forget_open_shapes(model: ir.Model) -> None:
         for value in node.outputs:
             if shape_of(value) is None and not value.is_graph_output():
                 value.shape = None
+
+
+def _name_sizes(model: ir.Model) -> None:
+    """Write out each size that a Reshape copies from its input by a 0: the library joins it with a Reshape before it,
+    and then reads the 0 as a size of that one's input.
+    """
+    for node in model.graph:
+        sizes = constant_of(node.inputs[1]) if node.op_type == "Reshape" and node.domain == "" else None
+        shape = shape_of(node.outputs[0])
+        if sizes is not None and shape is not None and 0 in sizes and 0 not in shape:
+            node.replace_input_with(1, Emitter(model.graph, node, where(node)).ints("named_sizes", shape))
 
 
 def _should_fold(node: ir.Node) -> bool | None:

@@ -1,6 +1,6 @@
 """Operators that ONNX defines by others, in those others, where the lowering has no form of the whole.
 
-Given: Attention, RMSNormalization, RotaryEmbedding, CenterCropPad or AffineGrid of newer opsets.
+Given: Attention, RMSNormalization, RotaryEmbedding or CenterCropPad of newer opsets.
 Result: the body that ONNX's own schema gives for each, for its inputs and attributes.
 """
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import onnx
 
 #: The lowering writes a custom op for these.
-_EXPANDED = frozenset({"AffineGrid", "Attention", "CenterCropPad", "RMSNormalization", "RotaryEmbedding"})
+_EXPANDED = frozenset({"Attention", "CenterCropPad", "RMSNormalization", "RotaryEmbedding"})
 
 
 def expand_functions(model: onnx.ModelProto) -> onnx.ModelProto:

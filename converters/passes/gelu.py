@@ -1,8 +1,9 @@
-"""GELU in the order of its factors that the lowering recognises.
+"""GELU in the order of its factors that the lowering recognises, and its approximation written out.
 
 Given: the product, in any order, of x, ½ and 1 + erf(x/√2), the last with a quotient or a product. The lowering makes
 one GELU of (x · (1 + erf(x ÷ √2))) · ½ alone, and of every other erf a polynomial with a SIGN, which is not delegated.
-Result: that order.
+Result: that order. Or given: Gelu that approximates by tanh, where XNNPACK computes the exact one. Result: x · ½ · (1 +
+tanh(√(2/π) · x · (1 + 0.044715 · x²))).
 """
 
 from __future__ import annotations
@@ -26,13 +27,15 @@ _PRODUCTS = 2
 
 
 class Gelu(NodePass):
-    """Rewrites x · ½ · (1 + erf(x/√2)), whatever its order."""
+    """Rewrites x · ½ · (1 + erf(x/√2)), whatever its order, and Gelu's approximation."""
 
     name = "gelu"
     reason = "the lowering knows one order of GELU's factors; of the others it makes a polynomial that is not delegated"
-    op_types = frozenset({"Erf"})
+    op_types = frozenset({"Erf", "Gelu"})
 
     def match(self, node: ir.Node, target: Target) -> Rewrite | None:
+        if node.op_type == "Gelu":
+            return _approximation(node)
         argument = node.inputs[0]
         x = _scaled(argument, math.sqrt(0.5))
         if argument is None or x is None:
@@ -68,6 +71,25 @@ class Gelu(NodePass):
             replace_value(value, emit.op("Mul", "gelu", [product, half], shape))
 
         return rewrite
+
+
+def _approximation(node: ir.Node) -> Rewrite | None:
+    x, shape = node.inputs[0], shape_of(node.inputs[0])
+    if x is None or node.attributes.get_string("approximate", "none") != "tanh":
+        return None
+    if shape is None:
+        raise Refused("its shape is not static")
+
+    def rewrite(emit: Emitter) -> None:
+        numbers = {"one": 1, "half": 0.5, "cubic": 0.044715, "scale": math.sqrt(2 / math.pi)}
+        one, half, cubic, scale = (emit.constant(name, np.array(n, np.float32)) for name, n in numbers.items())
+        share = emit.op("Mul", "share", [emit.op("Mul", "square", [x, x], shape), cubic], shape)
+        bent = emit.op("Mul", "bent", [x, emit.op("Add", "share_and_one", [share, one], shape)], shape)
+        tanh = emit.op("Tanh", "tanh", [emit.op("Mul", "scaled", [bent, scale], shape)], shape)
+        product = emit.op("Mul", "product", [x, emit.op("Add", "bracket", [tanh, one], shape)], shape)
+        replace_value(node.outputs[0], emit.op("Mul", "gelu", [product, half], shape))
+
+    return rewrite
 
 
 def _scaled(value: ir.Value | None, factor: float) -> ir.Value | None:

@@ -1,4 +1,4 @@
-"""An ONNX file as a source: inputs given fixed shapes, half precision widened to float32."""
+"""An ONNX file as a source: inputs given fixed shapes, half precision and bfloat16 widened to float32."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from evit_mobile.specs import MAX_INPUT_ELEMENTS, Resolution
 if TYPE_CHECKING:
     import onnx
 
-#: Types of inputs, by ONNX's number: float32, uint8, int32, int64, bool; and float16, which is widened.
-_INPUT_TYPES = (1, 2, 6, 7, 9, 10)
+#: float16 and bfloat16, by ONNX's numbers, which are widened; every one of them is a float32.
+_HALF = (10, 16)
+#: Types of inputs: float32, uint8, int32, int64, bool.
+_INPUT_TYPES = (1, 2, 6, 7, 9, *_HALF)
 
 
 def read_onnx(path: Path, shapes: Mapping[str, tuple[int, ...]], name: str | None = None) -> onnx.ModelProto:
@@ -88,7 +90,7 @@ def _fix_shapes(model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], n
         if not value.type.HasField("tensor_type") or kind.elem_type not in _INPUT_TYPES:
             raise RequestError(
                 f"input {value.name} of {name} is {_type_name(value)}",
-                hint="float32, float16, integers and bool are converted",
+                hint="float32, float16, bfloat16, uint8, int32, int64 and bool are converted",
             )
         fixed |= _fix_shape(value, shapes.get(value.name), name)
     if fixed:
@@ -145,14 +147,12 @@ def _fix_shape(value: onnx.ValueInfoProto, shape: tuple[int, ...] | None, name: 
 
 
 def _widen(model: onnx.ModelProto) -> None:
-    """float16 becomes float32 everywhere: in types, weights and casts. Every float16 is a float32, so no weight
-    changes.
-    """
+    """Half precision becomes float32 everywhere: in types, weights and casts, so that no weight changes."""
     import onnx
 
-    half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+    single = onnx.TensorProto.FLOAT
     for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
-        if value.type.tensor_type.elem_type == half:
+        if value.type.tensor_type.elem_type in _HALF:
             value.type.tensor_type.elem_type = single
     tensors = list(model.graph.initializer)
     for node in model.graph.node:
@@ -162,11 +162,11 @@ def _widen(model: onnx.ModelProto) -> None:
             if (
                 node.op_type in ("Cast", "RandomNormalLike", "EyeLike")
                 and attribute.name in ("to", "dtype")
-                and attribute.i == half
+                and attribute.i in _HALF
             ):
                 attribute.i = single
     for tensor in tensors:
-        if tensor.data_type == half:
+        if tensor.data_type in _HALF:
             wide = onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor).astype(np.float32), tensor.name)
             tensor.CopyFrom(wide)
 

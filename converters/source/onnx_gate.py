@@ -36,6 +36,8 @@ _POSITIVE = {
     "hidden_size",
 }
 
+#: ONNX's numbers of types that an output cannot have: complex numbers, floats of 8 bits or fewer, parts of a byte.
+_NO_OUTPUT = frozenset({14, 15, *range(17, 27)})
 #: Which input of a convolution has the weights.
 _WEIGHTS_AT = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "DeformConv": 1, "QLinearConv": 3}
 #: Ops whose output has as many dimensions as their first input.
@@ -53,6 +55,8 @@ def check_structure(model: onnx.ModelProto, name: str) -> None:
     Raises:
         RequestError: it does not; the message says what stands in the way.
     """
+    import onnx
+
     graph = model.graph
     if not graph.node:
         raise RequestError(f"{name} has no nodes: it is no network")
@@ -61,8 +65,12 @@ def check_structure(model: onnx.ModelProto, name: str) -> None:
     _check_operator_sets(model, name)
     _check_size(model, name)
     for output in graph.output:
-        if output.type.tensor_type.elem_type == 8 or output.type.WhichOneof("value") not in ("tensor_type", None):
+        kind = output.type.tensor_type.elem_type
+        if kind == 8 or output.type.WhichOneof("value") not in ("tensor_type", None):
             raise RequestError(f"output {output.name} of {name} is not a tensor of numbers")
+        if kind in _NO_OUTPUT:
+            type_name = onnx.TensorProto.DataType.Name(kind).lower()
+            raise RequestError(f"output {output.name} of {name} is {type_name}, which TFLite has no tensors of")
         if any(output.name == tensor.name for tensor in graph.initializer):
             raise RequestError(f"output {output.name} of {name} is a constant")
     _check_graph(graph, {}, name)

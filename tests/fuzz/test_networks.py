@@ -10,14 +10,17 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from benchmarks.forked import forked_lowering
 from converters.parity.layout import arrays_for, from_file
 from converters.parity.rounding import run_in_double, run_module
 from converters.pipeline import convert_in_memory
@@ -119,6 +122,13 @@ def _apply(step: str, layer: nn.Module, value: Tensor) -> Tensor:
         "residual": lambda x: x + F.relu(x),
     }
     return functions[step](value) if step in functions else layer(value)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_lowering() -> Iterator[None]:
+    """Three networks in the time of one."""
+    with forked_lowering():
+        yield
 
 
 @settings(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from converters.source.torch_export import Exportable, Exporter, export_module
@@ -159,3 +160,24 @@ def test_what_is_computed_from_a_large_constant_is_one() -> None:
     assert not ops(rewritten).keys() & {"Mod", "Greater", "Cast", "Reshape", "Range"}
     x = noise((1, 1, 100, 100))
     np.testing.assert_array_equal(run_onnx(rewritten, x), module(torch.from_numpy(x)).numpy())
+
+
+def test_a_copied_size_is_of_its_own_input() -> None:
+    """Reshape, and Reshape that copies two sizes, become one. Oracle: ONNX Runtime on the graph as it was."""
+    shape, sizes = (3, 4, 2, 2), {"groups": [3, 2, 2, 2, 2], "flat": [0, 0, -1]}
+    nodes = [
+        helper.make_node("Reshape", ["x0", "groups"], ["grouped"]),
+        helper.make_node("Reshape", ["grouped", "flat"], ["flattened"]),
+        helper.make_node("Softmax", ["flattened"], ["y0"], axis=-1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "copied",
+        [helper.make_tensor_value_info("x0", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y0", TensorProto.FLOAT, (3, 2, 8))],
+        [numpy_helper.from_array(np.array(numbers), name) for name, numbers in sizes.items()],
+    )
+    stock = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    rewritten, _ = rewrite(stock)
+    assert ops(rewritten)["Reshape"] == 1
+    np.testing.assert_array_equal(run_onnx(rewritten, noise(shape)), run_onnx(stock, noise(shape)))

@@ -1,4 +1,4 @@
-"""GELU in any order of its factors. Oracle: PyTorch's own; 1e-6: another order of roundings."""
+"""GELU in any order of its factors, and its approximation. Oracle: PyTorch's own; 1e-6: another order of roundings."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from onnx import TensorProto, helper
 from torch import Tensor, nn
 
 from tests.kits.graphs import export, noise, ops, rewrite, run_onnx
@@ -51,3 +52,16 @@ def test_rewritten(order: str) -> None:
 @pytest.mark.parametrize("other", OTHERS)
 def test_what_is_none_stays(other: str) -> None:
     assert rewrite(export(_Of(OTHERS[other]), SHAPE))[1]["gelu"].fired == 0
+
+
+@pytest.mark.parametrize("approximate", ["tanh", "none"])
+def test_the_operator(approximate: str) -> None:
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, SHAPE) for name in ("x0", "y0")]
+    node = helper.make_node("Gelu", ["x0"], ["y0"], approximate=approximate)
+    graph = helper.make_graph([node], "gelu", values[:1], values[1:])
+    stock = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9)
+    rewritten, reports = rewrite(stock)
+    assert reports["gelu"].fired == (approximate == "tanh") and ("Gelu" in ops(rewritten)) == (approximate == "none")
+    x = noise(SHAPE)
+    expected = F.gelu(torch.from_numpy(x), approximate=approximate).numpy()
+    np.testing.assert_allclose(run_onnx(rewritten, x), expected, rtol=1e-6, atol=1e-6)

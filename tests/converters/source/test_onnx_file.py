@@ -33,9 +33,10 @@ def network(batch: Size = 1, kind: int = TensorProto.FLOAT, side: Size = 8) -> o
     graph = helper.make_graph(
         [helper.make_node("Conv", ["x", "w"], ["y"])], "g",
         [value("x", [batch, 3, side, side], kind)], [value("y", [batch, 4, out, out], kind)],
-        [weights(np.float16 if kind == TensorProto.FLOAT16 else np.float32)],
+        [weights(helper.tensor_dtype_to_np_dtype(kind).type)],
     )  # fmt: skip
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    opset = 22 if kind == TensorProto.BFLOAT16 else 17  # the first that convolves it
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
 def saved(model: onnx.ModelProto, folder: Path) -> Path:
@@ -66,13 +67,14 @@ def test_free_sizes_are_given(tmp_path: Path) -> None:
         read_onnx(path, {"image": (1, 3, 8, 8)})
 
 
-def test_half_precision_is_widened(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT16, TensorProto.BFLOAT16])
+def test_half_precision_is_widened(kind: int, tmp_path: Path) -> None:
     image = np.random.default_rng(1).standard_normal((1, 3, 8, 8)).astype(np.float32)
-    source = read_onnx(saved(network(kind=TensorProto.FLOAT16), tmp_path), {})
+    source = read_onnx(saved(network(kind=kind), tmp_path), {})
     assert source.graph.initializer[0].data_type == TensorProto.FLOAT
     single = network()
     single.graph.initializer[0].CopyFrom(
-        numpy_helper.from_array(numpy_helper.to_array(weights(np.float16)).astype(np.float32), "w")
+        numpy_helper.from_array(numpy_helper.to_array(network(kind=kind).graph.initializer[0]).astype(np.float32), "w")
     )
     np.testing.assert_array_equal(open_session(source)({"x": image})["y"], open_session(single)({"x": image})["y"])
 
@@ -119,6 +121,10 @@ def _strings(model: onnx.ModelProto) -> None:
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.STRING
 
 
+def _eight_bits(model: onnx.ModelProto) -> None:
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT8E5M2
+
+
 def _external(offset: str) -> Callable[[onnx.ModelProto], None]:
     def change(model: onnx.ModelProto) -> None:
         tensor = model.graph.initializer[0]
@@ -150,6 +156,7 @@ def _external(offset: str) -> Callable[[onnx.ModelProto], None]:
         (_huge("Range", [[0], [10**12], [1]]), "1e[+]12 elements"),
         (_huge("Range", [[0], [9], [0]]), "inf elements"),
         (_strings, "not a tensor of numbers"),
+        (_eight_bits, "is float8e5m2, which TFLite"),
         (_external("-7"), "offset"),
         (_external("9" * 30), "offset"),
     ],

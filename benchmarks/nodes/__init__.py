@@ -1,0 +1,1 @@
+"""ONNX's own node tests through ``convert``: right, or refused."""
