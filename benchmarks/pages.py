@@ -233,6 +233,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "arm64-kernels": _arm64_kernels,
     "attention-forms": _forms,
     "attention-forms-arm64": _forms_arm64,
+    "auto": lambda: _text("auto"),
     "convert": lambda: _text("convert"),
     "estimate": lambda: _text("estimate"),
     "estimate-detectors": lambda: _text("estimate_detectors"),

@@ -49,3 +49,8 @@ def crops(
 def calibration_224() -> Iterator[NDArray[np.float32]]:
     """128 inputs for calibration at 224x224: ``--calibration benchmarks.photos:calibration_224``."""
     return crops(224, 128, held_out=False)
+
+
+def calibration_512() -> Iterator[NDArray[np.float32]]:
+    """128 inputs for calibration at 512x512."""
+    return crops(512, 128, held_out=False)

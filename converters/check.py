@@ -21,6 +21,7 @@ from converters.parity.differences import CRITERIA, Criterion
 from converters.parity.expected import Case, Expected
 from converters.parity.layout import arrays_for, from_file
 from converters.passes.base import PassReport
+from converters.quantize.encoded import remedy
 from converters.tflite.postprocess import without_detections
 from evit_mobile.arrays import Array
 from evit_mobile.errors import ClaimError, EvitMobileError, first_line
@@ -112,7 +113,8 @@ def check_finished(model: Tflite, precision: Precision, expected: Expected, cali
     if fault is None and compared is not model:
         fault = _fault(model, expected, [], CRITERIA[precision])
     if fault is not None:
-        raise ClaimError(f"{model.name} cannot be converted to {precision}: {fault}", hint=_NO_CHECK)
+        hint = "; ".join(filter(None, (remedy(model), _NO_CHECK)))
+        raise ClaimError(f"{model.name} cannot be converted to {precision}: {fault}", hint=hint)
 
 
 class _Search:

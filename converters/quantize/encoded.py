@@ -35,6 +35,14 @@ if TYPE_CHECKING:
 
 #: Relative error up to which a tensor holds a value of the source: what verification allows a float file.
 _TOLERANCE = 1e-4
+#: Why an op is float that makes a divisor which the source rounds. Where divisors are small, on flat pictures, the file
+#: then differs from every runtime that rounds them.
+ROUNDED_DIVISOR = "it makes a divisor, which the source rounds: a small one would lose most of itself; it stays float"
+#: What a user does who minds that.
+SPARE_ATTENTION = (
+    "leave the attention's sums and products out of the quantiser: op_types_to_quantize=['Conv', 'Gemm'], or "
+    "nodes_to_exclude with their names"
+)
 #: Of the ops in ``SHARED``, those that give values which they read: rounding before or after them is the same.
 _MOVING = SHARED - {"RESIZE_BILINEAR"}
 
@@ -59,9 +67,10 @@ def quantise_encoded(
     graph = model.graph
     parameters = _moved(graph, _found(model, source, quantised))
     # A divisor in 8 bits may round to 0, and one step of a small one is most of it: no two runtimes would agree.
-    divisors = {index for number in denominators(graph) for index in graph.ops[number].outputs}
+    divisors = {index: number for number in denominators(graph) for index in graph.ops[number].outputs}
     quotients = {index for op in graph.ops if op.type == "DIV" for index in op.outputs}
-    parameters = {index: item for index, item in parameters.items() if index not in divisors - quotients}
+    spared = divisors.keys() & parameters.keys() - quotients
+    parameters = {index: item for index, item in parameters.items() if index not in spared}
     for op in graph.ops:
         if op.type in ELEMENTWISE:
             for index in op.inputs:
@@ -69,7 +78,7 @@ def quantise_encoded(
                 if values is not None:
                     parameters[index] = parameters_of(float(values.min()), float(values.max()))
     plan = [_planned(op, graph, parameters) for op in graph.ops]
-    refused = refused_scales(graph, plan, parameters)
+    refused = {divisors[index]: ROUNDED_DIVISOR for index in spared} | refused_scales(graph, plan, parameters)
     plan = [
         OpPlan(item.op, item.type, item.name, Precision.FP32, refused[item.op]) if item.op in refused else item
         for item in plan
@@ -77,6 +86,12 @@ def quantise_encoded(
     return Rewriter(model.editable_tree(), parameters, None, encoded=True).write(
         plan, IoType.FLOAT32 if float_input else io_type, io_type
     )
+
+
+def remedy(model: Tflite) -> str | None:
+    """What to do where a finished file is too far from its source, as far as the divisors are why."""
+    quantisation = model.description.quantisation if model.description is not None else None
+    return SPARE_ATTENTION if quantisation is not None and ROUNDED_DIVISOR in quantisation.reasons else None
 
 
 def _found(model: Tflite, source: Source, quantised: QuantisedGraph) -> dict[int, Parameters]:

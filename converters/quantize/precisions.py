@@ -230,13 +230,18 @@ def _behind(unpacked: int, plan: list[OpPlan]) -> list[OpPlan]:
 
 
 def _encoded(model: Tflite, source: Source, quantised: QuantisedGraph, options: ConvertOptions) -> InPrecision:
-    from converters.quantize.encoded import quantise_encoded
+    from converters.quantize.encoded import ROUNDED_DIVISOR, SPARE_ATTENTION, quantise_encoded
 
     pixels = source.ends.pixels is not None
     made = quantise_encoded(model, source, quantised, options.io_type, float_input=pixels)
     plan = _with_ends(made.tree, made.plan, source)
     described = quantisation_of(plan, io_type=options.io_type, images=0, calibration_sha256=None)
-    return InPrecision(made.tree, plan, described, [WHERE_FAST[Precision.INT8]])
+    spared = sum(item.reason == ROUNDED_DIVISOR for item in plan)
+    warnings = [WHERE_FAST[Precision.INT8]]
+    if spared:
+        apart = f"{source.name} rounds {spared} divisors, which stay float here: on flat pictures the two differ"
+        warnings.append(f"{apart}; {SPARE_ATTENTION}")
+    return InPrecision(made.tree, plan, described, warnings)
 
 
 def _int8(model: Tflite, source: Source, options: ConvertOptions) -> InPrecision:

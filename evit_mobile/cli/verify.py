@@ -61,6 +61,7 @@ def command(
     evit-mobile verify model.tflite --device qemu:cortex-a76
     """
     from converters.parity.reference import SourceRequest
+    from converters.quantize.encoded import remedy
     from evit_mobile.api.checks import verify
     from evit_mobile.tflite.file import Tflite
 
@@ -77,7 +78,7 @@ def command(
         print_json(_document(results))
     failed = [_reason(report) for report, _ in results if not report.passed]
     if failed:
-        raise ClaimError("; ".join(failed))
+        raise ClaimError("; ".join(failed), hint=remedy(model))
 
 
 def _survey(model: Tflite, runtimes: Sequence[Runtime]) -> list[SurveyRow]:

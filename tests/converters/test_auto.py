@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 import evit_mobile as em
-from converters.auto import Convert, convert_fastest, plain_options
+from converters.alternatives import Convert, plain_options
+from converters.auto import convert_fastest
 from converters.quantize.prices import price_of, prices_for
 from evit_mobile.cli.convert import command
 from evit_mobile.specs import Core

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from benchmarks.accuracy import digits
 from benchmarks.accuracy.outputs import answers
+from converters.options import ConvertOptions
 from converters.parity.reference import SourceRequest
 from converters.parity.verify import verify_model
 from converters.pipeline import convert
@@ -25,10 +26,11 @@ from converters.source.load import load_source, module_source
 from converters.tflite.inspection import inspect_model
 from evit_mobile.arrays import Array, Float32Array
 from evit_mobile.cli.main import main
-from evit_mobile.errors import RequestError
+from evit_mobile.errors import ClaimError, RequestError
 from evit_mobile.runtimes.litert import LITERT
 from evit_mobile.specs import Precision, Resolution
 from evit_mobile.tflite.graph import read_graph
+from tests.kits.graphs import Attention, Shape
 from tests.kits.quantised import quantised
 
 WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "digits-pair.safetensors"
@@ -112,6 +114,22 @@ def test_a_trained_network_answers_as_in_onnxruntime(tmp_path: Path) -> None:
     canvases = [image[np.newaxis].transpose(0, 3, 1, 2) for image in digits.inputs(list(digits.test_canvases()))]
     agreeing = in_litert(file, canvases).argmax(1) == in_onnxruntime(path, canvases).argmax(1)
     assert agreeing.mean() >= 0.998
+
+
+def test_a_quantised_attention_is_told_and_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its divisors stay float, which ONNX Runtime rounds; without its sums and products there is nothing to tell."""
+    torch.manual_seed(0)
+    model = stock(nn.Sequential(nn.Conv2d(3, 8, 3, 4, 1), Attention(Shape(height=8, length=8))))
+    source, file = quantised(model, tmp_path / "all.onnx", noise(8)), tmp_path / "all.tflite"
+    with pytest.raises(ClaimError, match="op_types_to_quantize"):
+        convert(str(source), file)
+    warnings = convert(str(source), file, ConvertOptions(check=False)).warnings
+    assert any("rounds 2 divisors" in warning and "op_types_to_quantize" in warning for warning in warnings)
+    with pytest.raises(SystemExit):
+        main(["verify", str(file), "--model", str(source)])
+    assert "op_types_to_quantize" in capsys.readouterr().err
+    layers = quantised(model, tmp_path / "layers.onnx", noise(8), op_types_to_quantize=["Conv", "Gemm"])
+    assert not any("divisors" in warning for warning in convert(str(layers), tmp_path / "layers.tflite").warnings)
 
 
 def test_what_is_not_rounded_stays_float(tmp_path: Path) -> None:
