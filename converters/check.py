@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.parity.differences import CRITERIA, Criterion
-from converters.parity.expected import Case, Expected
+from converters.parity.expected import Case, Expected, is_small
 from converters.parity.layout import arrays_for, from_file
 from converters.passes.base import PassReport
 from converters.quantize.encoded import remedy
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     import onnx
 
 _FP32 = CRITERIA[Precision.FP32]
-#: Values of an input up to which TFLite's own kernels run too: those of 1024x2048 images take 20 s. Beyond it they are
-#: only prepared.
-_SMALL_INPUT = 2**20
 #: Times the bound of fp16 that its files may be off by here. Every weight is rounded, an attention has a lower bound
 #: in place of an epsilon that fp16 would take for 0, and noise and zeros are far from what a network was trained on: a
 #: right file may pass the bound there. What goes wrong in fp16, a value beyond its range or an epsilon that is 0, is
@@ -194,8 +191,8 @@ def _fault(model: Tflite, expected: Expected, cases: Sequence[Case], criterion: 
 
 
 def _affordable(cases: Sequence[Case]) -> Sequence[Case]:
-    """The cases that kernels without XNNPACK run in a moment."""
-    return [case for case in cases[:1] if sum(value.size for value in case.inputs.values()) <= _SMALL_INPUT]
+    """The cases that kernels without XNNPACK run in a moment; of others they are only prepared."""
+    return [case for case in cases[:1] if is_small(case.inputs)]
 
 
 def _threads() -> int:

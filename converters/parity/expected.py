@@ -28,6 +28,11 @@ from evit_mobile.specs import OutputLayout, Precision
 
 if TYPE_CHECKING:
     import onnx
+    from torch import nn
+
+#: Values of the inputs up to which a network runs in a moment, in PyTorch and by TFLite's own kernels: on 1024x2048
+#: images those take 20 s.
+_SMALL_INPUT = 2**20
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,11 @@ class Case:
     name: str
     inputs: Mapping[str, Array]
     outputs: Mapping[str, Array]
+
+
+def is_small(inputs: Mapping[str, Array]) -> bool:
+    """Whether a network runs on these inputs in a moment, by whatever runs it."""
+    return sum(value.size for value in inputs.values()) <= _SMALL_INPUT
 
 
 class Expected:
@@ -98,16 +108,20 @@ class Expected:
         cases = [self.case(item.name, item.inputs) for item in plain_stimuli(self.source, self.stock)]
         self._largest = largest_values(case.outputs for case in cases)
         if self.source.module is not None:
-            self._check_export(cases[0])
+            self._check_export(self.source.module, cases[0])
         return cases
 
-    def _check_export(self, case: Case) -> None:
-        source = self.source
-        inputs = list(case.inputs.values())
-        outputs = run_repeatable(source.module, inputs, source.outputs, source.name) if source.module else {}
+    def _check_export(self, module: nn.Module, case: Case) -> None:
+        source, inputs = self.source, list(case.inputs.values())
+        # A module that keeps a state of its own rarely agrees with a graph that has none: of a large input, which takes
+        # seconds, a second call is made only where they differ.
+        again = is_small(case.inputs)
+        outputs = run_repeatable(module, inputs, source.outputs, source.name, again=again)
         for (name, value), output in zip(outputs.items(), case.outputs, strict=True):
             difference = self.difference(case, output, value)
             if self.contradicts(case, output, difference, CRITERIA[Precision.FP32]):
+                if not again:
+                    run_repeatable(module, inputs, source.outputs, source.name)
                 figure = difference.failure or CRITERIA[Precision.FP32].figure(difference)
                 raise ClaimError(
                     f"PyTorch's exporter writes another network than {source.name}: output {name} on {case.name}: "

@@ -135,6 +135,25 @@ def test_a_module_with_state_is_refused() -> None:
         convert_in_memory(module_source(stateful(), Resolution(32, 32)))
 
 
+class HiddenCounter(nn.Module):
+    """Adds the number of its calls, which no buffer shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return image * self.calls
+
+
+@pytest.mark.parametrize("side", [32, 640])
+def test_state_that_no_buffer_shows_is_refused_at_any_size(side: int) -> None:
+    """640x640x3 is beyond what is called twice without a reason."""
+    with pytest.raises(RequestError, match="not a function of its input: output output differs between two calls"):
+        convert_in_memory(module_source(HiddenCounter().eval(), Resolution(side, side)))
+
+
 def test_no_file_is_left_of_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "evit_mobile.cli.main", "convert", "--model", "test_check:stateful"]
     paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
