@@ -35,9 +35,8 @@ demo: $(VENV)/.installed ## convert base-r224 and a trained detector, verify, ru
 test: $(VENV)/.installed-test ## the test suite
 	$(BIN)/python -m pytest -n $(JOBS) -m "not slow"
 
-fuzz-files: $(VENV)/.installed-test ## an hour of hostile files: .tflite, ONNX, checkpoints, suites, result files
-	EVIT_MOBILE_FUZZ_EXAMPLES=200000 timeout --foreground 1200 $(BIN)/python -m pytest -q -x tests/security/test_fuzz_tflite.py || test $$? -eq 124
-	EVIT_MOBILE_FUZZ_MINUTES=10 $(BIN)/python -m pytest -q -s --timeout 0 tests/fuzz_files
+fuzz-files: $(VENV)/.installed-test ## hostile files, ten minutes a format (MINUTES=10): .tflite, ONNX, checkpoints, suites, result files
+	EVIT_MOBILE_FUZZ_MINUTES=$(or $(MINUTES),10) $(BIN)/python -m pytest -q -s --timeout 0 tests/fuzz_files
 
 fuzz-networks: $(VENV)/.installed-test ## an hour of random networks: converted right, or refused
 	EVIT_MOBILE_FUZZ_NETWORKS=100000 timeout --foreground 3600 $(BIN)/python -m pytest -q -s -x --timeout 0 tests/fuzz || test $$? -eq 124

@@ -25,12 +25,13 @@ def fuzz(strategy: SearchStrategy[Any], check: Callable[[Any], None], tries: int
     """Try ``check`` on what ``strategy`` draws: ``tries`` times, or afresh until the minutes are over. A fault
     raises.
     """
-    end, count = time.monotonic() + 60 * MINUTES, 0
+    end, count, slowest = time.monotonic() + 60 * MINUTES, 0, 0.0
 
     def counted(case: Any) -> None:
-        nonlocal count
-        count += 1
+        nonlocal count, slowest
+        before, count = time.monotonic(), count + 1
         check(case)
+        slowest = max(slowest, time.monotonic() - before)
 
     while True:
         settings(
@@ -43,7 +44,7 @@ def fuzz(strategy: SearchStrategy[Any], check: Callable[[Any], None], tries: int
         )(given(strategy)(counted))()
         if time.monotonic() >= end:
             break
-    print(f"{check.__qualname__}: {count} tries", file=sys.stderr)
+    print(f"{check.__qualname__}: {count} tries, the slowest {slowest:.1f} s", file=sys.stderr)
 
 
 @contextmanager
