@@ -80,10 +80,17 @@ def heading_inches(heading: str | None) -> float:
 
 
 def plain_numbers() -> Any:
-    """A formatter for the ticks of a logarithmic axis: 0.1, 20, 3,000."""
+    """A formatter for the ticks of a logarithmic axis: 0.1, 20, 3,000. From 100 on without decimals: the side of
+    1024x2048 is 1,448.
+    """
     from matplotlib.ticker import FuncFormatter
 
-    return FuncFormatter(lambda value, _: f"{value:,.10g}" if 1e-4 <= abs(value) < 1e7 else f"{value:.0e}")
+    def text(value: float, _: object) -> str:
+        if not 1e-4 <= abs(value) < 1e7:
+            return f"{value:.0e}"
+        return f"{round(value) if abs(value) >= 100 else value:,.10g}"
+
+    return FuncFormatter(text)
 
 
 def interval_plot(

@@ -17,7 +17,7 @@ from evit_mobile.errors import RequestError
 from evit_mobile.results.draw.chart import Chart
 from evit_mobile.results.draw.charts import charts
 from evit_mobile.results.draw.export import export, to_csv
-from evit_mobile.results.draw.interval_plot import DARK, LIGHT
+from evit_mobile.results.draw.interval_plot import DARK, LIGHT, plain_numbers
 from evit_mobile.results.files import save
 from evit_mobile.results.judge.curves import curves
 from evit_mobile.results.record import ResultSet
@@ -156,3 +156,10 @@ def test_report_exports_and_writes_a_page_when_asked(tmp_path: Path, capsys: pyt
         printed = capsys.readouterr().out.split()
         assert len(printed) == 9 + len(pages) and all(Path(name).exists() for name in printed)
         assert sorted(path.name for path in tmp_path.glob("*.html")) == pages
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.1, "0.1"), (2.5, "2.5"), (3000, "3,000"), (1448.154687, "1,448"), (5e-5, "5e-05")]
+)
+def test_ticks_are_plain_numbers(value: float, shown: str) -> None:
+    assert plain_numbers()(value, 0) == shown
