@@ -247,6 +247,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "int8-avx2": lambda: _text("int8_avx2"),
     "int8-zoo": lambda: _text("int8_zoo"),
     "models": _models,
+    "onnx-nodes": lambda: _text("onnx_nodes"),
     "peers": _peers,
     "precision": _precision,
     "result-file": _result_file,

@@ -70,6 +70,7 @@ def render(verdicts: list[Verdict]) -> str:
     ]
     titles = {
         Outcome.WRONG: "Wrong files",
+        Outcome.DISPUTED: "As ONNX Runtime computes it, not as the test",
         Outcome.FAILED: "Conversions that failed (exit code 4)",
         Outcome.STOPPED: "Stopped by the check of what was made (exit code 1)",
         Outcome.REFUSED: "Refused (exit code 2)",
@@ -123,13 +124,15 @@ def _known(out: Path) -> dict[str, Verdict]:
 @click.command()
 @click.option("--only", multiple=True, help="Tests by name, or by the beginning of it.")
 @click.option("--anew", is_flag=True, help="Judge what is known, too.")
+@click.option("--mended", is_flag=True, help="Judge what was not right, too.")
 @out_option(RESULTS)
-def main(only: tuple[str, ...], anew: bool, out: Path) -> None:
+def main(only: tuple[str, ...], anew: bool, mended: bool, out: Path) -> None:
     """Judge the tests, and write the table (.md) and the verdicts (.json)."""
     folders = case_folders()
     known = {name: verdict for name, verdict in _known(out).items() if name in folders}
     chosen = [name for name in sorted(folders) if not only or name.startswith(only)]
-    missing = [name for name in chosen if anew or name not in known]
+    right = {name for name, verdict in known.items() if verdict.outcome == Outcome.RIGHT}
+    missing = [name for name in chosen if anew or name not in (right if mended else known)]
     judge = Judge()
     for number, name in enumerate(missing, 1):
         known[name] = judge(name, folders[name])

@@ -15,6 +15,10 @@ UNSUPPORTED = 3
 _REASON = re.compile(r"op=(?P<type>\w+) node=(?P<node>\S+) .*message=(?P<text>.*)")
 #: What onnx2tf calls a node without a name, and what belongs to it.
 _UNNAMED = re.compile(r"sng_([A-Za-z0-9]+)_\d+")
+#: Ops whose kernels read the scale of bytes.
+_NOT_ON_BYTES = frozenset(
+    {"ADD", "SUB", "MUL", "DIV", "FLOOR_MOD", "EQUAL", "NOT_EQUAL", "LESS", "LESS_EQUAL", "GREATER", "GREATER_EQUAL"}
+)
 #: What onnx2tf puts before the name of an operator that it passes on unlowered.
 _PREFIX = "ONNX_"
 _HINT = "write it with other operators"
@@ -58,23 +62,33 @@ def check_operators(lowered: Any, model: Any) -> None:
 
 
 def check_data(editor: FlatbufferEditor, model: Any) -> None:
-    """Every tensor that an op reads has data: of an input, of a constant, or of another op.
+    """Every tensor that an op reads has data, of an input, a constant or another op, and a type that the op takes.
 
     Args:
         editor: of a lowered model.
         model: the ONNX graph that it was lowered from, for the places.
 
     Raises:
-        RequestError: one has none; the op that reads it is named.
+        RequestError: one has not; the op that reads it is named.
     """
     graph = editor.subgraph
     known = {int(index) for index in graph.inputs}
     known |= {int(index) for operator in graph.operators for index in operator.outputs}
     for operator in graph.operators:
+        if editor.kind(operator) in _NOT_ON_BYTES and _is_byte(editor, int(operator.inputs[0])):
+            name = graph.tensors[operator.outputs[0]].name.decode()
+            raise unsupported_node(_origin(name, model), "TFLite computes on uint8 where it is quantised alone")
         if any(_lacks_data(editor, index) for index in {int(index) for index in operator.inputs} - known - {-1}):
             name = graph.tensors[operator.outputs[0]].name.decode()
             reason = f"its {editor.kind(operator)} reads a tensor without data"
             raise unsupported_node(_origin(name, model), reason)
+
+
+def _is_byte(editor: FlatbufferEditor, index: int) -> bool:
+    """Whether a tensor has plain bytes: ops that expect a scale end the process on them, or compute something else."""
+    tensor = editor.subgraph.tensors[index]
+    scales = None if tensor.quantization is None else tensor.quantization.scale
+    return tensor.type == editor.schema.TensorType.UINT8 and (scales is None or not len(scales))
 
 
 def _lacks_data(editor: FlatbufferEditor, index: int) -> bool:

@@ -13,8 +13,10 @@ from evit_mobile.specs import OutputLayout
 
 def to_file(value: Array, shape: tuple[int, ...]) -> Array:
     """An input as a file with an input of ``shape`` takes it: images [N, C, H, W] -> [N, H, W, C], others as they are
-    where they fit.
+    where they fit; a number is one place.
     """
+    if value.ndim == 0:
+        return value.reshape(shape)
     if value.ndim > 2:
         moved = np.moveaxis(value, 1, -1)
         if moved.shape == shape and (value.ndim == 4 or value.shape != shape):
@@ -47,13 +49,15 @@ def in_source_terms[T: OutputLayout | None](layout: T, *, channels_last: bool) -
 
 
 def from_file(value: Array, shape: tuple[int, ...], layout: OutputLayout | None) -> Array:
-    """An output in the graph's order.
+    """An output in the graph's order; one place is a number where the graph gives a number.
 
     Args:
         value: as the file gives it.
         shape: in the graph.
         layout: of the file's outputs of rank 4; None where the file does not say it: then NHWC, if it fits ``shape``.
     """
+    if shape == () and value.shape == (1,):
+        return value.reshape(())
     if value.ndim != 4 or len(shape) != 4 or layout is OutputLayout.NCHW:
         return value
     moved = np.moveaxis(value, -1, 1)

@@ -31,6 +31,7 @@ from converters.passes.layer_norm import LayerNorm
 from converters.passes.linear_attention import ATTENTION_FORMS, LinearAttention
 from converters.passes.linear_layer import LinearLayer
 from converters.passes.long_einsum import LongEinsum
+from converters.passes.lp_normalization import LpNormalization
 from converters.passes.mish import Mish
 from converters.passes.output_padding import OutputPadding
 from converters.passes.padded_average_pool import PaddedAveragePool
@@ -74,6 +75,7 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         SameLower(),  # before all that reads pads
         AffineGrid(),
         CumulativeSum(),
+        LpNormalization(),
         SinglePrecision(),  # after the folding, which computes in double precision what is constant
         StaticScatter(),  # before all that recognises slices and concatenations
         GatherPlaces(),

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 #: The largest matrix that is stored for an axis: 1024 places from 1024.
 _MOST_ELEMENTS = 2**20
+#: Attributes that say something of all axes together.
+_OF_THE_WHOLE = frozenset({"axes", "scales", "keep_aspect_ratio_policy"})
 #: Which coordinates TFLite's bilinear op has; of 1 place pytorch_half_pixel means another.
 _BILINEAR = frozenset({"half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric"})
 
@@ -46,7 +48,7 @@ class Resample(NodePass):
             raise Refused("its shape is not static")
         scales = _scales(node, before, after)
         if scales is None:
-            raise Refused("its scales are computed, or keep an aspect ratio")
+            raise Refused("its scales are computed")
         axes = [axis for axis in range(len(before)) if scales[axis] != 1 or before[axis] != after[axis]]
         if _is_bilinear(node, before, after, scales, axes):
             return None
@@ -71,8 +73,6 @@ class Resample(NodePass):
 
 def _scales(node: ir.Node, before: tuple[int, ...], after: tuple[int, ...]) -> list[float] | None:
     """The scale of each axis; None where it is not known."""
-    if node.attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
-        return None
     axes = list(node.attributes.get_ints("axes", range(len(before))))
     attribute = node.attributes.get("scales")
     if attribute is not None:
@@ -82,8 +82,13 @@ def _scales(node: ir.Node, before: tuple[int, ...], after: tuple[int, ...]) -> l
         operand = constant_of(node.inputs[place]) if len(node.inputs) > place else None
         if operand is not None and operand.size:
             factors = [float(factor) for factor in operand]
-        elif len(node.inputs) > 3 and constant_of(node.inputs[3]) is not None:
-            factors = [after[axis] / before[axis] for axis in axes]
+        elif len(node.inputs) > 3 and (sizes := constant_of(node.inputs[3])) is not None:
+            policy = node.attributes.get_string("keep_aspect_ratio_policy", "stretch")
+            if policy == "stretch":
+                factors = [after[axis] / before[axis] for axis in axes]
+            else:  # one scale for all axes
+                asked = [float(size) / before[axis] for size, axis in zip(sizes, axes)]
+                factors = [(min if policy == "not_larger" else max)(asked)] * len(axes)
         else:
             factors = None
     if factors is None or len(factors) != len(axes):
@@ -115,7 +120,7 @@ def _matrix(node: ir.Node, before: int, after: int, scale: float) -> Array:
 
     version = opset_of(node)
     proto = ir.to_proto(node)
-    attributes = [item for item in proto.attribute if item.name not in ("axes", "scales")]
+    attributes = [item for item in proto.attribute if item.name not in _OF_THE_WHOLE]
     whole = scale * before == after or abs(scale * before - after) < 1e-6 * after
     scales = onnx.numpy_helper.from_array(np.array([1, 1, scale, 1], np.float32), "scales")
     inputs, constants = ["x", "scales"], [scales]

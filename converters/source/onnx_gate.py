@@ -163,6 +163,11 @@ def _check_node(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], na
             raise RequestError(f"{where} has num_outputs {attribute.i} and {len(node.output)} outputs")
         for graph in (attribute.g, *attribute.graphs):
             _check_graph(graph, constants, name)
+    training = constants.get(node.input[2]) if node.op_type == "Dropout" and len(node.input) > 2 else None
+    if training is not None and _numbers(training)[0]:
+        raise RequestError(
+            f"{where} drops values at random", hint="export the network in evaluation mode: call its eval()"
+        )
     _check_made(node, constants, where)
 
 

@@ -96,3 +96,13 @@ def test_constant_output_is_refused(op: str | None) -> None:
         model.graph.node.append(helper.make_node(op, ["c"], ["ones"]))
     with pytest.raises(RequestError, match="output ones of the network is a constant"):
         plain(model)
+
+
+def test_arithmetic_on_bytes_is_refused() -> None:
+    """LiteRT ends the process over it."""
+    values = [helper.make_tensor_value_info(name, TensorProto.UINT8, SHAPE) for name in ("x", "y")]
+    node = helper.make_node("Add", ["x", "x"], ["y"], "sum")
+    model = helper.make_model(helper.make_graph([node], "g", values[:1], values[1:]), ir_version=8)
+    model.opset_import[0].version = 17
+    with Lowering() as lowering, pytest.raises(RequestError, match="Add at sum: TFLite computes on uint8"):
+        lowering.lower(model)

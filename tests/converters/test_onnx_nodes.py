@@ -20,6 +20,7 @@ RIGHT = (
     "test_attention_4d_causal",
     "test_constant_pad_axes",
     "test_conv_with_autopad_same",
+    "test_matmul_1d_1d",
     "test_gridsample_bilinear_align_corners_0_additional_1",
 )
 #: With a part of the reason.

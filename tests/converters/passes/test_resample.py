@@ -56,6 +56,8 @@ def test_nearest(nearest: str, mode: str, sizes: tuple[int, ...]) -> None:
         {"scales": (1, 1, 1.7, 0.6), "mode": "linear"},
         {"scales": (1, 1, 2, 2), "mode": "cubic", "cubic_coeff_a": -0.5},
         {"sizes": (1, 4, 3, 2), "mode": "linear", "antialias": 1},
+        {"sizes": (7, 8), "axes": (2, 3), "mode": "nearest", "keep_aspect_ratio_policy": "not_larger"},
+        {"sizes": (8, 6), "axes": (2, 3), "mode": "cubic", "keep_aspect_ratio_policy": "not_smaller"},
         {"sizes": (1, 4, 3, 4), "mode": "cubic", "antialias": 1, "exclude_outside": 1},
         {"sizes": (3, 12), "axes": (2, 3), "mode": "cubic", "coordinate_transformation_mode": "align_corners"},
         {"opset": 9, "kind": "Upsample", "scales": (1, 1, 2, 3), "mode": "nearest"},

@@ -125,6 +125,13 @@ def _eight_bits(model: onnx.ModelProto) -> None:
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT8E5M2
 
 
+def _training(model: onnx.ModelProto) -> None:
+    model.graph.node[0].output[0] = "convolved"
+    constants = {"ratio": np.array(0.5, np.float32), "training": np.array(True)}
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
+    model.graph.node.append(helper.make_node("Dropout", ["convolved", *constants], ["y"]))
+
+
 def _external(offset: str) -> Callable[[onnx.ModelProto], None]:
     def change(model: onnx.ModelProto) -> None:
         tensor = model.graph.initializer[0]
@@ -157,6 +164,7 @@ def _external(offset: str) -> Callable[[onnx.ModelProto], None]:
         (_huge("Range", [[0], [9], [0]]), "inf elements"),
         (_strings, "not a tensor of numbers"),
         (_eight_bits, "is float8e5m2, which TFLite"),
+        (_training, "Dropout y of .* drops values at random"),
         (_external("-7"), "offset"),
         (_external("9" * 30), "offset"),
     ],
