@@ -49,6 +49,7 @@ class _Choice:
     def __init__(self, files: Alternatives, options: ConvertOptions, bound_db: float) -> None:
         self._files, self._core, self._bound_db = files, options.core, bound_db
         self._prices = prices_for(options.core)
+        self._priced: dict[str, float] = {}
 
     def may_be_faster(self, mix: ConvertOptions) -> bool:
         """Whether a mix is worth making."""
@@ -58,9 +59,10 @@ class _Choice:
 
     def _price(self, name: str) -> float:
         """Of an inference."""
-        file = self._files.made[name].file
-        half = file.description is not None and file.description.in_half
-        return price_of(file.graph, self._prices, half=half)
+        if name not in self._priced:
+            file = self._files.made[name].file
+            self._priced[name] = price_of(file.graph, self._prices, half=file.in_half)
+        return self._priced[name]
 
     def _best(self) -> str:
         held = {name: item for name, item in self._files.made.items() if item.keeps(self._bound_db)}

@@ -75,13 +75,14 @@ def check_data(editor: FlatbufferEditor, model: Any) -> None:
     known = {int(index) for index in graph.inputs}
     known |= {int(index) for operator in graph.operators for index in operator.outputs}
     for operator in graph.operators:
-        if editor.kind(operator) in _NOT_ON_BYTES and _is_byte(editor, int(operator.inputs[0])):
-            name = graph.tensors[operator.outputs[0]].name.decode()
-            raise unsupported_node(_origin(name, model), "TFLite computes on uint8 where it is quantised alone")
-        if any(_lacks_data(editor, index) for index in {int(index) for index in operator.inputs} - known - {-1}):
-            name = graph.tensors[operator.outputs[0]].name.decode()
-            reason = f"its {editor.kind(operator)} reads a tensor without data"
-            raise unsupported_node(_origin(name, model), reason)
+        kind = editor.kind(operator)
+        if kind in _NOT_ON_BYTES and _is_byte(editor, int(operator.inputs[0])):
+            reason = "TFLite computes on uint8 where it is quantised alone"
+        elif any(_lacks_data(editor, index) for index in {int(index) for index in operator.inputs} - known - {-1}):
+            reason = f"its {kind} reads a tensor without data"
+        else:
+            continue
+        raise unsupported_node(_origin(graph.tensors[operator.outputs[0]].name.decode(), model), reason)
 
 
 def _is_byte(editor: FlatbufferEditor, index: int) -> bool:

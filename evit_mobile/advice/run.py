@@ -91,8 +91,7 @@ def _runner(place: Place) -> Runner:
     """What compares the files: half precision runs where the device's processor can be emulated, on few inputs."""
 
     def run(file: Tflite) -> tuple[Runtime, int | None]:
-        half = file.description is not None and file.description.in_half
-        if half and kind_of(place.device).runtime_module is not None:
+        if file.in_half and kind_of(place.device).runtime_module is not None:
             return open_runtime(place.device, place.options.runtime), EMULATED_INPUTS
         return on_host(file)
 

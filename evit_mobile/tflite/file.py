@@ -66,6 +66,11 @@ class Tflite:
         return description_in(self.tree, self.name)
 
     @property
+    def in_half(self) -> bool:
+        """Whether the delegate may compute it in half precision, as far as its description says."""
+        return self.description is not None and self.description.in_half
+
+    @property
     def alternatives(self) -> tuple[str, ...]:
         """The signatures to choose from, in order; none where the file has one resolution, or is not ours."""
         return tuple(self.description.signatures) if self.description is not None else ()
