@@ -26,6 +26,8 @@ _SETTLED_S = 60.0
 _PR_SET_PDEATHSIG = 1
 #: How long an exception of a signal may take to be heard before the signal is sent again, seconds.
 _INSIST_S = 0.3
+#: How long a signal may wait for an import to end, seconds: PyTorch's takes ten where other work runs beside it.
+_IMPORT_S = 20.0
 #: Signals that a program's own faults end it by.
 CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGBUS, signal.SIGILL, signal.SIGTRAP, signal.SIGSYS}
 
@@ -42,42 +44,70 @@ class EndedError(KeyboardInterrupt):
 def ending_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP raise ``EndedError`` in the body, and SIGINT KeyboardInterrupt, until they are heard; one
     that is ignored, as under nohup, stays ignored.
+
+    A signal waits while the body imports modules: some extensions' C++ calls Python while it is initialised, and an
+    exception from there aborts the process. Ctrl-C pressed again does not wait.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    left = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        threading.Thread(target=_insist, args=(number, left), daemon=True).start()
-        raise KeyboardInterrupt if number == signal.SIGINT else EndedError(number)
-
+    ending = _Ending(sys._getframe())
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:
-            signal.signal(number, end)
+            signal.signal(number, ending.hear)
     try:
         yield
     finally:
-        left.set()
+        ending.left.set()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _insist(number: int, left: threading.Event) -> None:
-    """Send the signal again where its exception was swallowed, as some libraries do while they are imported.
+class _Ending:
+    """What the signals do within ``ending_signals``, which was entered from ``frame``; ``left`` is set at its end."""
 
-    While the main thread cleans up on the way out, the exception is the one it handles, or that one's context; in a
-    generator that is closed it is GeneratorExit.
-    """
-    main = threading.main_thread().ident
-    while not left.wait(_INSIST_S):
-        error = sys._current_exceptions().get(main or 0)
-        while error is not None and not isinstance(error, (KeyboardInterrupt, GeneratorExit)):
-            error = error.__context__
-        if error is None:
-            os.kill(os.getpid(), number)
+    def __init__(self, frame: FrameType) -> None:
+        self.left = threading.Event()
+        self._imports_outside = _imports(frame)
+        self._first_heard: dict[int, float] = {}
+        self._sent_again: set[int] = set()
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """Raise the signal's exception, now or when it is sent again."""
+        now = time.monotonic()
+        pressed_again = number == signal.SIGINT and number in self._first_heard and number not in self._sent_again
+        waited = now - self._first_heard.setdefault(number, now)
+        self._sent_again.discard(number)
+        threading.Thread(target=self._insist, args=(number,), daemon=True).start()
+        if _imports(frame) > self._imports_outside and waited < _IMPORT_S and not pressed_again:
             return
+        raise KeyboardInterrupt if number == signal.SIGINT else EndedError(number)
+
+    def _insist(self, number: int) -> None:
+        """Send the signal again where it had to wait, or its exception was swallowed, as by some libraries' imports.
+
+        While the main thread cleans up on the way out, the exception is the one it handles, or that one's context; in a
+        generator that is closed it is GeneratorExit.
+        """
+        main = threading.main_thread().ident
+        while not self.left.wait(_INSIST_S):
+            error = sys._current_exceptions().get(main or 0)
+            while error is not None and not isinstance(error, (KeyboardInterrupt, GeneratorExit)):
+                error = error.__context__
+            if error is None:
+                self._sent_again.add(number)
+                os.kill(os.getpid(), number)
+                return
+
+
+def _imports(frame: FrameType | None) -> int:
+    """How many of the import system's own frames ``frame`` was called by."""
+    count = 0
+    while frame is not None:
+        count += frame.f_code.co_filename.startswith("<frozen importlib._bootstrap")
+        frame = frame.f_back
+    return count
 
 
 class OutputLimitError(Exception):

@@ -51,6 +51,7 @@ class Lowering:
         # Its output goes to a file: a pipe that nobody reads while the parent is busy would stop it.
         self._output = tempfile.TemporaryFile()
         quiet = {"PYTHONWARNINGS": "ignore", "TQDM_DISABLE": "1"}
+        # A session of its own: Ctrl-C reaches us alone, and we end the worker.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "converters.lowering.worker", str(os.getpid()), "model.onnx", "out", *self._flags],
             cwd=self._folder,
@@ -58,6 +59,7 @@ class Lowering:
             stdin=subprocess.PIPE,
             stdout=self._output,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         return self
 

@@ -84,3 +84,60 @@ def test_a_signal_whose_exception_is_swallowed(sign: signal.Signals) -> None:
         program.send_signal(sign)
         out, err = program.communicate(timeout=60)
     assert time.monotonic() - started < 50 and out == "cleaned up\n" and program.returncode != 0, err
+
+
+#: A module whose import takes the given seconds, and aborts at an exception as C++ without a handler does.
+INITIALISED = """
+import os, time
+try:
+    print("ready", flush=True)
+    time.sleep({seconds})
+except BaseException:
+    {at_an_exception}
+"""
+#: A program that imports it, and then works.
+IMPORTING = """
+import sys, time
+from evit_mobile import processes
+processes._IMPORT_S = {patience}
+with processes.ending_signals():
+    try:
+        import initialised
+        time.sleep(60)
+    finally:
+        print("cleaned up", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("sign", "presses", "seconds", "patience", "at_an_exception"),
+    [
+        pytest.param(signal.SIGINT, 1, 1, 1000, "os.abort()", id="Ctrl-C-waits"),
+        pytest.param(signal.SIGTERM, 2, 1, 1000, "os.abort()", id="SIGTERM-waits"),
+        pytest.param(signal.SIGHUP, 2, 1, 1000, "os.abort()", id="SIGHUP-waits"),
+        pytest.param(signal.SIGINT, 2, 60, 1000, "raise", id="Ctrl-C-again-does-not"),
+        pytest.param(signal.SIGTERM, 1, 60, 0.2, "raise", id="no-longer-than-its-patience"),
+    ],
+)
+def test_a_signal_while_a_module_is_imported(
+    tmp_path: Path, sign: signal.Signals, presses: int, seconds: float, patience: float, at_an_exception: str
+) -> None:
+    (tmp_path / "initialised.py").write_text(INITIALISED.format(seconds=seconds, at_an_exception=at_an_exception))
+    # Imported itself: what imports the command line is not what it imports.
+    (tmp_path / "importing.py").write_text(IMPORTING.format(patience=patience))
+    with subprocess.Popen(
+        [sys.executable, "-c", "import importing"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(sign, signal.SIG_DFL) if sign != signal.SIGINT else None,
+    ) as program:
+        assert program.stdout is not None and program.stdout.readline() == "ready\n"
+        started = time.monotonic()
+        for _ in range(presses):
+            program.send_signal(sign)
+            time.sleep(0.1)
+        out, err = program.communicate(timeout=60)
+    assert time.monotonic() - started < 50 and out == "cleaned up\n"
+    assert program.returncode not in (0, -signal.SIGABRT) and (sign.name in err or "KeyboardInterrupt" in err)
