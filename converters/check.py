@@ -181,12 +181,13 @@ def _fault(model: Tflite, expected: Expected, cases: Sequence[Case], criterion: 
         for xnnpack, some in settings.items():
             setting = f"{'with' if xnnpack else 'without'} XNNPACK"
             try:
-                for case, actual in zip(some, runs[xnnpack].result()):
-                    fault = _case_fault(actual, expected, case, criterion)
-                    if fault is not None:
-                        return f"{setting}, {fault}"
+                outputs = runs[xnnpack].result()
             except (EvitMobileError, RuntimeError, ValueError) as error:
                 return f"LiteRT cannot run it {setting}: {first_line(error)}"
+            for case, actual in zip(some, outputs):
+                fault = _case_fault(actual, expected, case, criterion)
+                if fault is not None:
+                    return f"{setting}, {fault}"
     return None
 
 

@@ -159,11 +159,7 @@ def _widen(model: onnx.ModelProto) -> None:
         for attribute in node.attribute:
             if attribute.HasField("t"):
                 tensors.append(attribute.t)
-            if (
-                node.op_type in ("Cast", "RandomNormalLike", "EyeLike")
-                and attribute.name in ("to", "dtype")
-                and attribute.i in _HALF
-            ):
+            if node.op_type in ("Cast", "EyeLike") and attribute.name in ("to", "dtype") and attribute.i in _HALF:
                 attribute.i = single
     for tensor in tensors:
         if tensor.data_type in _HALF:

@@ -40,6 +40,10 @@ _POSITIVE = {
 _NO_OUTPUT = frozenset({14, 15, *range(17, 27)})
 #: Which input of a convolution has the weights.
 _WEIGHTS_AT = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "DeformConv": 1, "QLinearConv": 3}
+#: Ops that give other values at each call.
+_RANDOM = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+)
 #: Ops whose output has as many dimensions as their first input.
 _KEEP_RANK = {
     "Relu", "Clip", "Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "Elu", "Gelu", "Softmax", "Identity",
@@ -163,12 +167,21 @@ def _check_node(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], na
             raise RequestError(f"{where} has num_outputs {attribute.i} and {len(node.output)} outputs")
         for graph in (attribute.g, *attribute.graphs):
             _check_graph(graph, constants, name)
-    training = constants.get(node.input[2]) if node.op_type == "Dropout" and len(node.input) > 2 else None
-    if training is not None and _numbers(training)[0]:
+    _check_random(node, constants, where)
+    _check_made(node, constants, where)
+
+
+def _check_random(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto], where: str) -> None:
+    """Nothing is drawn at random: TFLite would draw other numbers."""
+    if node.op_type in _RANDOM and node.domain in ("", "ai.onnx"):
+        raise RequestError(f"{where} draws random numbers", hint="take the numbers as an input of the network")
+    if node.op_type != "Dropout" or len(node.input) < 3:
+        return
+    ratio, training = (constants.get(text) for text in node.input[1:3])
+    if training is not None and _numbers(training)[0] and (ratio is None or _numbers(ratio)[0]):
         raise RequestError(
             f"{where} drops values at random", hint="export the network in evaluation mode: call its eval()"
         )
-    _check_made(node, constants, where)
 
 
 def _check_windows(graph: onnx.GraphProto, constants: dict[str, onnx.TensorProto], name: str) -> None:

@@ -125,11 +125,20 @@ def _eight_bits(model: onnx.ModelProto) -> None:
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.FLOAT8E5M2
 
 
-def _training(model: onnx.ModelProto) -> None:
+def _training(ratio: float) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.node[0].output[0] = "convolved"
+        constants = {"ratio": np.array(ratio, np.float32), "training": np.array(True)}
+        model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
+        model.graph.node.append(helper.make_node("Dropout", ["convolved", *constants], ["y"]))
+
+    return change
+
+
+def _noisy(model: onnx.ModelProto) -> None:
     model.graph.node[0].output[0] = "convolved"
-    constants = {"ratio": np.array(0.5, np.float32), "training": np.array(True)}
-    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
-    model.graph.node.append(helper.make_node("Dropout", ["convolved", *constants], ["y"]))
+    model.graph.node.append(helper.make_node("RandomNormalLike", ["convolved"], ["noise"]))
+    model.graph.node.append(helper.make_node("Add", ["convolved", "noise"], ["y"]))
 
 
 def _external(offset: str) -> Callable[[onnx.ModelProto], None]:
@@ -164,7 +173,8 @@ def _external(offset: str) -> Callable[[onnx.ModelProto], None]:
         (_huge("Range", [[0], [9], [0]]), "inf elements"),
         (_strings, "not a tensor of numbers"),
         (_eight_bits, "is float8e5m2, which TFLite"),
-        (_training, "Dropout y of .* drops values at random"),
+        (_noisy, "RandomNormalLike noise of .* draws random numbers"),
+        (_training(0.5), "Dropout y of .* drops values at random"),
         (_external("-7"), "offset"),
         (_external("9" * 30), "offset"),
     ],
@@ -175,6 +185,12 @@ def test_refused(tmp_path: Path, change: Callable[[onnx.ModelProto], None], mess
     with pytest.raises(RequestError, match=message) as caught:
         read_onnx(saved(model, tmp_path), {})
     assert caught.value.exit_code == 2 and "\n" not in str(caught.value)
+
+
+def test_a_dropout_of_nothing_is_no_randomness(tmp_path: Path) -> None:
+    model = network()
+    _training(0.0)(model)
+    assert read_onnx(saved(model, tmp_path), {}).graph.node[1].op_type == "Dropout"
 
 
 def test_an_operator_that_onnx_runtime_has_not_is_no_contradiction(tmp_path: Path) -> None:
