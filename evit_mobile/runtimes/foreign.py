@@ -16,7 +16,7 @@ from evit_mobile.runtimes.base import CONFIGURATIONS, Runtime, RuntimeStatus, Se
 from evit_mobile.runtimes.client import TIMEOUT_S, CallError, Worker, runtime_command
 from evit_mobile.runtimes.environments import Environment
 from evit_mobile.runtimes.pool import WorkerPool
-from evit_mobile.tflite.flatbuffer import read_whole
+from evit_mobile.tflite.memory import allowance_of
 from evit_mobile.tflite.versions import load_error
 
 
@@ -76,9 +76,9 @@ class ForeignRuntime:
         self, model: Path, *, threads: int = 1, xnnpack: bool = True, signature: str | None = None
     ) -> Iterator[Session]:
         self.environment.check()
-        read_whole(model)
+        opened = self._workers.open(model, allowance_of(model), threads=threads, xnnpack=xnnpack, signature=signature)
         try:
-            with self._workers.open(model, threads=threads, xnnpack=xnnpack, signature=signature) as session:
+            with opened as session:
                 yield session
         except CallError as error:
             raise load_error(model, self.environment.label, str(error) or error.kind, self._tflite_version) from error

@@ -5,7 +5,6 @@ A file that makes it crash ends that process and not the user's.
 
 from __future__ import annotations
 
-import functools
 import importlib.metadata
 import importlib.util
 import platform
@@ -19,7 +18,7 @@ from evit_mobile.runtimes.base import CONFIGURATIONS, Configuration, Runtime, Ru
 from evit_mobile.runtimes.client import CallError, CrashError, Worker, WorkerSession, runtime_command
 from evit_mobile.runtimes.pool import WorkerPool
 from evit_mobile.runtimes.session import InterpreterSession
-from evit_mobile.tflite.flatbuffer import read_whole
+from evit_mobile.tflite.memory import allowance_of
 from evit_mobile.tflite.versions import load_error
 
 _PACKAGE = "ai-edge-litert"
@@ -86,9 +85,13 @@ class LiteRt:
     def _opened(
         self, model: Path, *, threads: int, xnnpack: bool, keep_values: bool = False, signature: str | None = None
     ) -> Iterator[WorkerSession]:
-        _check(model)
         opened = self._workers.open(
-            model, threads=threads, xnnpack=xnnpack, keep_values=keep_values, signature=signature
+            model,
+            allowance_of(model),
+            threads=threads,
+            xnnpack=xnnpack,
+            keep_values=keep_values,
+            signature=signature,
         )
         try:
             with opened as session:
@@ -122,7 +125,7 @@ class LiteRtInProcess(LiteRt):
     ) -> Iterator[Session]:
         from ai_edge_litert import interpreter
 
-        _check(model)
+        allowance_of(model)  # a damaged file is refused
         try:
             session = InterpreterSession(interpreter, str(model), threads=threads, xnnpack=xnnpack, signature=signature)
         except (OSError, ValueError, RuntimeError) as error:
@@ -141,21 +144,6 @@ class CompiledLiteRt(LiteRt):
     def version(self) -> str | None:
         version = super().version()
         return f"{version} CompiledModel" if version else None
-
-
-def _check(model: Path) -> None:
-    """Refuse a damaged file; a sound one is not read again until it changes."""
-    try:
-        state = model.stat()
-    except OSError:
-        read_whole(model)  # says why
-        return
-    _check_once(model, state.st_ino, state.st_size, state.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=1024)
-def _check_once(model: Path, inode: int, size: int, changed_ns: int) -> None:
-    read_whole(model)
 
 
 def _load_error(model: Path, reason: str) -> RequestError:

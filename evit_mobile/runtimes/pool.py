@@ -28,9 +28,17 @@ class WorkerPool:
 
     @contextmanager
     def open(
-        self, model: Path, *, threads: int, xnnpack: bool, keep_values: bool = False, signature: str | None = None
+        self,
+        model: Path,
+        memory_bytes: int,
+        *,
+        threads: int,
+        xnnpack: bool,
+        keep_values: bool = False,
+        signature: str | None = None,
     ) -> Iterator[WorkerSession]:
-        """Load a model in a worker that no other model uses; leaving the context frees it. See ``InterpreterSession``.
+        """Load a model in a worker that no other model uses, and that may take ``memory_bytes`` for it; leaving the
+        context frees it. See ``InterpreterSession``.
 
         Raises:
             CallError: the runtime refuses the model.
@@ -42,6 +50,7 @@ class WorkerPool:
             opened, _ = worker.call(
                 "open",
                 model=path,
+                memory_bytes=memory_bytes,
                 threads=threads,
                 xnnpack=xnnpack,
                 keep_values=keep_values,

@@ -17,6 +17,7 @@ from evit_mobile.errors import RequestError
 from evit_mobile.processes import temporary_folder
 from evit_mobile.tflite.flatbuffer import pack, read_bytes, unpack
 from evit_mobile.tflite.graph import Graph, graph_of
+from evit_mobile.tflite.memory import check_memory
 
 if TYPE_CHECKING:
     from evit_mobile.tflite.description import ModelDescription
@@ -35,13 +36,14 @@ class Tflite:
 
     @classmethod
     def read(cls, path: Path) -> Tflite:
-        """The .tflite at ``path``.
+        """The .tflite at ``path``, from wherever it comes.
 
         Raises:
-            RequestError: the file cannot be read, is not a .tflite, or is truncated or damaged.
+            RequestError: the file cannot be read, is not a .tflite, is truncated or damaged, or asks for more memory
+                than a file may.
         """
         file = cls(read_bytes(path), str(path), path)
-        file.tree  # noqa: B018 - a damaged file is refused here, not at its first use
+        check_memory(file.tree, file.name)
         return file
 
     @functools.cached_property

@@ -92,11 +92,11 @@ def _graph_faults(model: Any, graph: Any, types: dict[int, str], ops: dict[int, 
     for index, tensor in enumerate(tensors):
         yield from (f"tensor {index} {fault}" for fault in _tensor_faults(model, tensor, types))
     for end, indices in (("input", graph.inputs), ("output", graph.outputs)):
-        if any(not 0 <= index < len(tensors) for index in _values(indices)):
+        if any(not 0 <= index < len(tensors) for index in values_of(indices)):
             yield f"an {end} of the graph is a tensor that it does not have"
             return
-    for index in _values(graph.inputs):
-        elements = math.prod(_values(tensors[index].shape))
+    for index in values_of(graph.inputs):
+        elements = math.prod(values_of(tensors[index].shape))
         if elements > MAX_INPUT_ELEMENTS:
             yield f"input {index} has {elements} elements, the limit is {MAX_INPUT_ELEMENTS}"
     for index, op in enumerate(graph.operators or []):
@@ -118,8 +118,8 @@ def _tensor_faults(model: Any, tensor: Any, types: dict[int, str]) -> Iterator[s
     if kind is None:
         yield "has an unknown type"
         return
-    shape = [int(side) for side in _values(tensor.shape)]
-    if any(side < -1 for side in [*shape, *map(int, _values(tensor.shapeSignature))]):
+    shape = [int(side) for side in values_of(tensor.shape)]
+    if any(side < -1 for side in [*shape, *map(int, values_of(tensor.shapeSignature))]):
         yield "has a negative size"
         return
     if not 0 <= tensor.buffer < len(model.buffers or []):
@@ -134,10 +134,10 @@ def _tensor_faults(model: Any, tensor: Any, types: dict[int, str]) -> Iterator[s
 
 
 def _quantisation_faults(quantisation: Any, shape: list[int]) -> Iterator[str]:
-    scales = [] if quantisation is None else _values(quantisation.scale)
+    scales = [] if quantisation is None else values_of(quantisation.scale)
     if not len(scales):
         return
-    if len(_values(quantisation.zeroPoint)) != len(scales):
+    if len(values_of(quantisation.zeroPoint)) != len(scales):
         yield "has not one zero point for each scale"
     elif not all(math.isfinite(scale) for scale in scales):
         yield "has a scale that is not finite"
@@ -148,7 +148,7 @@ def _quantisation_faults(quantisation: Any, shape: list[int]) -> Iterator[str]:
 
 
 def _operand_faults(op: Any, kind: str, tensors: int) -> Iterator[str]:
-    inputs, outputs = _values(op.inputs), _values(op.outputs)
+    inputs, outputs = values_of(op.inputs), values_of(op.outputs)
     optional = _OPTIONAL_FROM.get(kind, len(inputs))
     for place, index in enumerate(inputs):
         if not -1 <= index < tensors:
@@ -160,7 +160,7 @@ def _operand_faults(op: Any, kind: str, tensors: int) -> Iterator[str]:
     for index in outputs:
         if not 0 <= index < tensors:
             yield f"writes tensor {index}, which does not exist"
-    for index in [*_values(op.intermediates)]:
+    for index in [*values_of(op.intermediates)]:
         if not -1 <= index < tensors:
             yield f"uses tensor {index}, which does not exist"
 
@@ -184,23 +184,31 @@ def _order_faults(model: Any, graph: Any) -> Iterator[str]:
     """Ops run in the file's order: each tensor is written once, before it is read, and values of the file never."""
     operators = graph.operators or []
     writer: dict[int, int] = {}
-    fixed = set(map(int, _values(graph.inputs)))
+    fixed = set(map(int, values_of(graph.inputs)))
     for index, tensor in enumerate(graph.tensors or []):
         buffer = tensor.buffer if 0 < tensor.buffer < len(model.buffers or []) else 0
         if buffer and (model.buffers[buffer].data is not None and len(model.buffers[buffer].data)):
             fixed.add(index)
     for number, op in enumerate(operators):
-        for index in map(int, _values(op.outputs)):
+        for index in map(int, values_of(op.outputs)):
             if index in fixed or index in writer:
                 yield f"op {number} writes tensor {index}, which has its values already"
             writer.setdefault(index, number)
     for number, op in enumerate(operators):
-        for index in map(int, _values(op.inputs)):
+        for index in map(int, values_of(op.inputs)):
             if writer.get(index, -1) >= number and not graph.tensors[index].isVariable:
                 yield f"op {number} reads tensor {index} before it is computed"
 
 
-def _values(values: Any) -> Sequence[Any]:
+def bytes_of(tensor: Any) -> int:
+    """What the values of a tensor of known type (``TensorT``) take by its shape; strings and the like take nothing."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    bits = _BITS.get(_names(schema.TensorType)[tensor.type], 0)
+    return (math.prod(int(side) for side in values_of(tensor.shape)) * bits + 7) // 8
+
+
+def values_of(values: Any) -> Sequence[Any]:
     """A vector of the file, empty where it is absent."""
     return [] if values is None else values
 

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 from converters.tflite.inspection import inspect_model
 from evit_mobile.runtimes import RUNTIMES
-from evit_mobile.tflite.flatbuffer import pack, unpack
+from evit_mobile.tflite.flatbuffer import pack
 from tests.fuzz_files.harness import fuzz, refused_or_read
+from tests.kits.files import small_network
 
 #: What fields are set to: ends of ranges, small numbers, shapes, and what is no number.
 INTEGERS = st.sampled_from([-(2**31), -129, -2, -1, 0, 1, 2, 3, 4, 7, 8, 63, 255, 1000, 2**15, 2**31 - 1])
@@ -32,72 +33,6 @@ VALUES = st.one_of(
 )
 
 
-def _tensor(name: str, shape: list[int], buffer: int = 0, kind: int = schema.TensorType.FLOAT32) -> Any:
-    tensor = schema.TensorT()
-    tensor.name, tensor.shape, tensor.buffer, tensor.type = name, shape, buffer, kind
-    return tensor
-
-
-def _op(model: Any, kind: str, inputs: list[int], output: int, **options: Any) -> Any:
-    """An op with a code of its own; ``options`` are those of its builtin options."""
-    code, op = schema.OperatorCodeT(), schema.OperatorT()
-    code.builtinCode = code.deprecatedBuiltinCode = getattr(schema.BuiltinOperator, kind)
-    code.version = 1
-    model.operatorCodes.append(code)
-    op.opcodeIndex, op.inputs, op.outputs = len(model.operatorCodes) - 1, inputs, [output]
-    name = {
-        "CONV_2D": "Conv2DOptions",
-        "AVERAGE_POOL_2D": "Pool2DOptions",
-        "RESHAPE": "ReshapeOptions",
-        "FULLY_CONNECTED": "FullyConnectedOptions",
-        "ADD": "AddOptions",
-        "SOFTMAX": "SoftmaxOptions",
-    }[kind]
-    op.builtinOptionsType = getattr(schema.BuiltinOptions, name)
-    op.builtinOptions = getattr(schema, f"{name}T")()
-    for field, value in options.items():
-        setattr(op.builtinOptions, field, value)
-    return op
-
-
-def _network() -> Any:
-    """Convolution, pooling, a linear layer, a residual and a softmax, with weights."""
-    model, graph = schema.ModelT(), schema.SubGraphT()
-    rng = np.random.default_rng(0)
-    constants = [rng.standard_normal(size).astype(np.float32) for size in (108, 4, 16, 4)] + [
-        np.array([1, 4], np.int32)
-    ]
-    model.version, model.operatorCodes, model.subgraphs, model.buffers = 3, [], [graph], [schema.BufferT()]
-    for values in constants:
-        buffer = schema.BufferT()
-        buffer.data = np.frombuffer(values.tobytes(), np.uint8)
-        model.buffers.append(buffer)
-    graph.tensors = [
-        _tensor("image", [1, 8, 8, 3]),
-        _tensor("weights", [4, 3, 3, 3], 1),
-        _tensor("bias", [4], 2),
-        _tensor("map", [1, 8, 8, 4]),
-        _tensor("pooled", [1, 1, 1, 4]),
-        _tensor("size", [2], 5, schema.TensorType.INT32),
-        _tensor("flat", [1, 4]),
-        _tensor("linear", [4, 4], 3),
-        _tensor("shift", [4], 4),
-        _tensor("mixed", [1, 4]),
-        _tensor("sum", [1, 4]),
-        _tensor("scores", [1, 4]),
-    ]
-    graph.inputs, graph.outputs = [0], [11]
-    graph.operators = [
-        _op(model, "CONV_2D", [0, 1, 2], 3, strideW=1, strideH=1, fusedActivationFunction=1),
-        _op(model, "AVERAGE_POOL_2D", [3], 4, strideW=8, strideH=8, filterWidth=8, filterHeight=8, padding=1),
-        _op(model, "RESHAPE", [4, 5], 6, newShape=[1, 4]),
-        _op(model, "FULLY_CONNECTED", [6, 7, 8], 9),
-        _op(model, "ADD", [9, 6], 10),
-        _op(model, "SOFTMAX", [10], 11, beta=1.0),
-    ]
-    return unpack(pack(model))
-
-
 def _objects(model: Any) -> Iterator[Any]:
     """Every table of the tree."""
     yield model
@@ -109,7 +44,7 @@ def _objects(model: Any) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def network() -> Any:
-    return _network()
+    return small_network()
 
 
 def test_the_network_itself_is_sound(network: Any, tmp_path: Path) -> None:
