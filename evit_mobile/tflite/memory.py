@@ -83,11 +83,13 @@ def _most_alive(model: Any, graph: Any) -> int:
 
 
 def _sizes(model: Any, graph: Any) -> list[int]:
-    """Bytes of each tensor that is computed at run time; 0 for constants."""
-    return [
-        0 if tensor.buffer and len(values_of(model.buffers[tensor.buffer].data)) else bytes_of(tensor)
-        for tensor in graph.tensors or []
-    ]
+    """Bytes of each tensor that is computed at run time; 0 for constants, which may lie behind the tables."""
+    held = {
+        index
+        for index, buffer in enumerate(model.buffers or [])
+        if index and (len(values_of(buffer.data)) or buffer.offset > 1)
+    }
+    return [0 if tensor.buffer in held else bytes_of(tensor) for tensor in graph.tensors or []]
 
 
 def _addresses(graph: Any) -> int:
@@ -97,8 +99,9 @@ def _addresses(graph: Any) -> int:
     pools = convolution = 0
     for op in graph.operators or []:
         window = _window(graph, op)
-        if window is not None and len(op.outputs):
-            count = math.prod([*window, *map(int, values_of(graph.tensors[op.outputs[0]].shape)[1:3])])
+        outputs = _indices(op.outputs)
+        if window is not None and outputs:
+            count = math.prod([*window, *map(int, values_of(graph.tensors[outputs[0]].shape)[1:3])])
             pooled = "filterHeight" in vars(op.builtinOptions)
             pools, convolution = (pools + count, convolution) if pooled else (pools, max(convolution, count))
     return (pools + convolution) * _POINTER_BYTES
@@ -109,9 +112,10 @@ def _window(graph: Any, op: Any) -> tuple[int, int] | None:
     options = {} if op.builtinOptions is None else vars(op.builtinOptions)
     if "filterHeight" in options:
         return options["filterHeight"], options["filterWidth"]
-    if "strideH" not in options or len(_indices(op.inputs)) < 2:
+    inputs = _indices(op.inputs)
+    if "strideH" not in options or len(inputs) < 2:
         return None
-    weights = [int(side) for side in values_of(graph.tensors[op.inputs[1]].shape)]
+    weights = [int(side) for side in values_of(graph.tensors[inputs[1]].shape)]
     return (weights[1], weights[2]) if len(weights) == 4 and math.prod(weights[1:3]) > 1 else None
 
 

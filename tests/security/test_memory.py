@@ -33,6 +33,15 @@ def test_maps_that_are_not_alive_together_share_memory() -> None:
     assert needed_bytes(model) == 2 * before
 
 
+def test_ops_without_operands() -> None:
+    """What nothing writes is there from the start."""
+    model = small_network()
+    for op in model.subgraphs[0].operators[:2]:
+        op.outputs = None
+    model.subgraphs[0].operators[3].inputs = None
+    assert needed_bytes(model) == 8 * 8 * (3 + 4) * 4 + 4 * 4
+
+
 def _map(model: Any) -> None:
     model.subgraphs[0].tensors[3].shape = [4_789_823, 8, 8, 4]
 
