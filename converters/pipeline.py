@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter
 from dataclasses import replace
@@ -14,7 +15,7 @@ from converters.check import REWRITES, Attempt, check_finished, right_attempt
 from converters.code_hash import code_hash
 from converters.options import ConvertOptions, versions
 from converters.output_layout import with_output_layout
-from converters.parity.expected import Expected
+from converters.parity.expected import AnotherNetworkError, Expected
 from converters.parity.layout import in_source_terms
 from converters.passes.base import PassReport
 from converters.quantize.attention_ranges import AttentionRange, attention_ranges
@@ -27,8 +28,9 @@ from converters.source.ends import with_ends
 from converters.source.labels import Labels, labels_of
 from converters.source.load import Source, load_source
 from converters.source.onnx_file import input_size
+from converters.source.torch_export import Exporter
 from converters.stopwatch import Stopwatch
-from evit_mobile.errors import RequestError
+from evit_mobile.errors import EvitMobileError, RequestError
 from evit_mobile.files import whole_file
 from evit_mobile.models import trained_of
 from evit_mobile.models.registry import check_name
@@ -91,6 +93,21 @@ def with_bundled_weights(model: str, options: ConvertOptions) -> ConvertOptions:
 
 
 def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
+    """By PyTorch's other exporter where nobody chose one and the first wrote another network than the module."""
+    try:
+        return _made(model, options)
+    except AnotherNetworkError:
+        chosen = options.inputs.exporter if isinstance(model, str) else model.exporter
+        if chosen is not Exporter.AUTO:
+            raise
+        options = replace(options, inputs=replace(options.inputs, exporter=Exporter.DYNAMO))
+        model = model if isinstance(model, str) else replace(model, exporter=Exporter.DYNAMO)
+        with contextlib.suppress(EvitMobileError):
+            return _made(model, options)
+        raise
+
+
+def _made(model: str | Source, options: ConvertOptions) -> Conversion:
     from converters.lowering.lower import Lowering
 
     watch = Stopwatch()
@@ -108,7 +125,9 @@ def _convert(model: str | Source, options: ConvertOptions) -> Conversion:
         labels = labels_of(source, exported.model)
         stock = exported.model if quantised is None else quantised.model
         with watch.stage("check"):
-            expected = Expected(source, stock, options.output_layout) if options.check else None
+            # A module that rounds computes what its graph does with the roundings; here the graph is without.
+            judged = source if quantised is None else replace(source, module=None)
+            expected = Expected(judged, stock, options.output_layout) if options.check else None
             make = _Maker(source, stock, options, lowering, watch, LEFT_OUT if quantised else frozenset())
             attempt, dropped = right_attempt(make, expected, options.target) if expected else (make(frozenset()), [])
     with watch.stage("ranges"):

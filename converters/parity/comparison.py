@@ -86,6 +86,9 @@ class Comparison:
         """The stock ONNX graph against PyTorch; nothing where ONNX Runtime is the reference itself."""
         if self.reference.source.module is None:
             return
+        if any(node.op_type == "QuantizeLinear" for node in self.reference.stock.graph.node):
+            # A module that rounds: a value between two steps may go to either.
+            criterion = CRITERIA[Precision.INT8]
         run = open_onnx_inputs(self.reference.stock, self.reference.source)
         for stimulus in self.stimuli:
             outputs = dict(zip(self.expected[stimulus.name], run(stimulus.inputs).values(), strict=True))

@@ -19,8 +19,8 @@ class Difference:
 
     Attributes:
         max_abs_error: largest absolute difference.
-        relative_error: ``max_abs_error`` divided by the largest magnitude in the reference; of whole numbers, which are
-            classes, the share of places where they differ.
+        relative_error: ``max_abs_error`` divided by the largest magnitude in the reference; of whole numbers and
+            booleans the share of places where they differ.
         cosine: cosine of the angle between the two, as flat vectors.
         sqnr_db: power of the reference over power of the difference; None too where both are equal.
         top1_agrees: a classifier's best class is the same. It is told, not judged: an error within the bound can only
@@ -52,7 +52,7 @@ def compare(reference: Array, actual: Array) -> Difference:
     if failure is not None:
         return Difference(failure=failure)
     expected, computed = reference.astype(np.float64), actual.astype(np.float64)
-    if reference.dtype.kind in "iu":
+    if reference.dtype.kind in "biu":
         differing = expected != computed
         return Difference(
             max_abs_error=float(np.abs(computed - expected).max(initial=0)), relative_error=float(differing.mean())

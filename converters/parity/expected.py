@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 _SMALL_INPUT = 2**20
 
 
+class AnotherNetworkError(ClaimError):
+    """The exported graph does not compute what the module does."""
+
+
 @dataclass(frozen=True)
 class Case:
     """A stimulus with what the network gives for it; arrays by name, in the exported graph's layout."""
@@ -70,7 +74,7 @@ class Expected:
 
         Raises:
             RequestError: the module is not a function of its input.
-            ClaimError: the exported graph does not compute what the module does.
+            AnotherNetworkError: the exported graph does not compute what the module does.
         """
         return self._cases.result()
 
@@ -129,7 +133,7 @@ class Expected:
                 if not again:
                     run_repeatable(module, inputs, source.outputs, source.name)
                 figure = difference.failure or CRITERIA[Precision.FP32].figure(difference)
-                raise ClaimError(
+                raise AnotherNetworkError(
                     f"PyTorch's exporter writes another network than {source.name}: output {name} on {case.name}: "
                     f"{figure}",
                     hint="torch.where in place of a branch on values, or the other --exporter",

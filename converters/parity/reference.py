@@ -18,7 +18,7 @@ from converters.source.load import Source, load_source, module_source
 from converters.source.torch_export import Exporter
 from evit_mobile.arrays import Array
 from evit_mobile.card import ModelCard
-from evit_mobile.errors import RequestError
+from evit_mobile.errors import RequestError, first_line
 from evit_mobile.models import trained_of
 from evit_mobile.specs import Ends, ModelName, Resolution
 from evit_mobile.tflite.description import ModelDescription
@@ -220,5 +220,16 @@ def class_scores(module: nn.Module | None, inputs: Mapping[str, Array]) -> Array
 
 
 def open_onnx_inputs(model: onnx.ModelProto, source: Source) -> Run:
-    """``model``, a graph of ``source``, in ONNX Runtime: of a user's file, in a process of its own."""
-    return open_session(model) if source.onnx_path is None else OnnxSession(model, source.name)
+    """``model``, a graph of ``source``, in ONNX Runtime: of a user's file, in a process of its own.
+
+    Raises:
+        RequestError: ONNX Runtime refuses it.
+    """
+    if source.onnx_path is not None:
+        return OnnxSession(model, source.name)
+    try:
+        return open_session(model)
+    except Exception as error:  # ONNX Runtime raises exceptions without a common class
+        what = f"ONNX Runtime cannot run what PyTorch exports of {source.name}"
+        hint = "a module has to compute in float32: leave torch.autocast and half() out"
+        raise RequestError(f"{what}: {first_line(error)}", hint=hint) from error

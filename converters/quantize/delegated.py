@@ -70,10 +70,15 @@ def int8_refusal(op: Op, graph: Graph) -> str | None:
 
 
 def hybrid_refusal(op: Op, graph: Graph) -> str | None:
-    """Why the delegate has no hybrid form of ``op`` (float activations, int8 weights a channel); None where it has."""
+    """Why ``op`` gets no hybrid form (float activations, int8 weights a channel); None where it may get it."""
     if op.type == "DEPTHWISE_CONV_2D":
         return "its hybrid form leaves the delegate"
     if op.type not in HYBRID:
         return "it has no weights"
     weights, activations = graph.tensors[op.inputs[1]], graph.tensors[op.inputs[0]]
-    return "its weights are computed" if not weights.constant or activations.constant else None
+    if not weights.constant or activations.constant:
+        return "its weights are computed"
+    if op.type == "CONV_2D" and any(other.type == "PAD" and op.inputs[0] in other.outputs for other in graph.ops):
+        # Of a first layer on an image, whose three channels it copies one by one, it would take more than is saved.
+        return "the delegate folds the PAD before it into its other forms, not into the hybrid one"
+    return None

@@ -15,6 +15,8 @@ from evit_mobile.specs import MAX_INPUT_ELEMENTS
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+_AS_FLOAT = "call its float(); a network of integers can come as an ONNX file"
+
 
 @dataclass(frozen=True)
 class InputRequest:
@@ -25,6 +27,18 @@ class InputRequest:
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     channels: int | None = None
     exporter: Exporter = Exporter.AUTO
+
+
+def check_python(module: nn.Module, name: str) -> None:
+    """``module`` has code in Python, whose arguments have names and which both exporters can follow.
+
+    Raises:
+        RequestError: it was compiled to TorchScript.
+    """
+    import torch
+
+    if isinstance(module, torch.jit.ScriptModule):
+        raise RequestError(f"{name} is a TorchScript module", hint="give the nn.Module that it was made from")
 
 
 def parse_shapes(texts: Iterable[str]) -> dict[str, tuple[int, ...]]:
@@ -62,6 +76,7 @@ def example_request(
 
     from torch import Tensor, float32
 
+    check_python(module, type(module).__name__)
     parameters = list(inspect.signature(module.forward).parameters.values())
     positional = [item for item in parameters if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
     names = [item.name for item in positional]
@@ -79,5 +94,5 @@ def example_request(
     for name, example in zip(names, examples):
         if not isinstance(example, Tensor) or example.dtype != float32:
             what = str(example.dtype) if isinstance(example, Tensor) else type(example).__name__
-            raise RequestError(f"the example input {name} is {what}, expected a float32 tensor")
+            raise RequestError(f"the example input {name} is {what}, expected a float32 tensor", hint=_AS_FLOAT)
     return replace(request, shapes={name: tuple(example.shape) for name, example in zip(names, examples)})

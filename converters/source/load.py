@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from converters.source.blame import user_line
 from converters.source.importing import import_named
-from converters.source.inputs import InputRequest
+from converters.source.inputs import InputRequest, check_python
 from converters.source.torch_export import Exporter
 from evit_mobile.card import ModelCard
 from evit_mobile.errors import RequestError
@@ -95,7 +95,7 @@ def module_source(
             each other; see also ``with_card``.
     """
     name = type(module).__name__
-    _check_loaded(module, name)
+    _check_usable(module, name)
     if request.shapes and resolution is not None:
         raise RequestError("the example inputs say the resolution", hint="leave out resolution")
     if module.training:
@@ -260,19 +260,20 @@ def _factory_source(
     if not isinstance(module, nn.Module):
         what = f"the class {module.__name__}" if isinstance(module, type) else repr(type(module).__name__)
         raise RequestError(f"{model} returned {what}, expected a torch.nn.Module")
-    _check_loaded(module, model)
+    _check_usable(module, model)
     module.cpu().float()
     _finish(module, weights)
     size = None if request.shapes else resolution or DEFAULT_RESOLUTION
     return Source(model, module, None, size, (), None, None, False, request.channels or 3, request.shapes)
 
 
-def _check_loaded(module: nn.Module, name: str) -> None:
-    """Every weight has a value.
+def _check_usable(module: nn.Module, name: str) -> None:
+    """It is a module of Python, and every weight has a value.
 
     Raises:
-        RequestError: one is on PyTorch's meta device.
+        RequestError: it was compiled to TorchScript, or a weight is on PyTorch's meta device.
     """
+    check_python(module, name)
     for key, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if tensor.is_meta:
             raise RequestError(

@@ -27,8 +27,8 @@ def flatten_outputs(value: object, names: tuple[str, ...] = ()) -> dict[str, Ten
         names: names to give instead, in order; empty to derive them.
 
     Raises:
-        TypeError: there is something else among them, two have the same name, there is none, or their number is not
-            that of ``names``.
+        TypeError: there is something else among them or a complex tensor, two have the same name, there is none, or
+            their number is not that of ``names``.
     """
     flat: dict[str, Tensor] = {}
     for name, tensor in _leaves("", value):
@@ -50,6 +50,8 @@ def _leaves(name: str, value: object) -> Iterator[tuple[str, Tensor]]:
     if value is None:
         return
     if isinstance(value, Tensor):
+        if value.is_complex():
+            raise TypeError(f"{name or 'output'} is complex, which an output of a .tflite cannot be")
         yield name or "output", value
     elif isinstance(value, Mapping):
         for key, item in value.items():

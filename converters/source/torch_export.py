@@ -35,7 +35,7 @@ _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
 class Exporter(StrEnum):
-    """PyTorch's exporters; ``AUTO`` is the TorchScript one, and the other where that fails."""
+    """PyTorch's exporters; ``AUTO`` is the TorchScript one, and the other where that fails or errs."""
 
     AUTO = "auto"
     TORCHSCRIPT = "torchscript"

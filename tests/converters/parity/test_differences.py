@@ -97,6 +97,12 @@ def test_class_numbers_are_judged_by_how_many_differ() -> None:
     assert not CRITERIA[Precision.FP32].holds(compare(expected, actual))
 
 
+def test_booleans_are_judged_by_how_many_differ() -> None:
+    reference = np.array([[True, False, True, True]])
+    assert compare(reference, ~reference).relative_error == 1
+    assert compare(reference, reference).within(1e-4)
+
+
 def test_classes_that_score_alike_are_no_difference() -> None:
     """Scores up to 10 that may be off by 1e-4 of that: two within 2e-3 of each other may swap, a third of them
     may not.

@@ -13,6 +13,7 @@ import torch
 from onnxruntime.quantization import QuantFormat
 from torch import Tensor, nn
 
+import evit_mobile as em
 from benchmarks.accuracy import digits
 from benchmarks.accuracy.outputs import answers
 from converters.options import ConvertOptions
@@ -130,6 +131,33 @@ def test_a_quantised_attention_is_told_and_what_to_do(tmp_path: Path, capsys: py
     assert "op_types_to_quantize" in capsys.readouterr().err
     layers = quantised(model, tmp_path / "layers.onnx", noise(8), op_types_to_quantize=["Conv", "Gemm"])
     assert not any("divisors" in warning for warning in convert(str(layers), tmp_path / "layers.tflite").warnings)
+
+
+class Rounded(nn.Module):
+    """A convolution trained with rounding: its input, its weights and its result in steps of 8 bits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 8, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        image = torch.fake_quantize_per_tensor_affine(image, 0.03, 0, -128, 127)
+        scales, zeros = torch.full((8,), 0.002), torch.zeros(8, dtype=torch.int32)
+        weights = torch.fake_quantize_per_channel_affine(self.conv.weight, scales, zeros, 0, -128, 127)
+        result = nn.functional.conv2d(image, weights, self.conv.bias, padding=1)
+        return torch.fake_quantize_per_tensor_affine(result, 0.02, 0, -128, 127)
+
+
+def test_a_module_that_rounds_is_quantised_as_it_is() -> None:
+    module = Rounded().eval()
+    result = em.convert(module, resolution=SIDE)
+    assert result.report.precision is Precision.INT8 and em.verify(result).passed
+    (image,) = noise(1)
+    actual = em.load(result)(image.transpose(0, 2, 3, 1))["output"]
+    expected = module(torch.from_numpy(image)).detach().permute(0, 2, 3, 1).numpy()
+    # A sum of products between two steps may go to either.
+    assert np.abs(actual - expected).max() < 0.0201 and (np.abs(actual - expected) > 1e-5).mean() < 0.01
 
 
 def test_what_is_not_rounded_stays_float(tmp_path: Path) -> None:

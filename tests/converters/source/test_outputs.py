@@ -36,6 +36,7 @@ def test_names() -> None:
         ([torch.zeros(1), "x"], (), "output_1 is a str"),
         (torch.zeros(1), ("a", "b"), "expected a, b"),
         ([None, []], (), "no tensor"),
+        ({"spectrum": torch.zeros(1, dtype=torch.complex64)}, (), "spectrum is complex"),
         ({"a": {"b": torch.zeros(1)}, "a_b": torch.zeros(1)}, (), "two outputs called a_b"),
     ],
 )

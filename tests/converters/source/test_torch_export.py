@@ -19,11 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import evit_mobile as em
 from converters.source.export import export_source
 from converters.source.inputs import InputRequest, parse_shapes
 from converters.source.load import load_source
 from converters.source.torch_export import Exportable, Exporter, export_module
-from evit_mobile.errors import RequestError
+from evit_mobile.errors import ClaimError, RequestError
+from evit_mobile.specs import Resolution
 from tests.conftest import ROOT
 
 NETS = """
@@ -183,6 +185,34 @@ def test_the_second_exporter_takes_what_the_first_cannot() -> None:
     model = export_module(source).model
     x = torch.randn(1, 2, 8, 9)
     np.testing.assert_array_equal(run(model, x.numpy())[0], module(x).numpy())
+
+
+def test_the_second_exporter_takes_what_the_first_writes_wrongly() -> None:
+    """The TorchScript exporter rounds the quotients of ``//`` to zero, PyTorch rounds them down."""
+    module = Function(lambda image: image // 0.3).eval()
+    result = em.convert(module, resolution=Resolution(8, 8))
+    assert em.verify(result).passed
+    with pytest.raises(ClaimError, match="writes another network"):
+        options = em.ConvertOptions(inputs=InputRequest(exporter=Exporter.TORCHSCRIPT))
+        em.convert(module, resolution=Resolution(8, 8), options=options)
+
+
+def in_bfloat16(image: Tensor) -> Tensor:
+    """A sum of products of another type than the file's."""
+    with torch.autocast("cpu", torch.bfloat16):
+        return image @ torch.ones(8, 4)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: torch.jit.script(nn.Conv2d(3, 4, 1)), "is a TorchScript module .give the nn.Module"),
+        (lambda: Function(in_bfloat16), "ONNX Runtime cannot run what PyTorch exports of Function.*autocast"),
+    ],
+)
+def test_modules_that_do_not_compute_as_files_do(make: Callable[[], nn.Module], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        em.convert(make().eval(), resolution=Resolution(8, 8))
 
 
 def test_failed_exports_print_nothing(tmp_path: Path) -> None:
