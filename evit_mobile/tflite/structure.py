@@ -96,7 +96,7 @@ def _graph_faults(model: Any, graph: Any, types: dict[int, str], ops: dict[int, 
             yield f"an {end} of the graph is a tensor that it does not have"
             return
     for index in values_of(graph.inputs):
-        elements = math.prod(values_of(tensors[index].shape))
+        elements = math.prod(map(int, values_of(tensors[index].shape)))
         if elements > MAX_INPUT_ELEMENTS:
             yield f"input {index} has {elements} elements, the limit is {MAX_INPUT_ELEMENTS}"
     for index, op in enumerate(graph.operators or []):

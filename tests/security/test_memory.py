@@ -12,7 +12,7 @@ import pytest
 from evit_mobile.cli.main import main
 from evit_mobile.errors import RequestError
 from evit_mobile.runtimes import RUNTIMES
-from evit_mobile.tflite.flatbuffer import pack
+from evit_mobile.tflite.flatbuffer import pack, unpack
 from evit_mobile.tflite.memory import MAX_BYTES, allowance_of, needed_bytes
 from tests.kits.files import resized, small_network
 
@@ -73,6 +73,14 @@ def test_what_is_declared_has_a_limit(
         captured = capsys.readouterr()
         (line,) = captured.err.splitlines()
         assert (ended.value.code, captured.out) == (2, "") and "GB at one time, the limit is 4.29 GB" in line
+
+
+def test_an_input_of_more_than_32_bits() -> None:
+    """Sizes of the file are numbers of 32 bits, whose product is not."""
+    model = small_network()
+    model.subgraphs[0].tensors[0].shape = [1, 2**16, 2**16, 1]
+    with pytest.raises(RequestError, match=f"has {2**32} elements, the limit is"):
+        unpack(pack(model))
 
 
 def test_what_is_computed_has_a_limit(tmp_path: Path) -> None:
