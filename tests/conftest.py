@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from evit_mobile.errors import MachineError
 from evit_mobile.files import whole_file
 from evit_mobile.runtimes import RUNTIMES, Runtime
+from tests.kits.settled import settle_once
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +28,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 #: Small enough for any test: the paper's smallest model at half its resolution.
 SMALL_MODEL, SMALL_RESOLUTION = "base-r192", 96
+
+
+def pytest_runtest_setup() -> None:
+    settle_once()
 
 
 @pytest.fixture(scope="session", autouse=True)

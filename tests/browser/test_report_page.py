@@ -100,7 +100,7 @@ VIEWS = [(390, "light"), (390, "dark"), (1280, "light"), (1280, "dark")]
 CASES = [
     pytest.param(name, *view, id=f"{name}-{view[0]}-{view[1]}")
     for name in (*PAGES, FILE)
-    for view in (VIEWS if name in ("layer", "over-time", FILE) else VIEWS[1:3])
+    for view in (VIEWS if name in ("layer", "over-time") else VIEWS[1:3])
 ]
 
 

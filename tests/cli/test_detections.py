@@ -88,7 +88,7 @@ def test_a_detector_of_ones_own(tmp_path: Path) -> None:
 
 def test_each_of_several_resolutions_selects(tmp_path: Path) -> None:
     """Boxes as from the file of that resolution alone; ``verify`` compares what goes into the selection."""
-    sides = (320, 160)
+    sides = (192, 96)
     conversion = em.convert("shapes-det", ConvertOptions(ends=Ends(Pixels.UINT8, nms=True)), resolution=[*sides])
     path, alone = conversion.save(tmp_path / "several.tflite"), tmp_path / "alone.tflite"
     assert len(conversion.content) < 1.1 * max(len(part.content) for part in conversion.parts.values())
@@ -99,7 +99,7 @@ def test_each_of_several_resolutions_selects(tmp_path: Path) -> None:
         assert inspection.partitions == 1 and [item.type for item in inspection.undelegated] == [OP]
         report = em.verify(path, signature=signature)
         assert report.passed and {row.output for row in report.rows} == {"encodings", "scores"}
-    assert _found(path, DRAWING, "--signature", "r320")
+    assert _found(path, DRAWING, "--signature", "r192")
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ series:
 reference: {model: attention-linear, resolution: 14}
 measure: {rounds: 6, most_rounds: 6, min_time_s: 0.002, budget_s: 60}
 """
+#: Conversions in the command's own process: workers would import PyTorch again, each.
+HERE = ("--jobs", "1")
 
 
 @pytest.fixture
@@ -68,7 +70,7 @@ def test_a_suite_is_measured_and_judged(suite: Path, tmp_path: Path, capsys: pyt
 
 def test_killed_and_gone_on_with(suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "r.json"
-    command = [sys.executable, "-m", "evit_mobile.cli.main", "bench", "--suite", str(suite), "--out", str(out)]
+    command = [sys.executable, "-m", "evit_mobile.cli.main", "bench", "--suite", str(suite), "--out", str(out), *HERE]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 120
@@ -81,7 +83,7 @@ def test_killed_and_gone_on_with(suite: Path, tmp_path: Path, capsys: pytest.Cap
         process.wait()
     before = load(out)
     assert 3 <= sum(len(point.rounds) for point in before.points) < 12
-    code, _, _ = _run(capsys, "--suite", suite, "--out", out, "--resume")
+    code, _, _ = _run(capsys, "--suite", suite, "--out", out, "--resume", *HERE)
     after = load(out)
     assert code == 0 and all(len(point.rounds) == 6 for point in after.points if point.limit is None)
     for old, new in zip(before.points, after.points):
@@ -124,7 +126,7 @@ def test_going_on_with_another_suite_is_refused(
     suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "r.json"
-    assert _run(capsys, "--suite", suite, "--up-to", 196, "--rounds", 1, "--out", out)[0] == 0
+    assert _run(capsys, "--suite", suite, "--up-to", 196, "--rounds", 1, "--out", out, *HERE)[0] == 0
     suite.write_text(SUITE + "# changed\n")
     code, _, err = _run(capsys, "--suite", suite, "--out", out, "--resume")
     assert code == 2 and "not this two" in err

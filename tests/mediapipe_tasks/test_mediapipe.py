@@ -21,7 +21,7 @@ from evit_mobile.specs import Activation, Ends, Pixels, Precision, Resolution
 from evit_mobile.vision.images import load_pixels
 from evit_mobile.vision.inference import mask_in, open_model
 from evit_mobile.vision.purpose import purpose_of
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SMALL_MODEL, SMALL_RESOLUTION
 from tests.kits.environments import ToolEnvironment
 
 DRAWING = ROOT / "evit_mobile" / "models" / "shapes" / "drawing.png"
@@ -81,13 +81,13 @@ def _outputs(file: Path, picture: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("network", "precision", "ends"),
+    ("network", "side", "precision", "ends"),
     [
-        ("base-r224", Precision.FP32, SOFTMAX_OF_UNIT),
-        ("base-r224", Precision.FP16, SOFTMAX_OF_UNIT),
-        ("base-r224", Precision.INT8, SOFTMAX_OF_UNIT),
-        ("base-r224", Precision.INT8, SOFTMAX_OF_BYTES),
-        ("timm:efficientvit_b0", Precision.FP32, SOFTMAX_OF_BYTES),
+        ("base-r224", 224, Precision.FP32, SOFTMAX_OF_UNIT),
+        (SMALL_MODEL, SMALL_RESOLUTION, Precision.FP16, SOFTMAX_OF_UNIT),
+        (SMALL_MODEL, SMALL_RESOLUTION, Precision.INT8, SOFTMAX_OF_UNIT),
+        (SMALL_MODEL, SMALL_RESOLUTION, Precision.INT8, SOFTMAX_OF_BYTES),
+        ("timm:efficientvit_b0", 224, Precision.FP32, SOFTMAX_OF_BYTES),
     ],
 )
 def test_classifies(
@@ -96,11 +96,13 @@ def test_classifies(
     photos: Path,
     tmp_path: Path,
     network: str,
+    side: int,
     precision: Precision,
     ends: Ends,
 ) -> None:
     calibration = str(photos) if precision is Precision.INT8 else None
-    file = converted(network, precision=precision, ends=ends, calibration=calibration)
+    size = Resolution(side, side)
+    file = converted(network, resolution=size, precision=precision, ends=ends, calibration=calibration)
     picture = _at_its_size(file, tmp_path)
     (expected,) = _outputs(file, picture).values()
     answer = ask("classification", file, picture)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +12,7 @@ import pytest
 
 from converters.tflite.inspection import inspect_model
 from converters.tflite.survey import ROUNDS, survey
+from evit_mobile.cli.main import main
 from evit_mobile.runtimes import RUNTIMES, Runtime, Session
 from evit_mobile.runtimes.litert import LiteRt
 
@@ -111,20 +109,27 @@ def test_an_index_input_is_given_an_index(looking_up_tflite: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["verify", "inspect"])
-def test_commands(command: str, small_tflite: Path, installed: Callable[[str], Runtime]) -> None:
+def test_commands(
+    command: str, small_tflite: Path, installed: Callable[[str], Runtime], capsys: pytest.CaptureFixture[str]
+) -> None:
     """``--runtime all`` as text and as JSON."""
     for name in RUNTIMES:
         installed(name)
-    arguments = [sys.executable, "-m", "evit_mobile.cli.main", command, str(small_tflite), "--runtime", "all"]
-    text = subprocess.run(arguments, capture_output=True, text=True, check=True, env=os.environ).stdout
+
+    def printed(*options: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main([command, str(small_tflite), "--runtime", "all", *options])
+        captured = capsys.readouterr()
+        assert ended.value.code == 0, captured.err
+        return captured.out
+
+    text = printed()
     for name, runtime in RUNTIMES.items():
         version = runtime.version()
         assert version is not None
         (line,) = (line for line in text.splitlines() if f"  {name} " in line and version in line)
         assert "×" in line
-    document = json.loads(
-        subprocess.run([*arguments, "--json"], capture_output=True, check=True, env=os.environ).stdout
-    )
+    document = json.loads(printed("--json"))
     rows = document["survey"] if command == "verify" else [entry["survey"] for entry in document["runtimes"].values()]
     assert [row["runtime"] for row in rows] == list(RUNTIMES)
     assert all(row["error"] is None and row["ratio"] > 0 for row in rows)
