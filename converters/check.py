@@ -183,7 +183,8 @@ def _fault(model: Tflite, expected: Expected, cases: Sequence[Case], criterion: 
             try:
                 outputs = runs[xnnpack].result()
             except (EvitMobileError, RuntimeError, ValueError) as error:
-                return f"LiteRT cannot run it {setting}: {first_line(error)}"
+                words = first_line(error).replace(str(path), "the file")  # whose name is gone with it
+                return f"LiteRT cannot run it {setting}: {words}"
             for case, actual in zip(some, outputs):
                 fault = _case_fault(actual, expected, case, criterion)
                 if fault is not None:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from converters.tflite.compact import compact
 from evit_mobile.specs import Preprocessing
 from evit_mobile.tflite.classes import SELECTED
 from evit_mobile.tflite.description import OWN_ENTRY, ModelDescription
 from evit_mobile.tflite.flatbuffer import pack
-from evit_mobile.tflite.signatures import content_of
 
 if TYPE_CHECKING:
     from converters.source.labels import Labels
@@ -62,21 +62,9 @@ def describe(model: Any, description: ModelDescription, labels: Labels | None, m
         entry.name, entry.buffer = name.encode(), len(model.buffers) - 1
         kept.append(entry)
     model.metadata = kept
-    _share_buffers(model)
+    compact(model)
     size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
     return with_labels(pack(model, size), labels.names if labels is not None else None)
-
-
-def _share_buffers(model: Any) -> None:
-    """Let constants of equal bytes share them: masks and tables that a network makes anew in each of its blocks."""
-    places: dict[bytes, int] = {}
-    for tensor in (tensor for subgraph in model.subgraphs for tensor in subgraph.tensors):
-        content = content_of(model.buffers[tensor.buffer])
-        if not content:
-            continue
-        first = places.setdefault(content, tensor.buffer)
-        if first != tensor.buffer:
-            model.buffers[tensor.buffer].data, tensor.buffer = None, first
 
 
 def runtime_content(version: str) -> bytes:
