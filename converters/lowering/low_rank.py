@@ -94,7 +94,7 @@ class _Factors:
 
 
 def _found(editor: FlatbufferEditor, indices: set[int]) -> dict[int, _Factors]:
-    """The factors of the constants among tensors ``indices`` that have some; of tables only where these are worth it."""
+    """The factors of constants among tensors ``indices`` that have some; of tables only where these are worth it."""
     constants = {index: _large_constant(editor, index) for index in sorted(indices)}
     found = {index: _factors(values) for index, values in constants.items() if values is not None}
     factors = {index: item for index, item in found.items() if item is not None}

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 #: Values of the inputs up to which a network runs in a moment, in PyTorch and by TFLite's own kernels: on 1024x2048
 #: images those take 20 s.
 _SMALL_INPUT = 2**20
+#: Times its own rounding by which a float32 output is wrong even where that is larger than the bound. Files of timm's
+#: families that miss the bound come to 2 where they are right, and to 3700 and more where they are wrong (zoo.md).
+_FAR = 100.0
 
 
 class AnotherNetworkError(ClaimError):
@@ -109,7 +112,9 @@ class Expected:
             return bool(np.any(expected))  # the power of zeros is no measure
         rounding = own_rounding(self._run, self._exact, case.inputs, case.outputs)[output]
         magnitude = float(np.abs(expected).max(initial=0))
-        if allowed(difference, magnitude, rounding, self._largest[output]) is False:
+        verdict = allowed(difference, magnitude, rounding, self._largest[output])
+        far = criterion == CRITERIA[Precision.FP32] and difference.max_abs_error > _FAR * rounding
+        if verdict is False or (verdict is None and far):
             return True
         check_repeats(self._run, case.inputs, case.outputs, self.source.name)
         return False

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
 
-from converters.parity.differences import Difference, compare
+from converters.parity.differences import CRITERIA, Difference, compare
+from converters.parity.expected import Expected
 from converters.parity.rounding import allowed, own_rounding
+from converters.source.load import module_source
 from evit_mobile.arrays import Array
+from evit_mobile.specs import Precision, Resolution
 
 NOISE = {"x": np.random.default_rng(0).standard_normal((1, 3, 8, 8), np.float32)}
 
@@ -72,3 +78,19 @@ def test_a_zero_is_as_exact_as_the_output_on_other_inputs() -> None:
 
 def test_nan_is_never_allowed() -> None:
     assert allowed(compare(np.zeros(2, np.float32), np.array([0, np.nan], np.float32)), 0.0, 1.0) is False
+
+
+@pytest.mark.parametrize(("error", "wrong"), [(1.0, True), (2e-2, False)])
+def test_a_large_rounding_excuses_no_output_that_is_far_beyond_it(error: float, wrong: bool) -> None:
+    """sin(5000 x): float32 next to 5000 is 2**-11 away, and one unit of x in its last place moves it by 6e-4."""
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, NOISE["x"].shape) for name in ("x", "y")]
+    nodes = [helper.make_node("Mul", ["x", "factor"], ["angle"]), helper.make_node("Sin", ["angle"], ["y"])]
+    factor = numpy_helper.from_array(np.array(5000, np.float32), "factor")
+    model = helper.make_model(helper.make_graph(nodes, "g", values[:1], values[1:], [factor]), ir_version=8)
+    model.opset_import[0].version = 17
+    source = dataclasses.replace(module_source(nn.ReLU().eval(), Resolution(8, 8)), module=None)
+    expected = Expected(source, model)
+    expected.cases()
+    case, criterion = expected.case("noise", NOISE), CRITERIA[Precision.FP32]
+    difference = expected.difference(case, "y", case.outputs["y"] + np.float32(error))
+    assert expected.contradicts(case, "y", difference, criterion) is wrong
