@@ -229,6 +229,7 @@ def _type_of(value: dict[str, Any]) -> str:
 #: What may stand in a page as ``<!-- table: NAME -->``.
 TABLES: dict[str, Callable[[], str]] = {
     "accuracy": _accuracy,
+    "advice": lambda: _text("advice"),
     "arm64": _arm64,
     "arm64-kernels": _arm64_kernels,
     "attention-forms": _forms,
@@ -250,6 +251,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "onnx-nodes": lambda: _text("onnx_nodes"),
     "peers": _peers,
     "precision": _precision,
+    "qat": lambda: _text("qat"),
     "result-file": _result_file,
     "statistics": lambda: _text("statistics"),
     "suites": _suites,

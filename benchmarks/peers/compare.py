@@ -29,8 +29,9 @@ from benchmarks.results_files import write_results
 from converters.options import ConvertOptions
 from converters.pipeline import convert
 from converters.tflite.inspection import inspect_model
+from evit_mobile.arrays import Array
 from evit_mobile.results.stats import paired_ratio, summarise
-from evit_mobile.runtimes import RUNTIMES
+from evit_mobile.runtimes import RUNTIMES, Session
 from evit_mobile.specs import Resolution
 from evit_mobile.turns import turns
 
@@ -82,7 +83,9 @@ def make(row: Row, converter: str, folder: Path, python: Path) -> tuple[Path, fl
     return out, sum(report.seconds.values())
 
 
-def measure(models: dict[str, Path], runtime_name: str, rounds: int) -> dict[str, list[list[float]]]:
+def measure(
+    models: dict[str, Path], runtime_name: str, rounds: int, turn_seconds: float = TURN_SECONDS
+) -> dict[str, list[list[float]]]:
     """Rounds of latencies in microseconds by converter, one thread, all models open at once and run in turn.
 
     Every round loads the models anew: where the weights and the arena come to lie in memory moves a model's latency by
@@ -93,12 +96,10 @@ def measure(models: dict[str, Path], runtime_name: str, rounds: int) -> dict[str
     for number in range(rounds):
         with contextlib.ExitStack() as stack:
             orders = turns(models, number)
-            order = next(orders)
-            sessions = {name: stack.enter_context(RUNTIMES[runtime_name].open(models[name])) for name in order}
-            image = np.random.default_rng(0).standard_normal(sessions[order[0]].inputs[0].shape).astype(np.float32)
-            inputs = {name: [session.inputs[0].quantise(image)] for name, session in sessions.items()}
+            sessions = {name: stack.enter_context(RUNTIMES[runtime_name].open(models[name])) for name in next(orders)}
+            inputs = {name: _drawn(session) for name, session in sessions.items()}
             runs = {
-                name: max(1, round(TURN_SECONDS * 1e6 / session.time_us(inputs[name], 3)[-1]))
+                name: max(1, round(turn_seconds * 1e6 / session.time_us(inputs[name], 3)[-1]))
                 for name, session in sessions.items()
             }
             times: dict[str, list[float]] = {name: [] for name in models}
@@ -108,6 +109,12 @@ def measure(models: dict[str, Path], runtime_name: str, rounds: int) -> dict[str
         for name, values in times.items():
             samples[name].append(values)
     return samples
+
+
+def _drawn(session: Session) -> list[Array]:
+    """Inputs of a model: the same for models of the same shapes."""
+    draw = np.random.default_rng(0)
+    return [info.quantise(draw.standard_normal(info.shape).astype(np.float32)) for info in session.inputs]
 
 
 def results_of(row: Row, folder: Path, python: Path, rounds: int) -> Iterator[Result]:
