@@ -15,3 +15,8 @@ def visible(text: str, *, keep: str = "") -> str:
         "\ufffd" if unicodedata.category(char) in ("Cc", "Cf", "Co", "Cs") and char not in keep else char
         for char in text
     )
+
+
+def number(value: float) -> str:
+    """``0.1``, ``20``, ``3,000``; from 100 on without decimals: the side of 1024x2048 is 1,448."""
+    return f"{round(value) if abs(value) >= 100 else value:,.10g}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from converters.source.outputs import CONSTANT_OUTPUT
+from converters.source.outputs import constant_output
 from converters.tflite.editor import FlatbufferEditor
 from evit_mobile.errors import RequestError
 
@@ -52,7 +52,7 @@ def plain(model: onnx.ModelProto) -> tuple[onnx.ModelProto, Boundary]:
     for value in graph.output:
         root = _root(value.name, behind)
         if root in constants:
-            raise RequestError(f"output {value.name} of the network is a constant", hint=CONSTANT_OUTPUT)
+            raise constant_output(value.name, "the network")
         outputs[value.name] = names.setdefault(root, _OUTPUT.format(len(names)))
     kept: list[onnx.ValueInfoProto] = []
     for value in graph.output:

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING
 from converters import onnx_reader
 from converters.source.ends import check_activation, graph_with_ends
 from converters.source.load import Source
-from converters.source.outputs import CONSTANT_OUTPUT
+from converters.source.outputs import constant_output
 from converters.source.torch_export import Exportable, Exported, export_module
-from evit_mobile.errors import RequestError
-from evit_mobile.text import visible
 
 if TYPE_CHECKING:
     import onnx
@@ -35,7 +33,7 @@ def export_source(source: Source) -> Exported:
         raise ValueError(f"{source.name} has neither a module nor a file")
     constant = _constant_outputs(exported.model)
     if constant:
-        raise RequestError(f"output {visible(constant[0])} of {source.name} is a constant", hint=CONSTANT_OUTPUT)
+        raise constant_output(constant[0], source.name)
     return exported
 
 

@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from converters.source.outputs import constant_output
 from evit_mobile.errors import RequestError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def check_structure(model: onnx.ModelProto, name: str) -> None:
             type_name = onnx.TensorProto.DataType.Name(kind).lower()
             raise RequestError(f"output {output.name} of {name} is {type_name}, which TFLite has no tensors of")
         if any(output.name == tensor.name for tensor in graph.initializer):
-            raise RequestError(f"output {output.name} of {name} is a constant")
+            raise constant_output(output.name, name)
     _check_graph(graph, {}, name)
     for function in model.functions:
         for node in function.node:

@@ -6,13 +6,17 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from evit_mobile.errors import RequestError
+from evit_mobile.text import visible
 
 if TYPE_CHECKING:
     import onnx
     from torch import Tensor, nn
 
-#: What to do about a constant output: LiteRT has no data for one that no op writes.
-CONSTANT_OUTPUT = "leave it out of what the model returns; an app can hold its value"
+
+def constant_output(output: str, network: str) -> RequestError:
+    """The refusal of an output that no input reaches: LiteRT has no data for a tensor that no op writes."""
+    hint = "leave it out of what the model returns; an app can hold its value"
+    return RequestError(f"output {visible(output)} of {network} is a constant", hint=hint)
 
 
 def flatten_outputs(value: object, names: tuple[str, ...] = ()) -> dict[str, Tensor]:

@@ -53,7 +53,7 @@ def _print_curve(curve: Curve) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from evit_mobile.text import visible
+    from evit_mobile.text import number, visible
 
     xs = sorted({point.x for series in curve.series for point in series.points})
     unit = f", {curve.y.unit}" if curve.y.unit else ""
@@ -67,7 +67,7 @@ def _print_curve(curve: Curve) -> None:
     for series in curve.series:
         table.add_column(Text(visible(series.name)), justify="right")
     for x in xs:
-        table.add_row(f"{round(x) if x >= 100 else x:,g}", *(_cell(series, x) for series in curve.series))
+        table.add_row(number(x), *(_cell(series, x) for series in curve.series))
     if any(series.growth for series in curve.series):
         table.add_row("exponent", *(_exponent(series) for series in curve.series))
     table_console().print(table)

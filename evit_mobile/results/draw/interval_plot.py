@@ -12,7 +12,7 @@ import numpy as np
 
 from evit_mobile.results.record import Quantity
 from evit_mobile.results.summary import Row, scale, show, title, unit
-from evit_mobile.text import visible
+from evit_mobile.text import number, visible
 
 Form = Literal["svg", "png"]
 
@@ -80,15 +80,11 @@ def heading_inches(heading: str | None) -> float:
 
 
 def plain_numbers() -> Any:
-    """A formatter for the ticks of a logarithmic axis: 0.1, 20, 3,000. From 100 on without decimals: the side of
-    1024x2048 is 1,448.
-    """
+    """A formatter for the ticks of a logarithmic axis."""
     from matplotlib.ticker import FuncFormatter
 
     def text(value: float, _: object) -> str:
-        if not 1e-4 <= abs(value) < 1e7:
-            return f"{value:.0e}"
-        return f"{round(value) if abs(value) >= 100 else value:,.10g}"
+        return number(value) if 1e-4 <= abs(value) < 1e7 else f"{value:.0e}"
 
     return FuncFormatter(text)
 
