@@ -62,14 +62,20 @@ def noise(graph: Graph) -> Noise:
     tensors = [*graph.inputs, *(index for op in graph.ops for index in op.outputs)]
     drawn = iter(10 ** rng.uniform(-5, -3, len(tensors) + len(layers)))
     rounded = {index: float(next(drawn)) for index in tensors}
-    hybrid = {index: float(next(drawn)) for index in layers if graph.ops[index].type == "CONV_2D"}
+    hybrid = {index: float(next(drawn)) for index in layers if _may_be_hybrid(graph.ops[index], graph)}
     weights = {index: float(next(drawn)) for index in layers if index not in hybrid}
     return Noise(rounded, hybrid, weights, first_holders(graph))
 
 
+def _may_be_hybrid(op: Op, graph: Graph) -> bool:
+    """A convolution without a PAD before it."""
+    padded = {index for other in graph.ops if other.type == "PAD" for index in other.outputs}
+    return op.type == "CONV_2D" and op.inputs[0] not in padded
+
+
 def _plans(graph: Graph, floating: Precision, int8: bool) -> Iterator[tuple[Precision, ...]]:
     def may_be(op: Op) -> list[Precision]:
-        hybrid = [Precision.DYNAMIC] if op.type == "CONV_2D" else []
+        hybrid = [Precision.DYNAMIC] if _may_be_hybrid(op, graph) else []
         return [floating, *hybrid, *([Precision.INT8] if int8 else [])]
 
     return itertools.product(*(may_be(op) for op in graph.ops))
@@ -83,7 +89,9 @@ def _weighed(graph: Graph, plan: tuple[Precision, ...], noise: Noise) -> tuple[f
         price += PRICES.of(kind_of(op, graph), precision, features_of(op, graph))
         if precision is Precision.INT8:
             power += noise.of_weights(op.index)
-            touched |= {index for index in (*op.inputs, *op.outputs) if not graph.tensors[index].constant}
+            # What only moves values, as a PAD does, rounds none anew.
+            touched |= {noise.holders.get(index, index) for index in (*op.inputs, *op.outputs)
+                        if not graph.tensors[index].constant}  # fmt: skip
         elif precision is Precision.DYNAMIC:
             power += noise.hybrid[op.index]
     makers = {index: op.index for op in graph.ops for index in op.outputs}
@@ -111,7 +119,7 @@ def test_no_plan_with_as_little_noise_is_cheaper(floating: Precision, int8: bool
         # A cut counts in 64ths: an op may be off by half of one.
         assert price <= min(other for other, its in every if its <= power) + 32 * 3 * len(graph.ops)
         seen.add(price)
-    assert len(seen) >= 3
+    assert len(seen) >= (3 if int8 else 2)  # of the float plans one layer alone may be hybrid
 
 
 def test_a_file_costs_what_its_ops_cost(converted: Callable[..., Path], tmp_path: Path) -> None:
