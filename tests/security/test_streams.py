@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,16 +72,24 @@ with ending_signals():
 """
 
 
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_whose_exception_is_swallowed(sign: signal.Signals) -> None:
+@contextlib.contextmanager
+def ready(code: str, sign: signal.Signals, *folders: Path) -> Iterator[subprocess.Popen[str]]:
+    """A program that has said that it is ready, for which ``sign`` is not ignored; it may import from ``folders``."""
     with subprocess.Popen(
-        [sys.executable, "-c", SWALLOWING],
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, folders), *sys.path])} if folders else None,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(sign, signal.SIG_DFL) if sign != signal.SIGINT else None,
     ) as program:
         assert program.stdout is not None and program.stdout.readline() == "ready\n"
+        yield program
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_whose_exception_is_swallowed(sign: signal.Signals) -> None:
+    with ready(SWALLOWING, sign) as program:
         started = time.monotonic()
         program.send_signal(sign)
         out, err = program.communicate(timeout=60)
@@ -125,15 +135,7 @@ def test_a_signal_while_a_module_is_imported(
     (tmp_path / "initialised.py").write_text(INITIALISED.format(seconds=seconds, at_an_exception=at_an_exception))
     # Imported itself: what imports the command line is not what it imports.
     (tmp_path / "importing.py").write_text(IMPORTING.format(patience=patience))
-    with subprocess.Popen(
-        [sys.executable, "-c", "import importing"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(sign, signal.SIG_DFL) if sign != signal.SIGINT else None,
-    ) as program:
-        assert program.stdout is not None and program.stdout.readline() == "ready\n"
+    with ready("import importing", sign, tmp_path) as program:
         started = time.monotonic()
         for _ in range(presses):
             program.send_signal(sign)
