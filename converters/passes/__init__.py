@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from converters.passes.affine_grid import AffineGrid
+from converters.passes.attention_mask import AttentionMask
 from converters.passes.base import Declined, Pass, PassReport, PassResult
 from converters.passes.batch_norm import BatchNorm
 from converters.passes.checks import NoSoftmax
@@ -86,6 +87,7 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         OutputPadding(),
         Convolution1d(),
         Recurrent(),
+        AttentionMask(),
         Gelu(),
         Mish(),
         GroupNorm(),
