@@ -26,6 +26,7 @@ from converters.passes.fold_constants import FoldConstants
 from converters.passes.gather_places import GatherPlaces
 from converters.passes.gelu import Gelu
 from converters.passes.group_norm import GroupNorm
+from converters.passes.half_normalisation import HalfNormalisation
 from converters.passes.hard_sigmoid import HardSigmoid
 from converters.passes.input_normalisation import InputNormalisation
 from converters.passes.layer_norm import LayerNorm
@@ -91,6 +92,7 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         Gelu(),
         Mish(),
         GroupNorm(),
+        HalfNormalisation(),  # after the groups, which become instances
         BatchNorm(),
         LinearLayer(),  # before all that reads linear layers, which know them as Gemm alone
         LayerNorm(),  # before the attention, which splits the projections that take up scale and shift

@@ -11,9 +11,7 @@ same reason the mean is subtracted and not folded into centred weights W (I − 
 convolution sums products of the size of μ / σ that must cancel, and an fp16 or int8 copy of the activations keeps
 nothing of x̂; the subtraction is under 1 % of a model.
 
-For fp16, which ends at 65504 and whose normal numbers start at 2^-14, x̂ = (x − μ) √g / √max(g σ², 2^-14) with g =
-1/16: the squares stay finite up to |x − μ| = 1023 instead of 255, and the lower bound, σ = 0.03, stands for an ε that
-fp16 would take for zero.
+In half precision c = x − μ is normalised as ``tools.half_norm`` says.
 """
 
 from __future__ import annotations
@@ -23,19 +21,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from converters.float16 import SMALLEST
 from converters.passes.base import NodePass, Refused, Rewrite
 from converters.passes.tools.graph import Emitter, constant_of, is_padded, replace_value, shape_of, where
+from converters.passes.tools.half_norm import over_root_mean_square
 from converters.passes.tools.linear import linear_of_gemm
 from evit_mobile.arrays import Array
 from evit_mobile.specs import Precision, Target
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-
-
-#: g of the module's text.
-HALF_GAIN = 1 / 16
 
 
 @dataclass(frozen=True)
@@ -167,35 +161,23 @@ def _expand(emit: Emitter, node: ir.Node, shape: tuple[int, ...], target: Target
     if x is None:
         raise ValueError(f"{where(node)} has no input")
     last = len(shape) - 1
-    half = target.precision is Precision.FP16
+    epsilon = node.attributes.get_float("epsilon", 1e-5)
     centred = emit.op("Sub", "centred", [x, emit.reduce("ReduceMean", "mean", x, last)], shape)
-    smaller = centred
-    if half:
-        smaller = emit.op("Mul", "smaller", [centred, _scalar(emit, "gain", HALF_GAIN)], shape)
-    variance = emit.reduce("ReduceMean", "variance", emit.op("Mul", "squared", [smaller, centred], shape), last)
-    inverse = _half_inverse(emit, variance) if half else _inverse(emit, variance, node)
-    out = emit.op("Mul", "normalised", [centred, inverse], shape)
+    if target.precision is Precision.FP16:
+        out = over_root_mean_square(emit, centred, [last], epsilon)
+    else:
+        squared = emit.op("Mul", "squared", [centred, centred], shape)
+        inverse = _inverse(emit, emit.reduce("ReduceMean", "variance", squared, last), epsilon)
+        out = emit.op("Mul", "normalised", [centred, inverse], shape)
     if affine is not None:
         out = emit.op("Mul", "scaled", [out, emit.constant("scale", affine.scale)], shape)
         out = emit.op("Add", "shifted", [out, emit.constant("shift", affine.shift)], shape)
     replace_value(node.outputs[0], out)
 
 
-def _inverse(emit: Emitter, variance: ir.Value, node: ir.Node) -> ir.Value:
+def _inverse(emit: Emitter, variance: ir.Value, epsilon: float) -> ir.Value:
     """1 / √(σ² + ε)."""
     column = shape_of(variance) or ()
-    epsilon = _scalar(emit, "epsilon", node.attributes.get_float("epsilon", 1e-5))
-    guarded = emit.op("Add", "variance_guarded", [variance, epsilon], column)
+    guard = emit.constant("epsilon", np.array([epsilon], np.float32))
+    guarded = emit.op("Add", "variance_guarded", [variance, guard], column)
     return emit.op("Reciprocal", "inverse", [emit.op("Sqrt", "deviation", [guarded], column)], column)
-
-
-def _half_inverse(emit: Emitter, variance: ir.Value) -> ir.Value:
-    """√g / √max(g σ², 2^-14)."""
-    column = shape_of(variance) or ()
-    guarded = emit.op("Max", "variance_guarded", [_scalar(emit, "floor", SMALLEST), variance], column)
-    deviation = emit.op("Sqrt", "deviation", [guarded], column)
-    return emit.op("Div", "inverse", [_scalar(emit, "root_gain", HALF_GAIN**0.5), deviation], column)
-
-
-def _scalar(emit: Emitter, name: str, number: float) -> ir.Value:
-    return emit.constant(name, np.array([number], np.float32))

@@ -129,6 +129,7 @@ def measure_range(model: Tflite, stimuli: Iterable[Stimulus]) -> HalfRange:
     from converters.parity.activations import tflite_values
 
     graph = model.graph
+    divisors = {index for op in graph.ops if (index := _divisor(graph, op)) is not None}
     largest: tuple[float, str, str] = (0.0, "", "")
     denominators: list[tuple[float, str]] = []
     sums: list[tuple[float, str]] = []
@@ -137,9 +138,9 @@ def measure_range(model: Tflite, stimuli: Iterable[Stimulus]) -> HalfRange:
         magnitudes = {index: float(np.abs(value).max(initial=0)) for index, value in values.items()}
         at = max(magnitudes, key=lambda index: magnitudes[index])
         largest = max(largest, (magnitudes[at], graph.tensors[at].name, stimulus.name))
-        for op in graph.ops:
-            if op.type == "DIV" and op.inputs[1] in values:
-                denominators.append(_denominator(graph, values, op, stimulus.name))
+        denominators += [
+            _denominator(graph, values, index, stimulus.name) for index in sorted(divisors & values.keys())
+        ]
         sums += [(magnitudes[op.outputs[0]], graph.tensors[op.outputs[0]].name) for op in graph.ops if _is_sum(op)]
     if not largest[0] <= LARGEST:
         reached = f"{largest[1]} reaches {largest[0]:.4g} on input {largest[2]}"
@@ -149,14 +150,24 @@ def measure_range(model: Tflite, stimuli: Iterable[Stimulus]) -> HalfRange:
     return HalfRange(*largest, *min(denominators, default=(None, None)), *max(sums, default=(None, None)))
 
 
-def _denominator(graph: Graph, values: dict[int, Array], op: Op, stimulus: str) -> tuple[float, str]:
-    """The smallest denominator of a DIV, and its tensor's name.
+def _divisor(graph: Graph, op: Op) -> int | None:
+    """The tensor by which ``op`` divides: of 1 / √x that is x, which half precision takes for zero long before √x."""
+    if op.type == "RSQRT":
+        return op.inputs[0]
+    if op.type != "DIV":
+        return None
+    roots = [other.inputs[0] for other in graph.ops if other.type == "SQRT" and op.inputs[1] in other.outputs]
+    return roots[0] if roots else op.inputs[1]
+
+
+def _denominator(graph: Graph, values: dict[int, Array], index: int, stimulus: str) -> tuple[float, str]:
+    """The smallest number of a tensor by which something is divided, and the tensor's name.
 
     Raises:
         RequestError: a denominator becomes zero in float16.
     """
-    name = graph.tensors[op.inputs[1]].name
-    denominator = np.abs(values[op.inputs[1]])
+    name = graph.tensors[index].name
+    denominator = np.abs(values[index])
     if denominator.min() < SMALLEST:
         divided = (
             f"something is divided by {name}, which is {denominator.min():.3g} on input {stimulus} and becomes zero"

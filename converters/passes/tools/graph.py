@@ -169,15 +169,15 @@ class Emitter:
             operands.append(self.constant(f"{name}_fill", np.array(fill, np.float32)))
         return self.op("Pad", name, operands, padded, mode="constant")
 
-    def reduce(self, op_type: str, name: str, value: ir.Value, axis: int) -> ir.Value:
-        """A Reduce* over one axis that is kept with size 1; axes stand as the graph's opset wants them."""
+    def reduce(self, op_type: str, name: str, value: ir.Value, *axes: int) -> ir.Value:
+        """A Reduce* over axes that are kept with size 1; they stand as the graph's opset wants them."""
         shape = shape_of(value)
         assert shape is not None
-        kept = [1 if place == axis else size for place, size in enumerate(shape)]
+        kept = [1 if place in axes else size for place, size in enumerate(shape)]
         as_input_since = 13 if op_type == "ReduceSum" else 18
         if self._graph.opset_imports.get("", as_input_since) >= as_input_since:
-            return self.op(op_type, name, [value, self.ints(f"{name}_axes", [axis])], kept, keepdims=1)
-        return self.op(op_type, name, [value], kept, axes=[axis], keepdims=1)
+            return self.op(op_type, name, [value, self.ints(f"{name}_axes", axes)], kept, keepdims=1)
+        return self.op(op_type, name, [value], kept, axes=list(axes), keepdims=1)
 
     def _fresh(self, name: str) -> str:
         """``prefix/name``, numbered from the second time on."""

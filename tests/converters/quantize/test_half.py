@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from torch import Tensor, nn
 
+from converters.lowering.lower import Lowering
 from converters.parity.stimuli import Stimulus
 from converters.parity.verify import verify_model
 from converters.quantize.half import LARGEST, HalfRange, measure_range, to_half
@@ -19,6 +21,7 @@ from evit_mobile.specs import Precision, Resolution
 from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.flatbuffer import pack, unpack
 from evit_mobile.tflite.graph import graph_of, read_graph
+from tests.kits.graphs import export, rewrite
 
 SMALL = Resolution(96, 96)
 
@@ -87,7 +90,7 @@ def test_range_check(half_tflite: Path, small_tflite: Path) -> None:
     assert extent.largest < LARGEST / 4 and not extent.warnings()
     assert extent.largest_sum is not None and extent.smallest_denominator is not None
     with pytest.raises(RequestError, match="fp16, which ends at 65504: .* on input loud"):
-        measure_range(Tflite.read(half_tflite), [Stimulus("loud", {"image": noise * 1000})])
+        measure_range(Tflite.read(half_tflite), [Stimulus("loud", {"image": noise * 1e5})])
     with pytest.raises(RequestError, match="something is divided by .* and becomes zero"):
         measure_range(model, [Stimulus("zeros", {"image": noise * 0})])
 
@@ -96,3 +99,20 @@ def test_values_near_the_end_are_told() -> None:
     assert HalfRange(20000.0, "x", "white", 1.0, "y", 2.0, "z").warnings() == [
         "values reach 2e+04 at x on input white; fp16 ends at 65504"
     ]
+
+
+class OverRoot(nn.Module):
+    """Not a normalisation: what is divided is not what was squared."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + 1) / (x.square().mean(1, keepdim=True) + 1e-6).sqrt()
+
+
+def test_a_root_of_what_becomes_zero() -> None:
+    """√1e-6 = 1e-3 is a number of half precision, and 1e-6 is not."""
+    shape = (1, 3, 8, 8)
+    with Lowering() as lowering:
+        model = Tflite(lowering.lower(rewrite(export(OverRoot(), shape), precision=Precision.FP16)[0]))
+    black = Stimulus("black", {"x": np.zeros(shape, np.float32)})
+    with pytest.raises(RequestError, match="which is 1e-06 on input black and becomes zero"):
+        measure_range(model, [black])

@@ -1,0 +1,127 @@
+"""Normalisations whose ε and squares half precision holds.
+
+Given: InstanceNormalization, or c / √(mean c² + ε) with the quotient written as such or as a product, as RMSNorm and
+deviations written by hand are. Half precision takes an ε below 2^-14 for zero, and a map that is the same everywhere
+becomes 0 / 0.
+Result: the same by ``tools.half_norm``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from converters.passes.base import NodePass, Refused, Rewrite
+from converters.passes.tools.graph import Emitter, axes_of, constant_of, replace_value, scalar_of, shape_of
+from converters.passes.tools.half_norm import over_root_mean_square
+from evit_mobile.specs import Precision, Target
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+@dataclass(frozen=True)
+class _Quotient:
+    """``result`` = c / √(mean c² + ε), the mean over ``axes``."""
+
+    c: ir.Value
+    axes: tuple[int, ...]
+    epsilon: float
+    result: ir.Value
+
+
+class HalfNormalisation(NodePass):
+    """Rewrites normalisations for fp16, but LayerNormalization, which has a pass of its own."""
+
+    name = "half-normalisation"
+    reason = "fp16 takes the epsilon of a normalisation for zero, and divides by it"
+    op_types = frozenset({"InstanceNormalization", "Sqrt"})
+
+    def match(self, node: ir.Node, target: Target) -> Rewrite | None:
+        if target.precision is not Precision.FP16:
+            return None
+        if node.op_type == "InstanceNormalization":
+            return _of_instances(node)
+        quotients = _quotients(node)
+        if not quotients:
+            return None
+
+        def rewrite(emit: Emitter) -> None:
+            for quotient in quotients:
+                replace_value(quotient.result, over_root_mean_square(emit, quotient.c, quotient.axes, quotient.epsilon))
+
+        return rewrite
+
+
+def _of_instances(node: ir.Node) -> Rewrite:
+    x, shape = node.inputs[0], shape_of(node.inputs[0])
+    scale, shift = (constant_of(value) for value in node.inputs[1:3])
+    if x is None or shape is None or scale is None or shift is None:
+        raise Refused("its shape is not static, or scale and shift are computed")
+    axes = range(2, len(shape))
+    along = (1, -1, *[1] * len(axes))
+
+    def rewrite(emit: Emitter) -> None:
+        centred = emit.op("Sub", "centred", [x, emit.reduce("ReduceMean", "mean", x, *axes)], shape)
+        value = over_root_mean_square(emit, centred, axes, node.attributes.get_float("epsilon", 1e-5))
+        if (scale != 1).any():
+            value = emit.op("Mul", "scaled", [value, emit.constant("scale", scale.reshape(along))], shape)
+        if shift.any():
+            value = emit.op("Add", "shifted", [value, emit.constant("shift", shift.reshape(along))], shape)
+        replace_value(node.outputs[0], value)
+
+    return rewrite
+
+
+def _quotients(root: ir.Node) -> list[_Quotient]:
+    """What is divided by ``root``, √(mean c² + ε), where that is c."""
+    added = _producer(root.inputs[0], "Add")
+    if added is None:
+        return []
+    for mean, guard in (tuple(added.inputs), tuple(added.inputs)[::-1]):
+        epsilon, reduced = scalar_of(guard), _producer(mean, "ReduceMean")
+        c = _squared(reduced.inputs[0]) if reduced is not None else None
+        shape = shape_of(c)
+        if (
+            epsilon is None
+            or reduced is None
+            or c is None
+            or shape is None
+            or not reduced.attributes.get_int("keepdims", 1)
+        ):
+            continue
+        axes = axes_of(reduced, len(shape))
+        if axes is not None and epsilon >= 0:
+            return [_Quotient(c, axes, epsilon, result) for result in _divided(c, root.outputs[0])]
+    return []
+
+
+def _divided(c: ir.Value, root: ir.Value) -> list[ir.Value]:
+    """The values that are c / root, or c · (1 / root)."""
+    results = []
+    for reader in root.consumers():
+        if reader.op_type == "Div" and reader.inputs[1] is root:
+            if reader.inputs[0] is c:
+                results.append(reader.outputs[0])
+            elif scalar_of(reader.inputs[0]) == 1.0:
+                results += _products(c, reader.outputs[0])
+        elif reader.op_type == "Reciprocal":
+            results += _products(c, reader.outputs[0])
+    return results
+
+
+def _products(c: ir.Value, inverse: ir.Value) -> list[ir.Value]:
+    return [reader.outputs[0] for reader in inverse.consumers() if reader.op_type == "Mul" and c in reader.inputs]
+
+
+def _squared(value: ir.Value | None) -> ir.Value | None:
+    """c where ``value`` is c²."""
+    product, power = _producer(value, "Mul"), _producer(value, "Pow")
+    if product is not None and product.inputs[0] is product.inputs[1]:
+        return product.inputs[0]
+    return power.inputs[0] if power is not None and scalar_of(power.inputs[1]) == 2.0 else None
+
+
+def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
+    node = value.producer() if value is not None else None
+    return node if node is not None and node.op_type == op_type and node.domain == "" else None

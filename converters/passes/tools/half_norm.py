@@ -1,0 +1,52 @@
+"""Normalisation in half precision, which ends at 65504 and whose normal numbers start at 2^-14.
+
+Squares need twice the range of what is squared: σ² + ε of a dark picture is taken for zero, and of a bright one is
+infinite. So c is divided by its own mean magnitude first: with m = max(mean |c|, √ε / 8) and u = c / 8m,
+
+    c / √(mean c² + ε) = u / √(mean u² + (√ε / 8m)²)
+
+for any m > 0. |u| is 1/8 on average, so that u² keeps its digits, and the root is 1/8 or more wherever c is not smaller
+than √ε. |u| is N/16 at most, for one of N numbers that differs from all others: squares of 4096 are finite whatever
+they are. Of more numbers the mean is 1/32. Two passes over c more than by its squares alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from converters.float16 import SMALLEST
+from converters.passes.tools.graph import Emitter, shape_of
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+#: Up to how many numbers |u| is 1/8 on average, and 8; what stands for it where there are more.
+_FEW, _GAIN, _GAIN_OF_MANY = 4096, 8.0, 32.0
+
+
+def over_root_mean_square(emit: Emitter, c: ir.Value, axes: Sequence[int], epsilon: float) -> ir.Value:
+    """c / √(mean c² + ε), the mean over ``axes``; the shape of ``c`` must be static."""
+    shape = shape_of(c)
+    assert shape is not None
+    gain = _GAIN if math.prod(shape[axis] for axis in axes) <= _FEW else _GAIN_OF_MANY
+    root = max(math.sqrt(epsilon), gain * SMALLEST)
+    magnitude = emit.reduce("ReduceMean", "magnitude", emit.op("Abs", "absolute", [c], shape), *axes)
+    column = shape_of(magnitude) or ()
+    bounded = emit.op("Max", "bounded", [_scalar(emit, "smallest", root / gain), magnitude], column)
+    inverse = emit.op("Div", "inverse", [_scalar(emit, "gain", 1 / gain), bounded], column)
+    u = emit.op("Mul", "unit", [c, inverse], shape)
+    power = emit.reduce("ReduceMean", "power", emit.op("Mul", "squared", [u, u], shape), *axes)
+    floor = emit.op("Mul", "floor", [inverse, _scalar(emit, "root", root)], column)
+    guarded = emit.op("Add", "guarded", [power, emit.op("Mul", "epsilon", [floor, floor], column)], column)
+    deviation = emit.op("Sqrt", "deviation", [guarded], column)
+    return emit.op(
+        "Mul", "normalised", [u, emit.op("Div", "over", [_scalar(emit, "one", 1.0), deviation], column)], shape
+    )
+
+
+def _scalar(emit: Emitter, name: str, number: float) -> ir.Value:
+    return emit.constant(name, np.array([number], np.float32))

@@ -1,0 +1,120 @@
+"""Normalisations in half precision. Oracles: PyTorch in double precision, and numpy's float16 arithmetic, in which
+numbers below 2^-14 are taken for zero as on a processor that LiteRT has set up.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.helper
+import pytest
+import torch
+from onnx.reference import ReferenceEvaluator
+from torch import Tensor, nn
+
+from evit_mobile.arrays import Array
+from evit_mobile.specs import Precision
+from tests.kits.graphs import export, noise, ops, relative_error, rewrite
+
+CHANNELS, SIDE = 8, 6
+SHAPE = (1, CHANNELS, SIDE, SIDE)
+#: Standard deviations of the input: dark, about 1, and with squares that leave half precision.
+SIZES = (0.0, 1e-3, 1e-2, 1.0, 1000.0)
+#: Some roundings of half precision, 2^-11 each.
+TOLERANCE = 8 * 2.0**-11
+#: What is divided by, at least: the root of ε = 1e-5.
+SMALLEST_ROOT = 3e-3
+HALF = np.finfo(np.float16)
+
+
+class LayerNorm(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(CHANNELS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.norm(x.permute(0, 2, 3, 1))
+        return y
+
+
+class RootMeanSquare(nn.Module):
+    """Written by hand, as a quotient or as a product."""
+
+    def __init__(self, is_product: bool) -> None:
+        super().__init__()
+        self.is_product = is_product
+
+    def forward(self, x: Tensor) -> Tensor:
+        power = (x * x if self.is_product else x**2).mean(1, keepdim=True) + 1e-6
+        return x * torch.rsqrt(power) if self.is_product else x / power.sqrt()
+
+
+NORMS = {
+    "layer": LayerNorm,
+    "group": lambda: nn.GroupNorm(2, CHANNELS),
+    "instance": lambda: nn.InstanceNorm2d(CHANNELS, affine=True),
+    "quotient": lambda: RootMeanSquare(False),
+    "product": lambda: RootMeanSquare(True),
+}
+
+
+def _rounded(value: Any) -> Any:
+    if not isinstance(value, np.ndarray) or value.dtype != np.float32:
+        return value
+    with np.errstate(over="ignore"):
+        half = value.astype(np.float16)
+    return np.where(np.abs(half) < HALF.tiny, np.float16(0), half).astype(np.float32)
+
+
+def _in_half_precision(model: onnx.ModelProto, x: Array) -> Array:
+    """The graph's one output, each value rounded to float16 before an operator reads it."""
+    values = {item.name: _rounded(onnx.numpy_helper.to_array(item)) for item in model.graph.initializer}
+    values[model.graph.input[0].name] = _rounded(x)
+    for node in model.graph.node:
+        one = onnx.helper.make_model(
+            onnx.helper.make_graph(
+                [node],
+                "one",
+                [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in node.input],
+                [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in node.output],
+            ),
+            opset_imports=model.opset_import,
+        )
+        with np.errstate(all="ignore"):
+            results = ReferenceEvaluator(one).run(None, {name: values[name] for name in node.input})
+        values |= {name: _rounded(result) for name, result in zip(node.output, results)}
+    result: Array = values[model.graph.output[0].name]
+    return result
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("norm", NORMS.values(), ids=NORMS)
+def test_right_at_every_size(norm: Any, size: float) -> None:
+    module = norm().eval()
+    rewritten, _ = rewrite(export(module, SHAPE), precision=Precision.FP16)
+    x = _rounded(np.float32(size) * noise(SHAPE))
+    expected = module.double()(torch.from_numpy(x).double()).detach().numpy()
+    if size:
+        vanished = float(HALF.tiny) / max(size, SMALLEST_ROOT)
+        assert relative_error(expected, _in_half_precision(rewritten, x)) <= TOLERANCE + vanished
+    else:
+        assert not _in_half_precision(rewritten, x).any() and not expected.any()
+
+
+@pytest.mark.parametrize("name", ["group", "instance", "quotient", "product"])
+def test_single_precision_stays(name: str) -> None:
+    assert rewrite(export(NORMS[name]().eval(), SHAPE))[1]["half-normalisation"].fired == 0
+
+
+class Other(nn.Module):
+    """Something else over the root."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + 1) / (x.pow(2).mean(1, keepdim=True) + 1e-3).sqrt()
+
+
+def test_what_is_divided_is_what_was_squared() -> None:
+    rewritten, reports = rewrite(export(Other(), SHAPE), precision=Precision.FP16)
+    assert reports["half-normalisation"].fired == 0 and ops(rewritten)["Sqrt"] == 1
