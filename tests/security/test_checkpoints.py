@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,16 @@ def test_checkpoints_that_torch_can_read(tmp_path: Path, make: Callable[[], Any]
     with pytest.raises(RequestError, match=words) as caught:
         read_checkpoint(tmp_path / "weights.pt")
     assert "\n" not in str(caught.value)
+
+
+def test_a_pickle_that_ends_within_a_number(tmp_path: Path) -> None:
+    """Its reader's own error is a struct.error."""
+    with zipfile.ZipFile(tmp_path / "weights.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02J\x01")
+        archive.writestr("archive/version", "3")
+        archive.writestr("archive/byteorder", "little")
+    with pytest.raises(RequestError, match="not a whole PyTorch checkpoint"):
+        read_checkpoint(tmp_path / "weights.pt")
 
 
 def test_safetensors_are_held_to_the_same(tmp_path: Path) -> None:
