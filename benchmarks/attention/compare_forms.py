@@ -1,7 +1,7 @@
 """The layer of ``layers`` in each canonical form, against the exporter's graph and against its two projections alone
 (the floor), by measured time.
 
-    python -m benchmarks.attention.compare_forms [--runtime litert --runtime litert-latest] [--rounds 15] [--out
+    python -m benchmarks.attention.compare_forms [--runtime litert --runtime litert-latest] [--rounds 30] [--out
     benchmarks/results/attention_forms.md]
 
 All models of one size are loaded together, anew each round, and run in turn on one thread (``peers.compare.measure``).
@@ -128,7 +128,7 @@ def _behind(rows: list[Row], size: tuple[int, int]) -> str:
 @click.option(
     "--runtime", "runtimes", multiple=True, default=("litert",), show_default=True, help="A runtime's name; repeatable."
 )
-@click.option("--rounds", default=15, show_default=True)
+@click.option("--rounds", default=30, show_default=True)
 @out_option(RESULT)
 def main(runtimes: tuple[str, ...], rounds: int, out: Path) -> None:
     """Compare the canonical forms of linear attention on this machine."""

@@ -33,7 +33,7 @@ ATTENTION_FORMS = ("auto", *(form.value for form in Form))
 
 #: From here on the passes that ``gram-matmul`` adds over k cost less than the transpose that it saves (x86-64, LiteRT
 #: 2.1.2, 2.3.0). On Arm they never do.
-_MATMUL_TOKENS = 1024
+_MATMUL_TOKENS = 512
 
 
 @dataclass(frozen=True)
