@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from converters.lowering.boundary import plain, restore
 from converters.lowering.delegable import respell
+from converters.lowering.log_softmax import join_log_softmax
 from converters.lowering.low_rank import factor_constants
 from converters.lowering.places import delegate_places
 from converters.lowering.refusal import UNSUPPORTED, check_data, check_operators, unsupported
@@ -128,6 +129,7 @@ class Lowering:
             put_off_transpositions(editor)
         if not self._simplify:  # a graph as exported shows what onnx2tf makes of it
             delegate_places(editor)
+            join_log_softmax(editor)
         if factored:
             factor_constants(editor)
         return pack(editor.model, len(content))

@@ -1,18 +1,27 @@
 """Normalisations whose ε and squares half precision holds.
 
-Given: InstanceNormalization, or c / √(mean c² + ε) with the quotient written as such or as a product, as RMSNorm and
-deviations written by hand are. Half precision takes an ε below 2^-14 for zero, and a map that is the same everywhere
-becomes 0 / 0.
+Given: InstanceNormalization; or c / √(mean c² + ε) with the quotient written as such or as a product, as RMSNorm and
+deviations written by hand are; or c / max(‖c‖, ε) and c / (‖c‖ + ε) with ‖c‖ by ReduceL2. Half precision takes an ε
+below 2^-14 for zero, and a map that is the same everywhere becomes 0 / 0.
 Result: the same by ``tools.half_norm``.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from converters.passes.base import NodePass, Refused, Rewrite
-from converters.passes.tools.graph import Emitter, axes_of, constant_of, replace_value, scalar_of, shape_of
+from converters.passes.tools.graph import (
+    Emitter,
+    axes_of,
+    constant_of,
+    replace_value,
+    scalar_of,
+    shape_of,
+    sole_consumer,
+)
 from converters.passes.tools.half_norm import over_root_mean_square
 from evit_mobile.specs import Precision, Target
 
@@ -20,14 +29,19 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+#: An ε beside a norm is one where it is below this; it only keeps 0 / 0 from being computed.
+_LARGEST_EPSILON = 1e-3
+
+
 @dataclass(frozen=True)
 class _Quotient:
-    """``result`` = c / √(mean c² + ε), the mean over ``axes``."""
+    """``result`` = scale · c / √(mean c² + ε), the mean over ``axes``."""
 
     c: ir.Value
     axes: tuple[int, ...]
     epsilon: float
     result: ir.Value
+    scale: float = 1.0
 
 
 class HalfNormalisation(NodePass):
@@ -35,20 +49,21 @@ class HalfNormalisation(NodePass):
 
     name = "half-normalisation"
     reason = "fp16 takes the epsilon of a normalisation for zero, and divides by it"
-    op_types = frozenset({"InstanceNormalization", "Sqrt"})
+    op_types = frozenset({"InstanceNormalization", "ReduceL2", "Sqrt"})
 
     def match(self, node: ir.Node, target: Target) -> Rewrite | None:
         if target.precision is not Precision.FP16:
             return None
         if node.op_type == "InstanceNormalization":
             return _of_instances(node)
-        quotients = _quotients(node)
+        quotients = _over_norm(node) if node.op_type == "ReduceL2" else _quotients(node)
         if not quotients:
             return None
 
         def rewrite(emit: Emitter) -> None:
-            for quotient in quotients:
-                replace_value(quotient.result, over_root_mean_square(emit, quotient.c, quotient.axes, quotient.epsilon))
+            for found in quotients:
+                value = over_root_mean_square(emit, found.c, found.axes, found.epsilon, found.scale)
+                replace_value(found.result, value)
 
         return rewrite
 
@@ -71,6 +86,29 @@ def _of_instances(node: ir.Node) -> Rewrite:
         replace_value(node.outputs[0], value)
 
     return rewrite
+
+
+def _over_norm(node: ir.Node) -> list[_Quotient]:
+    """c / ‖c‖ where ``node`` is ‖c‖, guarded by an ε or not, expanded or not."""
+    c, shape, norm = node.inputs[0], shape_of(node.inputs[0]), node.outputs[0]
+    axes = axes_of(node, len(shape)) if shape is not None else None
+    if c is None or shape is None or not axes or not node.attributes.get_int("keepdims", 1):
+        return []
+    reader = sole_consumer(norm)
+    if reader is not None and reader.op_type in ("Add", "Clip", "Max"):
+        epsilon = next((number for value in reader.inputs if (number := scalar_of(value)) is not None), None)
+        bounded = reader.op_type == "Clip" and len(reader.inputs) > 2 and reader.inputs[2] is not None
+        if epsilon is None or not 0 <= epsilon <= _LARGEST_EPSILON or bounded:
+            return []
+        norm = reader.outputs[0]
+        reader = sole_consumer(norm)
+    if reader is not None and reader.op_type == "Expand" and shape_of(reader.outputs[0]) == shape:
+        norm = reader.outputs[0]
+        reader = sole_consumer(norm)
+    if reader is None or reader.op_type != "Div" or reader.inputs[0] is not c or reader.inputs[1] is not norm:
+        return []
+    count = math.prod(shape[axis] for axis in axes)
+    return [_Quotient(c, axes, 0.0, reader.outputs[0], 1 / math.sqrt(count))]
 
 
 def _quotients(root: ir.Node) -> list[_Quotient]:

@@ -28,24 +28,34 @@ if TYPE_CHECKING:
 _FEW, _GAIN, _GAIN_OF_MANY = 4096, 8.0, 32.0
 
 
-def over_root_mean_square(emit: Emitter, c: ir.Value, axes: Sequence[int], epsilon: float) -> ir.Value:
-    """c / √(mean c² + ε), the mean over ``axes``; the shape of ``c`` must be static."""
+def over_root_mean_square(
+    emit: Emitter, c: ir.Value, axes: Sequence[int], epsilon: float, scale: float = 1.0
+) -> ir.Value:
+    """``scale`` · c / √(mean c² + ε), the mean over ``axes``; the shape of ``c`` must be static."""
     shape = shape_of(c)
     assert shape is not None
     gain = _GAIN if math.prod(shape[axis] for axis in axes) <= _FEW else _GAIN_OF_MANY
-    root = max(math.sqrt(epsilon), gain * SMALLEST)
+    root = math.sqrt(epsilon)
     magnitude = emit.reduce("ReduceMean", "magnitude", emit.op("Abs", "absolute", [c], shape), *axes)
     column = shape_of(magnitude) or ()
-    bounded = emit.op("Max", "bounded", [_scalar(emit, "smallest", root / gain), magnitude], column)
-    inverse = emit.op("Div", "inverse", [_scalar(emit, "gain", 1 / gain), bounded], column)
+    smallest = _scalar(emit, "smallest", max(root / gain, SMALLEST))
+    inverse = emit.op("Div", "inverse", [_scalar(emit, "gain", 1 / gain), _larger(emit, smallest, magnitude)], column)
     u = emit.op("Mul", "unit", [c, inverse], shape)
     power = emit.reduce("ReduceMean", "power", emit.op("Mul", "squared", [u, u], shape), *axes)
-    floor = emit.op("Mul", "floor", [inverse, _scalar(emit, "root", root)], column)
-    guarded = emit.op("Add", "guarded", [power, emit.op("Mul", "epsilon", [floor, floor], column)], column)
+    if root / gain < SMALLEST:  # no number that half precision holds is as small as ε
+        guarded = _larger(emit, _scalar(emit, "floor", SMALLEST), power)
+    else:
+        floor = emit.op("Mul", "floor", [inverse, _scalar(emit, "root", root)], column)
+        guarded = emit.op("Add", "guarded", [power, emit.op("Mul", "epsilon", [floor, floor], column)], column)
     deviation = emit.op("Sqrt", "deviation", [guarded], column)
     return emit.op(
-        "Mul", "normalised", [u, emit.op("Div", "over", [_scalar(emit, "one", 1.0), deviation], column)], shape
+        "Mul", "normalised", [u, emit.op("Div", "over", [_scalar(emit, "scale", scale), deviation], column)], shape
     )
+
+
+def _larger(emit: Emitter, number: ir.Value, value: ir.Value) -> ir.Value:
+    # The lowering takes a number near 0 for that of a ReLU where it is the second operand.
+    return emit.op("Max", "larger", [number, value], shape_of(value) or ())
 
 
 def _scalar(emit: Emitter, name: str, number: float) -> ir.Value:
