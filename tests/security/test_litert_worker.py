@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -24,7 +24,7 @@ from converters.quantize.observe import observe
 from evit_mobile.arrays import Array
 from evit_mobile.cli.main import main
 from evit_mobile.errors import RequestError
-from evit_mobile.runtimes import RUNTIMES
+from evit_mobile.runtimes import RUNTIMES, Runtime
 from evit_mobile.runtimes.client import WorkerSession
 from evit_mobile.tflite.file import Tflite
 
@@ -36,7 +36,7 @@ import sys
 from pathlib import Path
 import numpy as np
 import onnx
-from evit_mobile.runtimes import RUNTIMES
+from evit_mobile.runtimes import RUNTIMES, Runtime
 with RUNTIMES["litert"].open(Path(sys.argv[1])) as session:
     print(session._worker.pid, flush=True)
     session.time_us([np.zeros((1, 96, 96, 3), np.float32)], 1_000_000)
@@ -118,8 +118,12 @@ def crashing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.mark.parametrize("layers", [[], ["--layers"]])
 def test_a_crash_is_one_runtimes_row_where_several_are_asked_for(
-    crashing: tuple[Path, Path], capsys: pytest.CaptureFixture[str], layers: list[str]
+    crashing: tuple[Path, Path],
+    installed: Callable[[str], Runtime],
+    capsys: pytest.CaptureFixture[str],
+    layers: list[str],
 ) -> None:
+    installed("tensorflow")
     source, path = crashing
     command = ["verify", str(path), "--model", str(source), *layers]
     for runtimes, code in ((["litert"], 2), (["litert", "tensorflow"], 1)):
