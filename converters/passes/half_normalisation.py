@@ -17,6 +17,7 @@ from converters.passes.tools.graph import (
     Emitter,
     axes_of,
     constant_of,
+    inverted,
     replace_value,
     scalar_of,
     shape_of,
@@ -138,13 +139,11 @@ def _divided(c: ir.Value, root: ir.Value) -> list[ir.Value]:
     """The values that are c / root, or c · (1 / root)."""
     results = []
     for reader in root.consumers():
-        if reader.op_type == "Div" and reader.inputs[1] is root:
-            if reader.inputs[0] is c:
-                results.append(reader.outputs[0])
-            elif scalar_of(reader.inputs[0]) == 1.0:
-                results += _products(c, reader.outputs[0])
-        elif reader.op_type == "Reciprocal":
-            results += _products(c, reader.outputs[0])
+        result = reader.outputs[0]
+        if inverted(result) is root:
+            results += _products(c, result)
+        elif reader.op_type == "Div" and reader.inputs[0] is c and reader.inputs[1] is root:
+            results.append(result)
     return results
 
 

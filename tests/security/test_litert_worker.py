@@ -36,7 +36,7 @@ import sys
 from pathlib import Path
 import numpy as np
 import onnx
-from evit_mobile.runtimes import RUNTIMES, Runtime
+from evit_mobile.runtimes import RUNTIMES
 with RUNTIMES["litert"].open(Path(sys.argv[1])) as session:
     print(session._worker.pid, flush=True)
     session.time_us([np.zeros((1, 96, 96, 3), np.float32)], 1_000_000)
