@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,10 @@ import numpy as np
 from converters.parity.differences import CRITERIA, Criterion
 from converters.parity.expected import Case, Expected, is_small
 from converters.parity.layout import arrays_for, from_file
+from converters.parity.stimuli import graph_stimuli
 from converters.passes.base import PassReport
 from converters.quantize.encoded import remedy
+from converters.quantize.in_half import first_lost, rounded_to_half
 from converters.tflite.postprocess import without_detections
 from evit_mobile.arrays import Array
 from evit_mobile.errors import ClaimError, EvitMobileError, first_line
@@ -106,9 +108,12 @@ def check_finished(model: Tflite, precision: Precision, expected: Expected, cali
         image = np.ascontiguousarray(np.moveaxis(calibration, -1, 1))
         cases = [expected.case("a calibration image", {name: image for name in cases[0].inputs})]
     compared = without_detections(model)
-    fault = _fault(compared, expected, cases, _HALF if precision is Precision.FP16 else CRITERIA[precision])
+    criterion = _HALF if precision is Precision.FP16 else CRITERIA[precision]
+    fault = _fault(compared, expected, cases, criterion)
     if fault is None and compared is not model:
         fault = _fault(model, expected, [], CRITERIA[precision])
+    if fault is None and model.in_half:
+        fault = _half_fault(compared, expected, _half_cases(expected) if calibration is None else cases, criterion)
     if fault is not None:
         hint = "; ".join(filter(None, (remedy(model), _NO_CHECK)))
         raise ClaimError(f"{model.name} cannot be converted to {precision}: {fault}", hint=hint)
@@ -189,6 +194,30 @@ def _fault(model: Tflite, expected: Expected, cases: Sequence[Case], criterion: 
                 fault = _case_fault(actual, expected, case, criterion)
                 if fault is not None:
                     return f"{setting}, {fault}"
+    return None
+
+
+def _half_cases(expected: Expected) -> Iterator[Case]:
+    """All stimuli of any network, since a flat picture loses squares that noise keeps; of large inputs those that are
+    at hand.
+    """
+    cases = expected.cases()
+    if not is_small(cases[0].inputs):
+        yield from cases
+        return
+    for stimulus in graph_stimuli(expected.source, expected.stock):
+        yield expected.case(stimulus.name, stimulus.inputs)
+
+
+def _half_fault(model: Tflite, expected: Expected, cases: Iterable[Case], criterion: Criterion) -> str | None:
+    """What is wrong with a file in half precision."""
+    rounded = rounded_to_half(model)
+    with rounded.on_disk() as path, RUNTIMES["litert"].open(path, threads=_threads()) as session:
+        for case in cases:
+            fault = _case_fault(_outputs(session, case), expected, case, criterion)
+            if fault is not None:
+                lost = first_lost(model, rounded, case.inputs, criterion.bound)
+                return f"in half precision, {fault}" + (f"; {lost} parts first" if lost else "")
     return None
 
 

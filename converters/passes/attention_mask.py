@@ -5,6 +5,10 @@ hidden is minus infinity, the lowest float32, or another number that leaves half
 Result: softmax(scores + M') with a number in its place that is as good as any lower one: the exponential of it is zero.
 A constant that chooses becomes one that is added, which the delegate takes. A row that hides everything stays as it is:
 its softmax is the scores' own, or 1 / N, or not a number, by how low its mask is.
+
+Given too: where(isnan(P), 0, P) behind such a softmax P, as PyTorch's scaled_dot_product_attention has it for masks of
+booleans.
+Result: P, whose rows are times 0 where minus infinity hides everything.
 """
 
 from __future__ import annotations
@@ -15,7 +19,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from converters.passes.base import NodePass, Refused, Rewrite
-from converters.passes.tools.graph import Emitter, constant_of, replace_value, shape_of, sole_consumer
+from converters.passes.tools.graph import (
+    Emitter,
+    constant_of,
+    replace_value,
+    scalar_of,
+    shape_of,
+    sole_consumer,
+    where,
+)
 from evit_mobile.arrays import Array
 from evit_mobile.specs import Precision, Target
 
@@ -52,7 +64,8 @@ class AttentionMask(NodePass):
         if value is None or masking is None or sole_consumer(value) is not node:
             return None
         masked = _masked(masking)
-        if masked is None or not (masked.is_chosen or target.precision is Precision.FP16):
+        guard = _guard(node)
+        if masked is None or not (masked.is_chosen or guard is not None or target.precision is Precision.FP16):
             return None
         hidden = masked.mask <= _HIDES
         if not hidden.any():
@@ -62,14 +75,36 @@ class AttentionMask(NodePass):
             raise Refused("its shape is not static, or the mask is larger than the scores")
         if node.attributes.get_int("axis", -1) not in (-1, len(shape) - 1):
             raise Refused("it is not along the last axis")
-        if np.broadcast_to(hidden, shape).all(axis=-1).any():
+        blind = np.broadcast_to(hidden, shape).all(axis=-1, keepdims=True)
+        if blind.any() and (guard is None or not np.isneginf(np.broadcast_to(masked.mask, shape)[blind[..., 0]]).all()):
             raise Refused("a row of it hides everything")
         added = np.where(hidden, _LOWEST.get(target.precision, _LOWEST_FLOAT), masked.mask).astype(np.float32)
 
         def rewrite(emit: Emitter) -> None:
             replace_value(value, emit.op("Add", "masked", [masked.scores, emit.constant("mask", added)], shape))
+            if guard is None:
+                return
+            result, behind = node.outputs[0], emit.before(guard, where(guard))
+            if blind.any():
+                seeing = behind.constant("seeing", np.where(blind, 0, 1).astype(np.float32))
+                result = behind.op("Mul", "seen", [result, seeing], shape)
+            replace_value(guard.outputs[0], result)
 
         return rewrite
+
+
+def _guard(softmax: ir.Node) -> ir.Node | None:
+    """The node that gives 0 where the result of ``softmax`` is not a number, and reads it beside the node that tells;
+    None where there is none.
+    """
+    result = softmax.outputs[0]
+    readers = {node.op_type: node for node in result.consumers()}
+    if result.is_graph_output() or set(readers) != {"IsNaN", "Where"} or len(result.uses()) != 2:
+        return None
+    test, guard = readers["IsNaN"].outputs[0], readers["Where"]
+    condition, zero, kept = guard.inputs
+    is_guard = condition is test and kept is result and scalar_of(zero) == 0
+    return guard if is_guard and sole_consumer(test) is guard else None
 
 
 def _masked(node: ir.Node) -> _Masked | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import onnx.numpy_helper
@@ -11,6 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from converters.pipeline import convert_in_memory
+from converters.source.inputs import InputRequest
+from converters.source.load import module_source
+from converters.tflite.inspection import inspect_model
+from evit_mobile.runtimes import RUNTIMES
 from evit_mobile.specs import Precision
 from tests.kits.graphs import export, noise, ops, relative_error, rewrite, run_onnx
 
@@ -96,3 +102,48 @@ def test_scaled_dot_product_attention_that_is_causal() -> None:
     assert reports["attention-mask"].fired == 1
     x = noise(shape)
     assert relative_error(Attention()(torch.from_numpy(x).double()).numpy(), run_onnx(rewritten, x)) <= TOLERANCE
+
+
+class _Guarded(nn.Module):
+    def __init__(self, seen: Tensor, low: float = -torch.inf) -> None:
+        super().__init__()
+        self._mask = torch.where(seen, 0.0, low)
+
+    def forward(self, scores: Tensor) -> Tensor:
+        weights = (scores + self._mask.to(scores.dtype)).softmax(-1)
+        return torch.where(weights.isnan(), 0.0, weights) * 1.5
+
+
+@pytest.mark.parametrize("precision", [Precision.FP32, Precision.FP16])
+@pytest.mark.parametrize("seen", [SEEN, BLIND], ids=["seeing", "blind"])
+def test_the_guard_of_a_constant_mask_goes(seen: Tensor, precision: Precision) -> None:
+    """A row that sees nothing is 0."""
+    module, scores = _Guarded(seen), 10 * noise(SHAPE)
+    graph = export(module, SHAPE)
+    rewritten, reports = rewrite(graph, precision=precision)
+    assert reports["attention-mask"].fired == 1
+    assert ops(graph)["IsNaN"] == 1 and dict(ops(rewritten)) == {"Add": 1, "Softmax": 1, "Mul": 1 + (seen is BLIND)}
+    expected = module(torch.from_numpy(scores).double()).numpy()
+    assert relative_error(expected, run_onnx(rewritten, scores)) <= TOLERANCE
+
+
+def test_the_guard_of_a_row_that_is_only_low_stays() -> None:
+    """Its softmax is a number."""
+    _, reports = rewrite(export(_Guarded(BLIND, -1e9), SHAPE))
+    assert reports["attention-mask"].fired == 0
+
+
+@pytest.mark.parametrize("seen", [SEEN, BLIND], ids=["seeing", "blind"])
+def test_scaled_dot_product_attention_with_a_boolean_mask_is_one_partition(seen: Tensor, tmp_path: Path) -> None:
+    class Attention(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.scaled_dot_product_attention(x, 2 * x, 3 * x, attn_mask=seen)
+
+    path, x = tmp_path / "attention.tflite", noise(SHAPE)
+    convert_in_memory(module_source(Attention().eval(), request=InputRequest(shapes={"x": SHAPE}))).save(path)
+    counted = inspect_model(path, RUNTIMES["litert"], explain=False)
+    assert counted.partitions == 1 and not counted.undelegated
+    with RUNTIMES["litert"].open(path) as session:
+        expected = Attention()(torch.from_numpy(x).double()).numpy()
+        (actual,) = session.run([np.moveaxis(x, 1, -1)])
+        assert relative_error(expected, np.moveaxis(actual, -1, 1)) <= TOLERANCE
