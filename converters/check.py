@@ -19,11 +19,11 @@ import numpy as np
 
 from converters.parity.differences import CRITERIA, Criterion
 from converters.parity.expected import Case, Expected, is_small
+from converters.parity.in_half import first_lost, rounded_to_half
 from converters.parity.layout import arrays_for, from_file
 from converters.parity.stimuli import graph_stimuli
 from converters.passes.base import PassReport
 from converters.quantize.encoded import remedy
-from converters.quantize.in_half import first_lost, rounded_to_half
 from converters.tflite.postprocess import without_detections
 from evit_mobile.arrays import Array
 from evit_mobile.errors import ClaimError, EvitMobileError, first_line

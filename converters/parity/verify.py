@@ -15,6 +15,7 @@ import numpy as np
 from converters.parity.activations import as_loaded
 from converters.parity.comparison import Comparison, IllConditioned, ParityRow, compared
 from converters.parity.differences import CRITERIA, Criterion
+from converters.parity.in_half import rounded_to_half
 from converters.parity.layers import LayerReport, find_parting_layer
 from converters.parity.layout import arrays_for, in_file_order, in_source_terms, to_file
 from converters.parity.reference import Reference, SourceRequest, build_reference
@@ -25,6 +26,7 @@ from converters.tflite.postprocess import without_detections
 from evit_mobile.arrays import Array
 from evit_mobile.errors import CrashingFileError, EvitMobileError, RequestError, first_line
 from evit_mobile.runtimes import RUNTIMES, Runtime, Session
+from evit_mobile.runtimes.litert import LITERT
 from evit_mobile.specs import Precision
 from evit_mobile.tflite.file import Tflite
 
@@ -173,6 +175,8 @@ def _verified(
         comparison = _comparison(subject, reference, image)
         rows = list(comparison.onnx_rows(CRITERIA[Precision.FP32]))
     results = [_runtime_rows(subject, runtime, comparison, criterion, alone=alone) for runtime in runtimes]
+    if subject.chosen.in_half and LITERT in runtimes:
+        results.append(_half_rows(subject, comparison, criterion))
     rows, ill_conditioned = comparison.rounded([*rows, *(row for _, some in results for row in some)])
     report = ParityReport(
         file=str(path),
@@ -246,6 +250,21 @@ def _runtime_rows(
             raise
         return RuntimeState(runtime.name, version, first_line(error)), rows
     return RuntimeState(runtime.name, version), rows
+
+
+def _half_rows(subject: Subject, comparison: Comparison, criterion: Criterion) -> tuple[RuntimeState, list[ParityRow]]:
+    """What comes of a file where processors compute it in half precision; this machine need not."""
+    name, rounded = f"{LITERT.name} in fp16", rounded_to_half(subject.chosen)
+    try:
+        with rounded.on_disk() as path, LITERT.open(path) as session:
+            rows = [
+                row
+                for stimulus in comparison.stimuli
+                for row in comparison.rows((name, True, 1), stimulus, _run(session, stimulus), criterion)
+            ]
+    except (EvitMobileError, RuntimeError) as error:
+        return RuntimeState(name, LITERT.version(), first_line(error)), []
+    return RuntimeState(name, LITERT.version()), rows
 
 
 def _run(session: Session, stimulus: Stimulus) -> dict[str, Array]:

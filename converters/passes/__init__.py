@@ -32,6 +32,7 @@ from converters.passes.input_normalisation import InputNormalisation
 from converters.passes.layer_norm import LayerNorm
 from converters.passes.linear_attention import ATTENTION_FORMS, LinearAttention
 from converters.passes.linear_layer import LinearLayer
+from converters.passes.log_exp import LogExp
 from converters.passes.long_einsum import LongEinsum
 from converters.passes.lp_normalization import LpNormalization
 from converters.passes.mish import Mish
@@ -91,6 +92,7 @@ def default_passes(attention_form: str = "auto") -> tuple[Pass, ...]:
         AttentionMask(),
         Gelu(),
         Mish(),
+        LogExp(),  # after Mish, which has its softplus without one
         GroupNorm(),
         HalfNormalisation(),  # after the groups, which become instances
         BatchNorm(),

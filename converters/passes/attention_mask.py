@@ -75,8 +75,8 @@ class AttentionMask(NodePass):
             raise Refused("its shape is not static, or the mask is larger than the scores")
         if node.attributes.get_int("axis", -1) not in (-1, len(shape) - 1):
             raise Refused("it is not along the last axis")
-        blind = np.broadcast_to(hidden, shape).all(axis=-1, keepdims=True)
-        if blind.any() and (guard is None or not np.isneginf(np.broadcast_to(masked.mask, shape)[blind[..., 0]]).all()):
+        blind = np.asarray(np.broadcast_to(hidden, shape).all(axis=-1))
+        if blind.any() and (guard is None or not np.isneginf(np.broadcast_to(masked.mask, shape)[blind]).all()):
             raise Refused("a row of it hides everything")
         added = np.where(hidden, _LOWEST.get(target.precision, _LOWEST_FLOAT), masked.mask).astype(np.float32)
 
@@ -86,7 +86,7 @@ class AttentionMask(NodePass):
                 return
             result, behind = node.outputs[0], emit.before(guard, where(guard))
             if blind.any():
-                seeing = behind.constant("seeing", np.where(blind, 0, 1).astype(np.float32))
+                seeing = behind.constant("seeing", np.where(blind, 0, 1).astype(np.float32)[..., np.newaxis])
                 result = behind.op("Mul", "seen", [result, seeing], shape)
             replace_value(guard.outputs[0], result)
 

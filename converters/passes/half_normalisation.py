@@ -1,16 +1,20 @@
 """Normalisations whose ε and squares half precision holds.
 
-Given: InstanceNormalization; or c / √(mean c² + ε) with the quotient written as such or as a product, as RMSNorm and
-deviations written by hand are; or c / max(‖c‖, ε) and c / (‖c‖ + ε) with ‖c‖ by ReduceL2. Half precision takes an ε
-below 2^-14 for zero, and a map that is the same everywhere becomes 0 / 0.
+Given: InstanceNormalization; LayerNormalization over more than the last axis; or c / √(mean c² + ε) with the quotient
+written as such or as a product, as RMSNorm and deviations written by hand are; or c / max(‖c‖, ε) and c / (‖c‖ + ε)
+with ‖c‖ by ReduceL2; or n / (mean n + ε) with n = ‖x‖, the response of ConvNeXt V2. Half precision takes an ε below
+2^-14 for zero, and a map that is the same everywhere becomes 0 / 0.
 Result: the same by ``tools.half_norm``.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from converters.passes.base import NodePass, Refused, Rewrite
 from converters.passes.tools.graph import (
@@ -23,7 +27,7 @@ from converters.passes.tools.graph import (
     shape_of,
     sole_consumer,
 )
-from converters.passes.tools.half_norm import over_root_mean_square
+from converters.passes.tools.half_norm import over_mean_norm, over_root_mean_square
 from evit_mobile.specs import Precision, Target
 
 if TYPE_CHECKING:
@@ -46,17 +50,22 @@ class _Quotient:
 
 
 class HalfNormalisation(NodePass):
-    """Rewrites normalisations for fp16, but LayerNormalization, which has a pass of its own."""
+    """Rewrites normalisations for fp16, but LayerNormalization of the last axis, which has a pass of its own."""
 
     name = "half-normalisation"
     reason = "fp16 takes the epsilon of a normalisation for zero, and divides by it"
-    op_types = frozenset({"InstanceNormalization", "ReduceL2", "Sqrt"})
+    op_types = frozenset({"InstanceNormalization", "LayerNormalization", "ReduceL2", "Sqrt"})
 
     def match(self, node: ir.Node, target: Target) -> Rewrite | None:
         if target.precision is not Precision.FP16:
             return None
         if node.op_type == "InstanceNormalization":
             return _of_instances(node)
+        if node.op_type == "LayerNormalization":
+            return _of_layers(node)
+        response = _response(node) if node.op_type == "ReduceL2" else None
+        if response is not None:
+            return response
         quotients = _over_norm(node) if node.op_type == "ReduceL2" else _quotients(node)
         if not quotients:
             return None
@@ -70,21 +79,54 @@ class HalfNormalisation(NodePass):
 
 
 def _of_instances(node: ir.Node) -> Rewrite:
+    rank = len(node.inputs[0].shape or ()) if node.inputs[0] is not None else 0
+    return _normalised(node, range(2, rank), (1, -1, *[1] * (rank - 2)))
+
+
+def _of_layers(node: ir.Node) -> Rewrite | None:
+    shape = shape_of(node.inputs[0])
+    axis = node.attributes.get_int("axis", -1) % len(shape) if shape else -1
+    if not shape or axis == len(shape) - 1 or any(output.uses() for output in node.outputs[1:]):
+        return None
+    return _normalised(node, range(axis, len(shape)), shape[axis:])
+
+
+def _normalised(node: ir.Node, axes: Sequence[int], along: tuple[int, ...]) -> Rewrite:
+    """The normalisation of ``node`` over ``axes``; scale and shift in the shape ``along`` broadcast to its input."""
     x, shape = node.inputs[0], shape_of(node.inputs[0])
-    scale, shift = (constant_of(value) for value in node.inputs[1:3])
-    if x is None or shape is None or scale is None or shift is None:
+    operands = [constant_of(value) if value is not None else np.zeros(0) for value in node.inputs[1:3]]
+    if x is None or shape is None or any(operand is None for operand in operands):
         raise Refused("its shape is not static, or scale and shift are computed")
-    axes = range(2, len(shape))
-    along = (1, -1, *[1] * len(axes))
 
     def rewrite(emit: Emitter) -> None:
         centred = emit.op("Sub", "centred", [x, emit.reduce("ReduceMean", "mean", x, *axes)], shape)
         value = over_root_mean_square(emit, centred, axes, node.attributes.get_float("epsilon", 1e-5))
-        if (scale != 1).any():
-            value = emit.op("Mul", "scaled", [value, emit.constant("scale", scale.reshape(along))], shape)
-        if shift.any():
-            value = emit.op("Add", "shifted", [value, emit.constant("shift", shift.reshape(along))], shape)
+        for op_type, name, neutral, operand in zip(("Mul", "Add"), ("scale", "shift"), (1, 0), operands):
+            if operand is not None and operand.size and (operand != neutral).any():
+                value = emit.op(op_type, f"with_{name}", [value, emit.constant(name, operand.reshape(along))], shape)
         replace_value(node.outputs[0], value)
+
+    return rewrite
+
+
+def _response(node: ir.Node) -> Rewrite | None:
+    """n / (mean n + ε) where ``node`` is n."""
+    x, shape, norm = node.inputs[0], shape_of(node.inputs[0]), node.outputs[0]
+    readers = {reader.op_type: reader for reader in norm.consumers()}
+    if x is None or shape is None or set(readers) != {"ReduceMean", "Div"} or len(norm.uses()) != 2:
+        return None
+    mean, quotient = readers["ReduceMean"], readers["Div"]
+    axes, of = axes_of(node, len(shape)), axes_of(mean, len(shape))
+    added = sole_consumer(mean.outputs[0])
+    kept = all(reduced.attributes.get_int("keepdims", 1) for reduced in (node, mean))
+    if not axes or not of or set(axes) & set(of) or not kept or added is None or added.op_type != "Add":
+        return None
+    epsilon = next((number for value in added.inputs if (number := scalar_of(value)) is not None), None)
+    if epsilon is None or epsilon < 0 or tuple(quotient.inputs) != (norm, added.outputs[0]):
+        return None
+
+    def rewrite(emit: Emitter) -> None:
+        replace_value(quotient.outputs[0], over_mean_norm(emit, x, axes, of, epsilon))
 
     return rewrite
 

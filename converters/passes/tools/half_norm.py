@@ -32,18 +32,12 @@ def over_root_mean_square(
     emit: Emitter, c: ir.Value, axes: Sequence[int], epsilon: float, scale: float = 1.0
 ) -> ir.Value:
     """``scale`` · c / √(mean c² + ε), the mean over ``axes``; the shape of ``c`` must be static."""
-    shape = shape_of(c)
-    assert shape is not None
-    gain = _GAIN if math.prod(shape[axis] for axis in axes) <= _FEW else _GAIN_OF_MANY
     root = math.sqrt(epsilon)
-    magnitude = emit.reduce("ReduceMean", "magnitude", emit.op("Abs", "absolute", [c], shape), *axes)
-    column = shape_of(magnitude) or ()
-    smallest = _scalar(emit, "smallest", max(root / gain, SMALLEST))
-    inverse = emit.op("Div", "inverse", [_scalar(emit, "gain", 1 / gain), _larger(emit, smallest, magnitude)], column)
-    u = emit.op("Mul", "unit", [c, inverse], shape)
-    power = emit.reduce("ReduceMean", "power", emit.op("Mul", "squared", [u, u], shape), *axes)
+    u, inverse, gain = _unit(emit, c, axes, root)
+    shape, column = shape_of(c) or (), shape_of(inverse) or ()
+    power = _power(emit, u, axes)
     if root / gain < SMALLEST:  # no number that half precision holds is as small as ε
-        guarded = _larger(emit, _scalar(emit, "floor", SMALLEST), power)
+        guarded = _larger(emit, SMALLEST, power)
     else:
         floor = emit.op("Mul", "floor", [inverse, _scalar(emit, "root", root)], column)
         guarded = emit.op("Add", "guarded", [power, emit.op("Mul", "epsilon", [floor, floor], column)], column)
@@ -53,9 +47,39 @@ def over_root_mean_square(
     )
 
 
-def _larger(emit: Emitter, number: ir.Value, value: ir.Value) -> ir.Value:
+def over_mean_norm(emit: Emitter, x: ir.Value, axes: Sequence[int], of: Sequence[int], epsilon: float) -> ir.Value:
+    """n / (mean n + ε) with n = ‖x‖ over ``axes``, the mean over the axes ``of``; the shape of ``x`` must be static."""
+    u, inverse, _ = _unit(emit, x, [*axes, *of], 0.0)
+    power = _power(emit, u, axes)
+    norm = emit.op("Sqrt", "norm", [power], shape_of(power) or ())
+    mean = emit.reduce("ReduceMean", "mean", norm, *of)
+    column = shape_of(mean) or ()
+    count = math.prod((shape_of(x) or ())[axis] for axis in axes)
+    floor = emit.op("Mul", "floor", [inverse, _scalar(emit, "epsilon", epsilon / math.sqrt(count))], column)
+    divisor = emit.op("Add", "guarded", [mean, _larger(emit, SMALLEST, floor)], column)
+    return emit.op("Div", "response", [norm, divisor], shape_of(norm) or ())
+
+
+def _larger(emit: Emitter, number: float, value: ir.Value) -> ir.Value:
+    """The larger of the two."""
     # The lowering takes a number near 0 for that of a ReLU where it is the second operand.
-    return emit.op("Max", "larger", [number, value], shape_of(value) or ())
+    return emit.op("Max", "larger", [_scalar(emit, "smallest", number), value], shape_of(value) or ())
+
+
+def _unit(emit: Emitter, c: ir.Value, axes: Sequence[int], root: float) -> tuple[ir.Value, ir.Value, float]:
+    """u = c / gain · m, 1 / (gain · m), and the gain; m is what the module says, ``root`` being √ε."""
+    shape = shape_of(c)
+    assert shape is not None
+    gain = _GAIN if math.prod(shape[axis] for axis in axes) <= _FEW else _GAIN_OF_MANY
+    magnitude = emit.reduce("ReduceMean", "magnitude", emit.op("Abs", "absolute", [c], shape), *axes)
+    divisor = _larger(emit, max(root / gain, SMALLEST), magnitude)
+    inverse = emit.op("Div", "inverse", [_scalar(emit, "gain", 1 / gain), divisor], shape_of(magnitude) or ())
+    return emit.op("Mul", "unit", [c, inverse], shape), inverse, gain
+
+
+def _power(emit: Emitter, u: ir.Value, axes: Sequence[int]) -> ir.Value:
+    """The mean of u² over ``axes``."""
+    return emit.reduce("ReduceMean", "power", emit.op("Mul", "squared", [u, u], shape_of(u) or ()), *axes)
 
 
 def _scalar(emit: Emitter, name: str, number: float) -> ir.Value:

@@ -64,6 +64,15 @@ class Norm(nn.Module):
         return x / (x.norm(dim=1, keepdim=True) + 1e-6) if self.by_hand else F.normalize(x, dim=1)
 
 
+class Response(nn.Module):
+    """Global response normalisation, as ConvNeXt V2 has it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm = x.norm(dim=(2, 3), keepdim=True)
+        response: Tensor = norm / (norm.mean(1, keepdim=True) + 1e-6)
+        return x * response
+
+
 NORMS: dict[str, Callable[[], nn.Module]] = {
     "layer": LayerNorm,
     "group": lambda: nn.GroupNorm(2, CHANNELS),
@@ -72,6 +81,8 @@ NORMS: dict[str, Callable[[], nn.Module]] = {
     "product": lambda: RootMeanSquare(True),
     "normalize": lambda: Norm(False),
     "norm": lambda: Norm(True),
+    "maps": lambda: nn.LayerNorm(SHAPE[1:]),
+    "response": Response,
 }
 
 

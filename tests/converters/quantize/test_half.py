@@ -51,6 +51,8 @@ def test_verify_judges_it_by_its_own_bound(half_tflite: Path) -> None:
     assert report.passed, report.worst()
     assert report.precision == "fp16" and report.criterion.bound > 1e-3
     assert report.worst().difference.relative_error > 1e-4  # weights of 11 bits: as fp32 it would not pass
+    assert [state.name for state in report.runtimes] == ["litert", "litert in fp16"]
+    assert sum(row.runtime == "litert in fp16" for row in report.judged()) == len(report.inputs)
 
 
 def test_xnnpack_is_given_leave_to_compute_in_half_precision(half_tflite: Path) -> None:
