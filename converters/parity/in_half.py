@@ -4,7 +4,7 @@ Arm's processors compute in half precision from Armv8.2 on; most others run the 
 overflows at 65504 and no square is lost. Here the ops compute in float32, and their results become what float16 holds
 of them. Subnormal numbers become zero, as LiteRT tells the processor to take them. An Armv8.2 processor adds up
 products in float16 too, so that its results are further off: 1.2e-2 for base-r224, 2e-3 here. What this finds is a
-value that float16 cannot hold, and what follows from it.
+value that float16 cannot hold, or the sum of a pool's places, and what follows from it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from converters.float16 import SMALLEST
 from evit_mobile.arrays import Array
 from evit_mobile.tflite.file import Tflite
 from evit_mobile.tflite.flatbuffer import pack
+from evit_mobile.tflite.graph import Op
 
 if TYPE_CHECKING:
     from converters.tflite.editor import FlatbufferEditor
@@ -56,7 +57,7 @@ def rounded_to_half(model: Tflite) -> Tflite:
             if tensors[index].type == float32:
                 exact = rounding.like(index)
                 operator.outputs = np.where(np.asarray(operator.outputs) == index, exact, operator.outputs)
-                rounding.round(exact, index)
+                rounding.round(rounding.of_sum(exact, op), index)
     editor.subgraph.operators = operators
     return Tflite(pack(editor.model, len(model.content)), model.name)
 
@@ -102,9 +103,7 @@ class _Rounding:
     def __init__(self, editor: FlatbufferEditor) -> None:
         self.operators: list[Any] = []
         self._editor, self._options = editor, editor.schema.BuiltinOptions
-        self._per_smallest = editor.add_constant(
-            editor.subgraph.inputs[0], np.array(1 / SMALLEST, np.float32), "FLOAT32", None, b"/per_smallest"
-        )
+        self._per_smallest = self._number(1 / SMALLEST)
 
     def like(self, index: int, type_name: str = "FLOAT32") -> int:
         """A new tensor of the sizes of tensor ``index``."""
@@ -122,7 +121,22 @@ class _Rounding:
         # floor(|x| / smallest), at most 1: 0 for subnormal numbers. XNNPACK computes all four.
         clamped = self._times(held, self._per_smallest, self.like(target), schema.ActivationFunctionType.RELU_N1_TO_1)
         is_normal = self._op("FLOOR", [self._op("ABS", [clamped], self.like(target))], self.like(target))
-        self._times(held, is_normal, target, schema.ActivationFunctionType.NONE)
+        self._times(held, is_normal, target)
+
+    def of_sum(self, mean: int, op: Op) -> int:
+        """The mean that ``op`` puts into tensor ``mean``, by a sum that float16 holds, where ``op`` adds up in it."""
+        if op.type != "AVERAGE_POOL_2D":
+            return mean
+        count = op.options["filterHeight"] * op.options["filterWidth"]
+        half = self._cast(
+            self._times(mean, self._number(count), self.like(mean)), self.like(mean, "FLOAT16"), "FLOAT32", "FLOAT16"
+        )
+        held = self._cast(half, self.like(mean), "FLOAT16", "FLOAT32")
+        return self._times(held, self._number(1 / count), self.like(mean))
+
+    def _number(self, value: float) -> int:
+        like = self._editor.subgraph.inputs[0]
+        return self._editor.add_constant(like, np.array(value, np.float32), "FLOAT32", None, b"/number")
 
     def _op(self, kind: str, inputs: list[int], output: int) -> int:
         self.operators.append(self._editor.operator(kind, inputs, output))
@@ -135,7 +149,7 @@ class _Rounding:
         self.operators[-1].builtinOptionsType, self.operators[-1].builtinOptions = self._options.CastOptions, options
         return target
 
-    def _times(self, left: int, right: int, target: int, activation: int) -> int:
+    def _times(self, left: int, right: int, target: int, activation: int = 0) -> int:
         self._op("MUL", [left, right], target)
         options = self._editor.schema.MulOptionsT()
         options.fusedActivationFunction = activation

@@ -5,7 +5,9 @@ Result: AveragePool over tiles of about √H x √W that fill the map, then the 
 
 TFLite's own MEAN kernel adds up one float after the other, which loses up to N · 2⁻²⁴ of a sum of N: 7.5e-4 over
 112x112. On a flat map all roundings point one way and the loss is taken in full. With tiles it is about 2 √N · 2⁻²⁴.
-XNNPACK adds in a tree and needs no help, but not every user has it on.
+XNNPACK adds in a tree and needs no help, but not every user has it on. In half precision the digits do not matter, and
+the tiles would do harm: XNNPACK takes the sum of a MEAN in single precision, and that of a pool in half, which ends at
+65504.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ class SpatialMean(NodePass):
         shape = shape_of(node.inputs[0])
         if shape is None or not _is_spatial_mean(node, shape) or shape[2] * shape[3] <= _POSITIONS:
             return None
+        if target.precision is Precision.FP16:
+            raise Refused("XNNPACK adds up the places of a pool in half precision, and those of a mean in single")
         if target.precision is Precision.INT8:
             raise Refused("an int8 AVERAGE_POOL_2D leaves the delegate, and int8 sums are exact")
         tile = [_divisor_near_root(size) for size in shape[2:]]

@@ -97,8 +97,8 @@ class HalfRange:
             gave it.
         smallest_denominator: smallest magnitude that anything is divided by, with its tensor; None where nothing is
             divided.
-        largest_sum: largest magnitude of a sum or mean over tokens or channels, with its tensor; None where there is
-            none.
+        largest_sum: no sum of products or of a pool's places gets larger on the way, whatever the order, with the
+            tensor that it becomes; None where there is none.
     """
 
     largest: float
@@ -117,6 +117,11 @@ class HalfRange:
                 f"values reach {self.largest:.4g} at {self.largest_at} on input {self.largest_input}; fp16 ends at "
                 f"{LARGEST:.0f}"
             )
+        if self.largest_sum is not None and self.largest_sum > LARGEST:
+            problems.append(
+                f"what is added up to {self.largest_sum_at} comes to {self.largest_sum:.4g}, unless it cancels; fp16 ends "
+                f"at {LARGEST:.0f}"
+            )
         return problems
 
 
@@ -129,7 +134,7 @@ def measure_range(model: Tflite, stimuli: Iterable[Stimulus]) -> HalfRange:
     from converters.parity.activations import tflite_values
 
     graph = model.graph
-    divisors = {index for op in graph.ops if (index := _divisor(graph, op)) is not None}
+    divisors, weights = _divisors(graph), _weights_by_tensor(graph)
     largest: tuple[float, str, str] = (0.0, "", "")
     denominators: list[tuple[float, str]] = []
     sums: list[tuple[float, str]] = []
@@ -137,11 +142,16 @@ def measure_range(model: Tflite, stimuli: Iterable[Stimulus]) -> HalfRange:
         values = tflite_values(model, stimulus.inputs)
         magnitudes = {index: float(np.abs(value).max(initial=0)) for index, value in values.items()}
         at = max(magnitudes, key=lambda index: magnitudes[index])
+        given = max(float(np.abs(value).max(initial=0)) for value in stimulus.inputs.values())
         largest = max(largest, (magnitudes[at], graph.tensors[at].name, stimulus.name))
         denominators += [
             _denominator(graph, values, index, stimulus.name) for index in sorted(divisors & values.keys())
         ]
-        sums += [(magnitudes[op.outputs[0]], graph.tensors[op.outputs[0]].name) for op in graph.ops if _is_sum(op)]
+        sums += [
+            (total, graph.tensors[op.outputs[0]].name)
+            for op in graph.ops
+            if (total := _largest_sum(graph, op, values, weights, given)) is not None
+        ]
     if not largest[0] <= LARGEST:
         reached = f"{largest[1]} reaches {largest[0]:.4g} on input {largest[2]}"
         raise RequestError(
@@ -150,14 +160,13 @@ def measure_range(model: Tflite, stimuli: Iterable[Stimulus]) -> HalfRange:
     return HalfRange(*largest, *min(denominators, default=(None, None)), *max(sums, default=(None, None)))
 
 
-def _divisor(graph: Graph, op: Op) -> int | None:
-    """The tensor by which ``op`` divides: of 1 / √x that is x, which half precision takes for zero long before √x."""
-    if op.type == "RSQRT":
-        return op.inputs[0]
-    if op.type != "DIV":
-        return None
-    roots = [other.inputs[0] for other in graph.ops if other.type == "SQRT" and op.inputs[1] in other.outputs]
-    return roots[0] if roots else op.inputs[1]
+def _divisors(graph: Graph) -> set[int]:
+    """The tensors by which something is divided: of 1 / √x that is x, which half precision takes for zero long before
+    √x.
+    """
+    squares = {op.outputs[0]: op.inputs[0] for op in graph.ops if op.type == "SQRT"}
+    roots = {op.inputs[0] for op in graph.ops if op.type == "RSQRT"}
+    return roots | {squares.get(op.inputs[1], op.inputs[1]) for op in graph.ops if op.type == "DIV"}
 
 
 def _denominator(graph: Graph, values: dict[int, Array], index: int, stimulus: str) -> tuple[float, str]:
@@ -179,8 +188,51 @@ def _denominator(graph: Graph, values: dict[int, Array], index: int, stimulus: s
     return float(denominator.min()), name
 
 
-def _is_sum(op: Op) -> bool:
-    return op.depends_on_input and op.type in ("SUM", "MEAN")
+#: The axis of a layer's weights that counts its outputs; all others are added over.
+_OUTPUT_AXIS = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 0, "TRANSPOSE_CONV": 0}
+
+
+def _weights_by_tensor(graph: Graph) -> dict[int, float]:
+    """By the output of each layer, the largest sum of its weights' magnitudes over one output."""
+    largest = {}
+    for op in graph.ops:
+        values = graph.tensors[op.inputs[1]].values() if op.type in _OUTPUT_AXIS else None
+        if values is not None:
+            axes = tuple(axis for axis in range(values.ndim) if axis != _OUTPUT_AXIS[op.type])
+            largest[op.outputs[0]] = float(np.abs(values.astype(np.float32)).sum(axis=axes).max(initial=0))
+    return largest
+
+
+def _largest_sum(
+    graph: Graph, op: Op, values: dict[int, Array], weights: dict[int, float], given: float
+) -> float | None:
+    """What no partial sum of ``op`` exceeds; None where it adds up nothing, or in single precision, as MEAN does.
+
+    ``given`` is the largest magnitude of the graph's own inputs, whose values are not among ``values``.
+    """
+
+    def magnitude(index: int) -> float:
+        if index in graph.inputs:
+            return given
+        array = values[index] if index in values else graph.tensors[index].values()
+        return 0.0 if array is None else float(np.abs(array).max(initial=0))
+
+    if not op.depends_on_input:
+        return None
+    if op.type == "AVERAGE_POOL_2D":
+        return float(op.options["filterHeight"] * op.options["filterWidth"]) * magnitude(op.inputs[0])
+    if op.outputs[0] in weights:
+        # A transposed convolution reads its map last, after the sizes of its output and the weights.
+        return weights[op.outputs[0]] * magnitude(op.inputs[2 if op.type == "TRANSPOSE_CONV" else 0])
+    if op.type != "BATCH_MATMUL":
+        return None
+    left, right = op.inputs
+    if left in values and right in values:
+        sides = (np.abs(values[left]), np.abs(values[right]))
+        turned = (op.options.get("adjX"), op.options.get("adjY"))
+        return float(np.matmul(*(x.swapaxes(-1, -2) if turn else x for x, turn in zip(sides, turned))).max(initial=0))
+    depth = graph.tensors[left].shape[-2 if op.options.get("adjX") else -1]
+    return depth * magnitude(left) * magnitude(right)
 
 
 def _float_constant(model: Any, tensor: Any) -> NDArray[np.float32] | None:

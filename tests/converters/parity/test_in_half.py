@@ -10,6 +10,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from converters.options import ConvertOptions
@@ -121,6 +122,19 @@ def test_a_file_that_half_precision_loses_is_refused(module: nn.Module) -> None:
     assert convert_in_memory(_source(module)).content
     with pytest.raises(ClaimError, match="converted to fp16: in half precision, output .* on noise: .* parts first"):
         convert_in_memory(_source(module), ConvertOptions(precision=Precision.FP16))
+
+
+@pytest.mark.parametrize(("side", "lost"), [(8, False), (16, True)])
+def test_the_sum_of_a_pool_is_of_float16(side: int, lost: bool) -> None:
+    """300 is a number of it, and so is 64 times 300; 256 times 300 is infinity, on an emulated Cortex-A76 too."""
+
+    class Pool(nn.Module):
+        def forward(self, values: Tensor) -> Tensor:
+            return F.avg_pool2d(values, side)
+
+    model = Tflite(convert_in_memory(_source(Pool(), (1, 2, side, side))).content)
+    pooled = _run(rounded_to_half(model), np.full((1, side, side, 2), 300.0, np.float32))
+    assert np.all(np.isinf(pooled) if lost else pooled == 300.0)
 
 
 def test_what_half_precision_can_do_is_not() -> None:

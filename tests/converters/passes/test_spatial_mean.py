@@ -76,3 +76,9 @@ def test_a_flat_map_keeps_its_digits_without_xnnpack(tmp_path: Path) -> None:
         (mean,) = session.run([flat])
     # One sum of 12,544 floats is 1e-4 off here; 64 to a tile and 196 tiles may lose 260 roundings at most.
     assert abs(mean / np.float32(0.1) - 1).max() <= 260 * 2**-24
+
+
+def test_half_precision_keeps_the_mean() -> None:
+    """Of 40 x 24 places at 300, tiles of 6 x 8 come near the end of float16, and of larger maps beyond."""
+    _, reports = rewrite(export(Mean((2, 3), True), LARGE), precision=Precision.FP16)
+    assert reports["spatial-mean"].fired == 0 and len(reports["spatial-mean"].declined) == 1

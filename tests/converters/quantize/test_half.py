@@ -103,6 +103,30 @@ def test_values_near_the_end_are_told() -> None:
     ]
 
 
+class Sums(nn.Module):
+    """Products of 600 in pairs of opposite sign, which XNNPACK adds up one after the other in half precision."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(256, 4, 1, bias=False)
+        self.layer.weight.data.fill_(2.0)[:, 128:] = -2.0
+
+    def forward(self, x: Tensor) -> Tensor:
+        result: Tensor = self.layer(x)
+        return result
+
+
+@pytest.mark.parametrize("module", [Sums(), nn.AvgPool2d(16)])
+def test_sums_that_may_leave_half_precision_are_told(module: nn.Module) -> None:
+    shape = (1, 256, 16, 16)
+    with Lowering() as lowering:
+        model = Tflite(lowering.lower(rewrite(export(module, shape), precision=Precision.FP16)[0]))
+    quiet, loud = (Stimulus(name, {"x": np.full(shape, size, np.float32)}) for name, size in (("q", 3), ("l", 300)))
+    assert not measure_range(model, [quiet]).warnings()
+    (warning,) = measure_range(model, [quiet, loud]).warnings()
+    assert warning.startswith("what is added up to") and "unless it cancels" in warning
+
+
 class OverRoot(nn.Module):
     """Not a normalisation: what is divided is not what was squared."""
 
