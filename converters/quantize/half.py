@@ -119,8 +119,8 @@ class HalfRange:
             )
         if self.largest_sum is not None and self.largest_sum > LARGEST:
             problems.append(
-                f"what is added up to {self.largest_sum_at} comes to {self.largest_sum:.4g}, unless it cancels; fp16 ends "
-                f"at {LARGEST:.0f}"
+                f"what is added up to {self.largest_sum_at} comes to {self.largest_sum:.4g}, unless it cancels; fp16 "
+                f"ends at {LARGEST:.0f}"
             )
         return problems
 
