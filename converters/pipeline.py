@@ -143,7 +143,8 @@ def _made(model: str | Source, options: ConvertOptions) -> Conversion:
         with watch.stage("check"):
             if quantised is not None:
                 expected = Expected(source, exported.model, options.output_layout)
-            check_finished(Tflite(content, source.name), precision, expected, result.calibration_image)
+            doubts = check_finished(Tflite(content, source.name), precision, expected, result.calibration_image)
+            result = replace(result, warnings=[*result.warnings, *doubts])
     report = ConversionReport(
         model=source.name,
         resolution=description.resolution,

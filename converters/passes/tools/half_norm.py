@@ -34,17 +34,23 @@ def over_root_mean_square(
     """``scale`` · c / √(mean c² + ε), the mean over ``axes``; the shape of ``c`` must be static."""
     root = math.sqrt(epsilon)
     u, inverse, gain = _unit(emit, c, axes, root)
-    shape, column = shape_of(c) or (), shape_of(inverse) or ()
+    column = shape_of(inverse) or ()
     power = _power(emit, u, axes)
     if root / gain < SMALLEST:  # no number that half precision holds is as small as ε
         guarded = _larger(emit, SMALLEST, power)
     else:
         floor = emit.op("Mul", "floor", [inverse, _scalar(emit, "root", root)], column)
         guarded = emit.op("Add", "guarded", [power, emit.op("Mul", "epsilon", [floor, floor], column)], column)
-    deviation = emit.op("Sqrt", "deviation", [guarded], column)
-    return emit.op(
-        "Mul", "normalised", [u, emit.op("Div", "over", [_scalar(emit, "scale", scale), deviation], column)], shape
-    )
+    return _scaled(emit, u, emit.op("Sqrt", "deviation", [guarded], column), scale)
+
+
+def over_root_plus(emit: Emitter, c: ir.Value, axes: Sequence[int], epsilon: float, scale: float = 1.0) -> ir.Value:
+    """``scale`` · c / (√(mean c²) + ε), the mean over ``axes``; the shape of ``c`` must be static."""
+    u, inverse, _ = _unit(emit, c, axes, epsilon)
+    column = shape_of(inverse) or ()
+    deviation = emit.op("Sqrt", "deviation", [_power(emit, u, axes)], column)
+    floor = _larger(emit, SMALLEST, emit.op("Mul", "floor", [inverse, _scalar(emit, "epsilon", epsilon)], column))
+    return _scaled(emit, u, emit.op("Add", "guarded", [deviation, floor], column), scale)
 
 
 def over_mean_norm(emit: Emitter, x: ir.Value, axes: Sequence[int], of: Sequence[int], epsilon: float) -> ir.Value:
@@ -75,6 +81,11 @@ def _unit(emit: Emitter, c: ir.Value, axes: Sequence[int], root: float) -> tuple
     divisor = _larger(emit, max(root / gain, SMALLEST), magnitude)
     inverse = emit.op("Div", "inverse", [_scalar(emit, "gain", 1 / gain), divisor], shape_of(magnitude) or ())
     return emit.op("Mul", "unit", [c, inverse], shape), inverse, gain
+
+
+def _scaled(emit: Emitter, u: ir.Value, divisor: ir.Value, scale: float) -> ir.Value:
+    over = emit.op("Div", "over", [_scalar(emit, "scale", scale), divisor], shape_of(divisor) or ())
+    return emit.op("Mul", "normalised", [u, over], shape_of(u) or ())
 
 
 def _power(emit: Emitter, u: ir.Value, axes: Sequence[int]) -> ir.Value:

@@ -124,6 +124,18 @@ def test_a_file_that_half_precision_loses_is_refused(module: nn.Module) -> None:
         convert_in_memory(_source(module), ConvertOptions(precision=Precision.FP16))
 
 
+def test_what_verify_will_not_pass_is_told() -> None:
+    """sin(50 x) of float16's x is off by 50 roundings of x."""
+
+    class Waves(nn.Module):
+        def forward(self, values: Tensor) -> Tensor:
+            return torch.sin(values * 50.0)
+
+    report = convert_in_memory(_source(Waves()), ConvertOptions(precision=Precision.FP16)).report
+    (warning,) = [text for text in report.warnings if "verify" in text]
+    assert warning.startswith("in half precision, output") and "allowed 2e-02" in warning
+
+
 @pytest.mark.parametrize(("side", "lost"), [(8, False), (16, True)])
 def test_the_sum_of_a_pool_is_of_float16(side: int, lost: bool) -> None:
     """300 is a number of it, and so is 64 times 300; 256 times 300 is infinity, on an emulated Cortex-A76 too."""
