@@ -116,8 +116,7 @@ class _Rounding:
     def round(self, source: int, target: int) -> None:
         """Let tensor ``target`` be what float16 holds of tensor ``source``."""
         schema = self._editor.schema
-        half = self._cast(source, self.like(target, "FLOAT16"), "FLOAT32", "FLOAT16")
-        held = self._cast(half, self.like(target), "FLOAT16", "FLOAT32")
+        held = self._held(source)
         # floor(|x| / smallest), at most 1: 0 for subnormal numbers. XNNPACK computes all four.
         clamped = self._times(held, self._per_smallest, self.like(target), schema.ActivationFunctionType.RELU_N1_TO_1)
         is_normal = self._op("FLOOR", [self._op("ABS", [clamped], self.like(target))], self.like(target))
@@ -128,11 +127,13 @@ class _Rounding:
         if op.type != "AVERAGE_POOL_2D":
             return mean
         count = op.options["filterHeight"] * op.options["filterWidth"]
-        half = self._cast(
-            self._times(mean, self._number(count), self.like(mean)), self.like(mean, "FLOAT16"), "FLOAT32", "FLOAT16"
-        )
-        held = self._cast(half, self.like(mean), "FLOAT16", "FLOAT32")
-        return self._times(held, self._number(1 / count), self.like(mean))
+        total = self._held(self._times(mean, self._number(count), self.like(mean)))
+        return self._times(total, self._number(1 / count), self.like(mean))
+
+    def _held(self, source: int) -> int:
+        """What float16 holds of tensor ``source``, subnormal numbers too."""
+        half = self._cast(source, self.like(source, "FLOAT16"), "FLOAT32", "FLOAT16")
+        return self._cast(half, self.like(source), "FLOAT16", "FLOAT32")
 
     def _number(self, value: float) -> int:
         like = self._editor.subgraph.inputs[0]
