@@ -88,7 +88,9 @@ def right_attempt(make: Make, expected: Expected, precision: Precision = Precisi
     return search.attempts[left_out], [f"{what} left out, since with it the file is wrong: {fault}"]
 
 
-def check_finished(model: Tflite, precision: Precision, expected: Expected, calibration: Array | None) -> list[str]:
+def check_finished(
+    model: Tflite, precision: Precision, expected: Expected, calibration: Array | None, *, half: bool = False
+) -> list[str]:
     """Check the file that is to be written, whose float32 form is right already: by the criterion of its own precision.
 
     In float32 it differs from that form by its metadata alone, so it has to load and no more, unless it takes bytes.
@@ -98,6 +100,7 @@ def check_finished(model: Tflite, precision: Precision, expected: Expected, cali
         precision: its precision.
         expected: what the network computes.
         calibration: an image, NHWC, that the model was calibrated on: int8 knows no other ranges.
+        half: processors may compute what is float in half precision.
 
     Returns:
         A line on an output that passes here, and that ``verify`` will not pass.
@@ -116,7 +119,7 @@ def check_finished(model: Tflite, precision: Precision, expected: Expected, cali
     if fault is None and compared is not model:
         fault = _fault(model, expected, [], CRITERIA[precision])
     doubts: list[str] = []
-    if fault is None and model.in_half:
+    if fault is None and half:
         half_cases = _half_cases(expected) if calibration is None else cases
         fault, doubts = _half_fault(compared, expected, half_cases, (criterion, CRITERIA[precision]))
     if fault is not None:

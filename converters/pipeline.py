@@ -143,7 +143,8 @@ def _made(model: str | Source, options: ConvertOptions) -> Conversion:
         with watch.stage("check"):
             if quantised is not None:
                 expected = Expected(source, exported.model, options.output_layout)
-            doubts = check_finished(Tflite(content, source.name), precision, expected, result.calibration_image)
+            finished, half = Tflite(content, source.name), result.half or precision is Precision.FP16
+            doubts = check_finished(finished, precision, expected, result.calibration_image, half=half)
             result = replace(result, warnings=[*result.warnings, *doubts])
     report = ConversionReport(
         model=source.name,
