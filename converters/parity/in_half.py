@@ -3,7 +3,7 @@
 Arm's processors compute in half precision from Armv8.2 on; most others run the same file in float32, where nothing
 overflows at 65504 and no square is lost. Here the ops compute in float32, and their results become what float16 holds
 of them. Subnormal numbers become zero, as LiteRT tells the processor to take them. An Armv8.2 processor adds up
-products in float16 too, so that its results are further off: 1.2e-2 for base-r224, 2e-3 here. What this finds is a
+products in float16 too, so that its results are further off: 1.2e-2 for base-r224, 4e-3 here. What this finds is a
 value that float16 cannot hold, or the sum of a pool's places, and what follows from it.
 """
 

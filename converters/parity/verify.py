@@ -15,6 +15,7 @@ import numpy as np
 from converters.parity.activations import as_loaded
 from converters.parity.comparison import Comparison, IllConditioned, ParityRow, compared
 from converters.parity.differences import CRITERIA, Criterion
+from converters.parity.expected import is_small
 from converters.parity.in_half import rounded_to_half
 from converters.parity.layers import LayerReport, find_parting_layer
 from converters.parity.layout import arrays_for, in_file_order, in_source_terms, to_file
@@ -175,7 +176,7 @@ def _verified(
         comparison = _comparison(subject, reference, image)
         rows = list(comparison.onnx_rows(CRITERIA[Precision.FP32]))
     results = [_runtime_rows(subject, runtime, comparison, criterion, alone=alone) for runtime in runtimes]
-    if subject.chosen.in_half and LITERT in runtimes:
+    if subject.chosen.in_half and LITERT in runtimes and is_small(comparison.stimuli[0].inputs):
         results.append(_half_rows(subject, comparison, criterion))
     rows, ill_conditioned = comparison.rounded([*rows, *(row for _, some in results for row in some)])
     report = ParityReport(

@@ -124,6 +124,12 @@ def test_a_file_that_half_precision_loses_is_refused(module: nn.Module) -> None:
         convert_in_memory(_source(module), ConvertOptions(precision=Precision.FP16))
 
 
+def test_large_inputs_are_not_run_so() -> None:
+    """What rounds holds several copies of each value."""
+    source = _source(Loses(), (1, 2**20 + 512))
+    assert convert_in_memory(source, ConvertOptions(precision=Precision.FP16)).report.precision is Precision.FP16
+
+
 def test_what_verify_will_not_pass_is_told() -> None:
     """sin(50 x) of float16's x is off by 50 roundings of x."""
 
