@@ -208,7 +208,7 @@ def _fault(model: Tflite, expected: Expected, cases: Sequence[Case], criterion: 
 
 def _half_cases(expected: Expected) -> Iterator[Case]:
     """All stimuli of any network, since a flat picture loses squares that noise keeps; none of large inputs, of whose
-    values the ops that round hold several copies: those of a 1024x2048 image did not fit beside other work in 24 GB.
+    values the ops that round hold several copies: those of a 1024x2048 image took 14 GB.
     """
     if is_small(expected.cases()[0].inputs):
         for stimulus in graph_stimuli(expected.source, expected.stock):
@@ -226,7 +226,8 @@ def _half_fault(
     with rounded.on_disk() as path, RUNTIMES["litert"].open(path, threads=_threads()) as session:
         for case in cases:
             outputs = _outputs(session, case)
-            fault, doubt = (_case_fault(outputs, expected, case, criterion) for criterion in criteria)
+            fault = _case_fault(outputs, expected, case, criteria[0], in_half=True)
+            doubt = _case_fault(outputs, expected, case, criteria[1])
             if fault is not None:
                 lost = first_lost(model, rounded, case.inputs, criteria[0].bound)
                 return f"in half precision, {fault}" + (f"; {lost} parts first" if lost else ""), []
@@ -255,7 +256,9 @@ def _outputs(session: Session, case: Case) -> dict[str, Array]:
     return {name: info.dequantise(value) for name, info, value in zip(session.output_names(), session.outputs, values)}
 
 
-def _case_fault(actual: dict[str, Array], expected: Expected, case: Case, criterion: Criterion) -> str | None:
+def _case_fault(
+    actual: dict[str, Array], expected: Expected, case: Case, criterion: Criterion, *, in_half: bool = False
+) -> str | None:
     if len(case.outputs) == len(actual) == 1:
         actual = dict(zip(case.outputs, actual.values()))
     for name, reference in case.outputs.items():
@@ -263,6 +266,8 @@ def _case_fault(actual: dict[str, Array], expected: Expected, case: Case, criter
             return f"there is no output {name}"
         difference = expected.difference(case, name, from_file(actual[name], reference.shape, expected.layout))
         if expected.contradicts(case, name, difference, criterion):
+            if in_half and expected.explained_by_half(case, name, difference):
+                continue
             return f"output {name} on {case.name}: {difference.failure or criterion.figure(difference)}"
     return None
 

@@ -36,6 +36,8 @@ _ULP = 2.0**-23
 #: Rounding adds up over layers, and grows where large values cancel: to no more than a disturbance of so many units
 #: does.
 _LARGEST_UNITS = 1000
+#: Of float32, in one of float16: 13 bits of the fraction.
+_UNITS_OF_HALF = 2**13
 #: An output may be off by this many times the reference's own rounding: both round, each in an order of its own, and
 #: each in a way of which the reference's is one sample. A poolformer_s12 with seeded weights comes to 4 times.
 ALLOWED_ROUNDINGS = 8.0
@@ -64,6 +66,11 @@ def own_rounding(
         name: max(response, distances[name]) if distances[name] <= ceilings[name] else response
         for name, response in responses.items()
     }
+
+
+def half_response(run: Run, inputs: Mapping[str, Array], expected: Mapping[str, Array]) -> dict[str, float]:
+    """How far each output moves if every input value moves by about one unit in the last place of float16."""
+    return _distances(run(_disturbed(inputs, _UNITS_OF_HALF)), expected)
 
 
 def _disturbed(inputs: Mapping[str, Array], units: int) -> dict[str, Array]:
